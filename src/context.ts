@@ -1,0 +1,148 @@
+import type { Kysely } from 'kysely'
+import type { Config } from './config.ts'
+import type { Database } from './db/database.ts'
+import type { Permission } from './lib/permissions.ts'
+
+/** The process clock. Serves logs and durations; anything that decides about runs asks the database (`app_now()`). */
+export interface Clock {
+  now(): Date
+  /** Milliseconds that only ever grow, for measuring durations. */
+  monotonicMs(): number
+}
+
+export interface Log {
+  debug(message: string, fields?: object): void
+  info(message: string, fields?: object): void
+  warn(message: string, fields?: object): void
+  error(message: string, fields?: object): void
+  /** A log whose every line carries these fields too. */
+  with(fields: object): Log
+}
+
+/** Bytes by key. Keys are `/`-separated, made by us, never by a caller. */
+export interface Blobs {
+  put(key: string, bytes: Uint8Array, options?: { mediaType?: string }): Promise<void>
+  get(key: string): Promise<Uint8Array | null>
+  delete(key: string): Promise<void>
+}
+
+/**
+ * Tells workers, wherever they are, that there is something to do. A hint only: every listener also polls,
+ * so a lost wake-up costs latency, never work. Call it after the commit that made the work.
+ */
+export interface Wake {
+  /** A run has become ready. `runId` lets a platform spread work; any worker may claim the run. */
+  runReady(runId: string): void
+  /** A run's inbox has a command for whoever holds its lease. */
+  command(runId: string): void
+  /** A run's event log has grown. */
+  events(runId: string): void
+  /** A schedule was made or changed: its next slot may be sooner than thought. */
+  schedulesChanged(): void
+  /** Subscribes this process. Returns the unsubscribe function. On Workers nothing is ever heard here. */
+  listen(listener: (signal: WakeSignal) => void): () => void
+}
+export type WakeSignal =
+  | { kind: 'run-ready' | 'command' | 'events'; runId: string }
+  | { kind: 'schedules-changed' }
+
+export interface LimitDecision {
+  allowed: boolean
+  limit: number
+  remaining: number
+  /** Whole seconds until the window turns. */
+  resetSeconds: number
+}
+/** Counts requests by key in a window. In process it answers without a promise, which keeps the hot path synchronous. */
+export interface Limiter {
+  take(key: string, limit: number, windowSeconds: number): LimitDecision | Promise<LimitDecision>
+  /** Reads without counting. */
+  peek(key: string, limit: number, windowSeconds: number): LimitDecision | Promise<LimitDecision>
+}
+
+/** AES-256-GCM under the key ring. `context` binds the text to its place (table, row), so rows cannot be swapped. */
+export interface Cipher {
+  seal(plain: string, context: string): Promise<string>
+  open(sealed: string, context: string): Promise<string>
+}
+
+export interface EgressOptions {
+  /** Needed to resolve credentials; without it any credential reference is refused. */
+  workspaceId?: string
+  /** Slug of a stored credential to inject (`auth: {credential}`); its host binding is enforced on every hop. */
+  credential?: string
+  signal?: AbortSignal
+  /** Caps on the answer. */
+  maxResponseBytes?: number
+  timeoutMs?: number
+  maxRedirects?: number
+}
+/**
+ * The one way out for requests that a tenant controls. Refuses private, link-local and metadata addresses (unless in
+ * `EGRESS_ALLOW`), checks every redirect again, replaces `secret()` placeholders for the hosts they are bound to.
+ * Throws EgressError; never returns a redirect.
+ */
+export type Egress = (request: Request, options?: EgressOptions) => Promise<Response>
+
+export type Platform = 'node' | 'bun' | 'workers'
+
+/** Measured state of one optional or vital part, as `/health` shows it. */
+export interface ComponentHealth {
+  status: 'healthy' | 'degraded' | 'unhealthy'
+  detail?: string
+  latency_ms?: number | null
+}
+
+/** What the platform provides. One adapter per platform builds it. */
+export interface Runtime {
+  platform: Platform
+  config: Config
+  db: Kysely<Database>
+  blobs: Blobs
+  wake: Wake
+  limiter: Limiter
+  /** Work that may outlive the answer; awaited at shutdown, `waitUntil` on Workers. Failures are logged. */
+  defer(work: Promise<unknown>): void
+  clock: Clock
+  /** Cryptographically strong random bytes. */
+  random(bytes: number): Uint8Array
+  log: Log
+  egress: Egress
+  cipher: Cipher
+  /** Probes of the platform's own parts (database, blobs, wake), by component name. */
+  probes: Record<string, () => Promise<ComponentHealth>>
+}
+
+/** Who acts. Only authentication and the engine make one; services take tenancy from nowhere else. */
+export interface Actor {
+  kind: 'key' | 'system'
+  /** The id of the API key, or of the run or schedule that acts. */
+  id: string
+  workspaceId: string
+  permissions: ReadonlySet<Permission>
+}
+
+/** What a service may touch. */
+export interface ServiceContext extends Runtime {
+  actor: Actor
+  requestId?: string
+}
+
+/** The answer of one bounded pass of a background service. */
+export interface TickReport {
+  /** How many units of work the pass did. */
+  done: number
+  /** True when the pass stopped at its bound and should be called again at once. */
+  more: boolean
+  /** Milliseconds until the next known work, where the service knows it. */
+  nextInMs?: number
+}
+
+/** A background service. It owns no timer: a supervisor, a cron trigger or an alarm calls `tick`. */
+export interface BackgroundService {
+  name: string
+  periodMs: number
+  /** Wake-ups that call it early. */
+  wakeOn?: WakeSignal['kind'][]
+  tick(runtime: Runtime): Promise<TickReport>
+}

@@ -1,0 +1,36 @@
+import type { AgentsTable } from './tables/agents.table.ts'
+import type { ApiKeysTable, CredentialsTable, WorkspacesTable } from './tables/identity.table.ts'
+import type { ModelsTable, ModelUsageTable, SystemPromptsTable, SystemSettingsTable } from './tables/models.table.ts'
+import type { RecipeVersionsTable, WorkflowRecipesTable } from './tables/recipes.table.ts'
+import type {
+  RunCallsTable,
+  RunEventsTable,
+  RunInboxTable,
+  RunQueueTable,
+  RunsTable,
+  RunStepsTable,
+  WaitsTable,
+} from './tables/runs.table.ts'
+import type { ScheduleSlotsTable, SchedulesTable } from './tables/schedules.table.ts'
+
+export interface Database {
+  workspaces: WorkspacesTable
+  api_keys: ApiKeysTable
+  credentials: CredentialsTable
+  models: ModelsTable
+  model_usage: ModelUsageTable
+  system_settings: SystemSettingsTable
+  system_prompts: SystemPromptsTable
+  agents: AgentsTable
+  workflow_recipes: WorkflowRecipesTable
+  recipe_versions: RecipeVersionsTable
+  runs: RunsTable
+  run_queue: RunQueueTable
+  waits: WaitsTable
+  run_steps: RunStepsTable
+  run_calls: RunCallsTable
+  run_events: RunEventsTable
+  run_inbox: RunInboxTable
+  schedules: SchedulesTable
+  schedule_slots: ScheduleSlotsTable
+}

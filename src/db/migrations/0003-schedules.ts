@@ -1,0 +1,51 @@
+import type { Migration } from './migration.ts'
+
+export const schedules: Migration = {
+  name: '0003-schedules',
+  statements: [
+    `create table schedules (
+      id uuid primary key,
+      workspace_id uuid not null references workspaces on delete cascade,
+      recipe_id uuid not null references workflow_recipes on delete cascade,
+      name text not null,
+      cron text,
+      interval_s integer check (interval_s > 0),
+      anchor_at timestamptz(3) not null,
+      timezone text not null,
+      grace_s integer not null default 120 check (grace_s >= 0),
+      misfire jsonb not null,
+      overlap text not null check (overlap in ('allow', 'skip', 'queue', 'cancel_previous')),
+      dst jsonb not null,
+      jitter_s integer not null default 0 check (jitter_s >= 0),
+      start_at timestamptz(3),
+      end_at timestamptz(3),
+      input jsonb not null default '{}',
+      paused boolean not null default false,
+      next_slot_at timestamptz(3),
+      next_fire_at timestamptz(3),
+      paused_at timestamptz(3),
+      fault text,
+      created_at timestamptz(3) not null default app_now(),
+      updated_at timestamptz(3) not null default app_now(),
+      check ((cron is null) <> (interval_s is null)),
+      unique (recipe_id, name)
+    ) with (fillfactor = 90)`,
+    `create index schedules_due on schedules (next_fire_at) where next_fire_at is not null`,
+    `create index schedules_by_workspace on schedules (workspace_id, created_at, id)`,
+    `create table schedule_slots (
+      schedule_id uuid not null references schedules on delete cascade,
+      slot_at timestamptz(3) not null,
+      workspace_id uuid not null,
+      status text not null check (status in ('fired', 'skipped', 'missed', 'coalesced', 'pending')),
+      reason text,
+      late boolean not null default false,
+      slot_to timestamptz(3),
+      count integer not null default 1,
+      run_id uuid,
+      fired_at timestamptz(3),
+      created_at timestamptz(3) not null default app_now(),
+      primary key (schedule_id, slot_at)
+    )`,
+    `create index schedule_slots_pending on schedule_slots (schedule_id) where status = 'pending'`,
+  ],
+}

@@ -1,0 +1,26 @@
+const hex = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
+
+/** UUID version 7 (RFC 9562): sortable by the millisecond of its making, random in the rest. */
+export function uuidv7(nowMs = Date.now()): string {
+  const b = crypto.getRandomValues(new Uint8Array(16))
+  // Bit operators work on 32 bits, so the 48-bit time is split by division.
+  const high = Math.floor(nowMs / 0x10000)
+  const low = nowMs % 0x10000
+  b[0] = high >>> 24
+  b[1] = high >>> 16
+  b[2] = high >>> 8
+  b[3] = high
+  b[4] = low >>> 8
+  b[5] = low
+  b[6] = 0x70 | (b[6]! & 0x0f)
+  b[8] = 0x80 | (b[8]! & 0x3f)
+  let out = ''
+  for (let i = 0; i < 16; i++) {
+    out += hex[b[i]!]
+    if (i === 3 || i === 5 || i === 7 || i === 9) out += '-'
+  }
+  return out
+}
+
+export const isUuid = (text: string): boolean =>
+  /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(text)

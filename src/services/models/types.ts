@@ -1,0 +1,87 @@
+import type { Json, JsonObject } from '../../lib/json.ts'
+
+/** Which model, and how it is asked. Stored on agents, workspaces and steps; every field but provider and model is optional. */
+export interface ModelChoice {
+  provider: string
+  model: string
+  temperature?: number
+  max_output_tokens?: number
+  top_p?: number
+  /** Base URL of an OpenAI-compatible server; goes through the egress guard. */
+  base_url?: string
+  /** Tried in order on 408, 429, 5xx and timeouts. Never holds `offline`. */
+  fallbacks?: { provider: string; model: string; base_url?: string }[]
+}
+
+export interface ToolSpec {
+  name: string
+  description: string
+  /** JSON Schema of the arguments. */
+  parameters: JsonObject
+}
+
+export type ModelMessage =
+  | { role: 'user'; text: string }
+  | { role: 'assistant'; text: string; tool_calls: ToolCall[] }
+  | { role: 'tool'; results: { id: string; name: string; result: Json; is_error: boolean }[] }
+
+export interface ToolCall {
+  id: string
+  name: string
+  /** Parsed arguments; a text that is not JSON comes as `{"$invalid": "<text>"}`. */
+  input: Json
+}
+
+export interface ModelRequest {
+  /** First match of step, agent; null = workspace setting, then system_settings, then environment. */
+  choice: ModelChoice | null
+  system: string | null
+  messages: ModelMessage[]
+  tools: ToolSpec[]
+  /** JSON Schema the answer's text must match (structured output). */
+  output_schema?: JsonObject
+}
+
+/** What one round produced. JSON, so that it can be recorded and re-used on resume. */
+export interface ModelAnswer {
+  text: string
+  tool_calls: ToolCall[]
+  finish_reason: string
+  provider: string
+  model: string
+  usage: {
+    input_tokens: number | null
+    cached_input_tokens: number | null
+    output_tokens: number | null
+    reasoning_tokens: number | null
+  }
+  /** Exact decimal text, null when unknown. */
+  cost_usd: string | null
+  latency_ms: number
+  /** Only on answers of the offline model. */
+  simulated?: true
+}
+
+/** A row for `model_usage`, less the ids of run, step and key that the caller knows. One per call made, failed ones included. */
+export interface ModelUsage {
+  provider: string
+  model: string
+  status: 'ok' | 'error' | 'canceled'
+  error: string | null
+  input_tokens: number | null
+  cached_input_tokens: number | null
+  output_tokens: number | null
+  reasoning_tokens: number | null
+  cost_usd: string | null
+  price: JsonObject | null
+  latency_ms: number | null
+  simulated: boolean
+}
+
+export interface AskOptions {
+  signal?: AbortSignal
+  /** Text as it arrives. */
+  onText?: (delta: string) => void
+  /** Called once for every provider call, before `ask` returns or throws. */
+  onUsage?: (usage: ModelUsage) => void
+}
