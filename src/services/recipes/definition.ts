@@ -1,0 +1,274 @@
+import { z } from 'zod'
+import type { Json, JsonObject } from '../../lib/json.ts'
+import type { ModelChoice } from '../models/types.ts'
+
+/** What a definition may hold at most. */
+export const definitionLimits = {
+  steps: 200,
+  /** Levels of step lists: the recipe's own list is the first. */
+  nesting: 5,
+  bytes: 256 * 1024,
+  /** Levels of objects and lists in the whole document, far above what a hand-written recipe has. */
+  depth: 64,
+} as const
+
+/** What an absent field means. Definitions are stored as written; whoever runs them applies these. */
+export const stepDefaults = {
+  retry: { backoff: '1s', max_delay: '5m' },
+  on_error: 'fail',
+  http: { parse: 'auto' },
+  foreach: { concurrency: 4, on_item_error: 'fail_fast' },
+} as const
+
+export const slugPattern = /^[a-z][a-z0-9-]{1,62}$/
+export const identifierPattern = /^[a-z][a-z0-9_]{0,62}$/
+
+const identifierRule = 'must start with a lower-case letter and hold only a-z, 0-9 and _, at most 63 characters'
+const slugRule = 'must match [a-z][a-z0-9-]{1,62}'
+
+const identifier = () => z.string().regex(identifierPattern, identifierRule)
+const slug = () => z.string().regex(slugPattern, slugRule)
+const liquid = (about: string) => z.string().min(1).describe(`${about} A Liquid template.`)
+const cel = (about: string) => z.string().min(1).describe(`${about} A CEL expression.`)
+const duration = (about: string) => z.string().min(1).describe(`${about} A duration such as 30s, 5m or 1h30m.`)
+/** A JSON value whose texts are Liquid and whose `{"$expr": …}` objects are CEL. */
+const tree = (about: string) =>
+  z
+    .custom<Json>((value) => value !== undefined, 'is required')
+    .describe(`${about} A JSON value: texts are Liquid templates, {"$expr": "…"} is a CEL expression.`)
+const jsonSchema = (about: string) =>
+  z
+    .custom<JsonObject>(
+      (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+      'must be a JSON Schema object',
+    )
+    .meta({ description: `${about} A JSON Schema (draft 2020-12).`, type: 'object' })
+const credential = z.strictObject({ credential: slug().describe('Slug of a stored credential.') })
+
+const fallback = z.strictObject({
+  provider: z
+    .string()
+    .min(1)
+    .max(100)
+    .refine((provider) => provider !== 'offline', 'must not be the offline model'),
+  model: z.string().min(1).max(200),
+  base_url: z.url({ protocol: /^https?$/ }).optional(),
+})
+const model = z
+  .strictObject({
+    provider: z.string().min(1).max(100),
+    model: z.string().min(1).max(200),
+    temperature: z.number().min(0).max(2).optional(),
+    max_output_tokens: z.int().min(1).max(1_000_000).optional(),
+    top_p: z.number().min(0).max(1).optional(),
+    base_url: z
+      .url({ protocol: /^https?$/ })
+      .optional()
+      .describe('Base URL of an OpenAI-compatible server.'),
+    fallbacks: z.array(fallback).max(5).optional().describe('Tried in order on 408, 429, 5xx and timeouts.'),
+  })
+  .describe('Which model answers. Default: the one of the agent or of the workspace.') satisfies z.ZodType<ModelChoice>
+
+const retry = z.strictObject({
+  max_attempts: z.int().min(1).max(20).describe('Attempts in all, the first included.'),
+  backoff: duration('Longest wait before the second attempt; doubles with each further one. Default 1s.').optional(),
+  max_delay: duration('Longest wait between two attempts. Default 5m.').optional(),
+  retry_on: z
+    .array(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, 'must be an error kind such as timeout or http_status'))
+    .min(1)
+    .max(20)
+    .optional()
+    .describe('Kinds of error that are tried again. Default: every error that may pass.'),
+})
+
+const common = {
+  id: identifier().describe('Unique in the whole recipe; `steps.<id>.output` reads its result.'),
+  name: z.string().min(1).max(200).optional().describe('For people.'),
+  when: cel('The step is skipped unless this is true.').optional(),
+  retry: retry.optional(),
+  timeout: duration('Longest time for one attempt.').optional(),
+  on_error: z
+    .union([z.literal('fail'), z.literal('continue'), z.strictObject({ goto: identifier() })], {
+      error: 'must be "fail", "continue" or {"goto": "<step id>"}',
+    })
+    .optional()
+    .describe('What follows when the step has failed for good. Default fail.'),
+  once: z.literal(true).optional().describe('Never make the effect twice, not even when its outcome is unknown.'),
+}
+
+const agentStep = z
+  .strictObject({
+    kind: z.literal('agent'),
+    ...common,
+    agent: z.string().min(1).max(100).describe('Slug or id of an agent.'),
+    prompt: liquid('What the agent is asked.'),
+    context: tree('Data given to the agent beside the prompt.').optional(),
+    model: model.optional(),
+    output_schema: jsonSchema('Shape that the answer must have.').optional(),
+  })
+  .meta({ title: 'agent', description: 'An agent answers a prompt and may use its tools.' })
+
+const llmStep = z
+  .strictObject({
+    kind: z.literal('llm'),
+    ...common,
+    prompt: liquid('What the model is asked.'),
+    system: liquid('Instructions for the model.').optional(),
+    context: tree('Data given to the model beside the prompt.').optional(),
+    model: model.optional(),
+    output_schema: jsonSchema('Shape that the answer must have.').optional(),
+  })
+  .meta({ title: 'llm', description: 'One question to a model, without an agent.' })
+
+const headerName = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/, 'must be an HTTP header name')
+const httpStep = z
+  .strictObject({
+    kind: z.literal('http'),
+    ...common,
+    request: z.strictObject({
+      method: z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']),
+      url: liquid('Absolute http or https URL.'),
+      headers: z.record(headerName, tree('Value of the header.')).optional(),
+      query: z.record(z.string().min(1), tree('Value, or a list of values.')).optional().describe('Added to the URL.'),
+      body: tree('Sent as JSON unless it is a text.').optional(),
+    }),
+    auth: credential.optional().describe('Credential to send; the step never sees it.'),
+    parse: z
+      .enum(['auto', 'json', 'text', 'csv', 'feed', 'html_text'])
+      .optional()
+      .describe('How the body is read. Default auto: by its media type.'),
+    accept: z
+      .array(z.int().min(100).max(599))
+      .max(100)
+      .optional()
+      .describe('Statuses outside 2xx that are not a failure.'),
+  })
+  .meta({ title: 'http', description: 'One HTTP request; its output is {status, headers, body}.' })
+
+const transformStep = z
+  .strictObject({ kind: z.literal('transform'), ...common, value: tree('The output of the step.') })
+  .meta({ title: 'transform', description: 'Computes a value; has no effect.' })
+
+const waitStep = z
+  .strictObject({
+    kind: z.literal('wait'),
+    ...common,
+    duration: z.string().min(1).optional().describe('How long: a duration, or a Liquid template that gives one.'),
+    until: tree('When it ends: an ISO time.').optional(),
+  })
+  .meta({
+    title: 'wait',
+    description: 'Parks the run; takes exactly one of duration and until.',
+    oneOf: [{ required: ['duration'] }, { required: ['until'] }],
+  })
+
+const failStep = z
+  .strictObject({
+    kind: z.literal('fail'),
+    ...common,
+    message: liquid('Why the run fails.'),
+    reason: slug().optional().describe('A word for programs.'),
+  })
+  .meta({ title: 'fail', description: 'Ends the run as failed.' })
+
+const steps = z.lazy((): z.ZodType<Step[]> => z.array(stepSchema).min(1))
+const branchStep = z
+  .strictObject({
+    kind: z.literal('branch'),
+    ...common,
+    cases: z
+      .array(z.strictObject({ when: cel('This case runs if no earlier one did and this is true.'), steps }))
+      .min(1)
+      .max(50),
+    default: steps.optional().describe('Runs when no case did.'),
+  })
+  .meta({ title: 'branch', description: 'Runs the steps of the first case whose condition holds.' })
+const foreachStep = z
+  .strictObject({
+    kind: z.literal('foreach'),
+    ...common,
+    items: tree('The list, usually {"$expr": "…"}.'),
+    as: identifier().describe('Name of the variable that holds the item.'),
+    concurrency: z.int().min(1).max(50).optional().describe('Items in work at a time. Default 4.'),
+    on_item_error: z
+      .enum(['fail_fast', 'collect'])
+      .optional()
+      .describe('fail_fast (default) fails with the first failed item; collect goes on.'),
+    steps,
+  })
+  .meta({ title: 'foreach', description: 'Runs its steps for each item; its output lists the last output of each.' })
+
+export type AgentStep = z.infer<typeof agentStep>
+export type LlmStep = z.infer<typeof llmStep>
+export type HttpStep = z.infer<typeof httpStep>
+export type TransformStep = z.infer<typeof transformStep>
+export type WaitStep = z.infer<typeof waitStep>
+export type FailStep = z.infer<typeof failStep>
+// Recursive types cannot be inferred; the schemas are checked against them where stepSchema is made.
+type CommonFields = Omit<TransformStep, 'kind' | 'value'>
+export interface BranchStep extends CommonFields {
+  kind: 'branch'
+  cases: { when: string; steps: Step[] }[]
+  default?: Step[]
+}
+export interface ForeachStep extends CommonFields {
+  kind: 'foreach'
+  items: Json
+  as: string
+  concurrency?: number
+  on_item_error?: 'fail_fast' | 'collect'
+  steps: Step[]
+}
+export type Step = AgentStep | LlmStep | HttpStep | TransformStep | BranchStep | ForeachStep | WaitStep | FailStep
+export type StepKind = Step['kind']
+export type RetryPolicy = z.infer<typeof retry>
+export type OnError = NonNullable<CommonFields['on_error']>
+
+export const stepKinds = [
+  'agent',
+  'llm',
+  'http',
+  'transform',
+  'branch',
+  'foreach',
+  'wait',
+  'fail',
+] as const satisfies StepKind[]
+
+export const stepSchema: z.ZodType<Step> = z.discriminatedUnion(
+  'kind',
+  [agentStep, llmStep, httpStep, transformStep, branchStep, foreachStep, waitStep, failStep],
+  {
+    error: (issue) =>
+      issue.code === 'invalid_type' ? 'must be a step object' : `must be one of ${stepKinds.join(', ')}`,
+  },
+)
+
+const settings = z.strictObject({
+  timeout: duration('Longest time for the whole run, waits included.').optional(),
+  on_failure: z
+    .strictObject({
+      log: z.boolean().optional().describe('Write an error to the log of the server.'),
+      webhook: z
+        .strictObject({
+          url: z
+            .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
+            .describe('Gets a POST with the failed run.'),
+          auth: credential.optional(),
+        })
+        .optional(),
+    })
+    .optional(),
+})
+
+export const recipeDefinitionSchema = z.strictObject({
+  name: z.string().trim().min(1).max(200).describe('For people.'),
+  slug: slug().optional().describe('Name in URLs. Default: made from the name.'),
+  description: z.string().max(4000).optional(),
+  inputs: jsonSchema('What a run is given as input.').optional(),
+  steps,
+  output: tree('The output of the run. Default: the output of the last step.').optional(),
+  settings: settings.optional(),
+})
+export type RecipeDefinition = z.infer<typeof recipeDefinitionSchema>
+export type RecipeSettings = z.infer<typeof settings>
