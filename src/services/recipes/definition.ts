@@ -239,8 +239,10 @@ export const stepSchema: z.ZodType<Step> = z.discriminatedUnion(
   'kind',
   [agentStep, llmStep, httpStep, transformStep, branchStep, foreachStep, waitStep, failStep],
   {
-    error: (issue) =>
-      issue.code === 'invalid_type' ? 'must be a step object' : `must be one of ${stepKinds.join(', ')}`,
+    error: ({ input }) =>
+      typeof input === 'object' && input !== null && !Array.isArray(input)
+        ? `must be one of ${stepKinds.join(', ')}`
+        : 'must be a step object',
   },
 )
 
