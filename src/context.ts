@@ -142,6 +142,8 @@ export interface TickReport {
 export interface BackgroundService {
   name: string
   periodMs: number
+  /** Serves runs that this very process holds: a platform that calls services from outside leaves it out. */
+  processBound?: boolean
   /** Wake-ups that call it early. */
   wakeOn?: WakeSignal['kind'][]
   tick(runtime: Runtime): Promise<TickReport>

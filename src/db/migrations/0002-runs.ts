@@ -37,6 +37,7 @@ export const runs: Migration = {
       created_at timestamptz(3) not null default app_now(),
       started_at timestamptz(3),
       finished_at timestamptz(3),
+      timeout_ms double precision,
       deadline_at timestamptz(3)
     ) with (fillfactor = 80)`,
     `create index runs_by_workspace on runs (workspace_id, created_at, id)`,
@@ -50,8 +51,6 @@ export const runs: Migration = {
     `create unique index runs_idempotency on runs (workspace_id, idempotency_key) where idempotency_key is not null`,
     // The second wall behind the slot ledger: one run a slot.
     `create unique index runs_slot on runs (schedule_id, slot_at) where schedule_id is not null and slot_at is not null`,
-    `create index runs_deadline on runs (deadline_at)
-      where deadline_at is not null and state in ('queued', 'blocked', 'waiting', 'paused')`,
 
     `create table run_queue (
       run_id uuid primary key references runs on delete cascade,

@@ -56,7 +56,8 @@ export interface RunsTable {
   /** The run's recorded instant: `now` in every expression, also after a resume. */
   started_at: Date | null
   finished_at: Date | null
-  /** When the whole run's time is up; null = no limit. */
+  timeout_ms: number | null
+  /** When the whole run's time is up, counted from its first claim; null = no limit. */
   deadline_at: Date | null
 }
 
@@ -80,9 +81,9 @@ export interface RunStepsTable {
   run_id: string
   /** `fetch`, `each/3/note`, `route/default/send`; a second visit is `fetch~2`. */
   path: string
-  /** Path of the enclosing foreach item or branch, '' at the top. */
+  /** Path of the nearest enclosing foreach item, '' outside of any. */
   parent: string
-  /** Order of first entry within the run. */
+  /** Order of first entry within the run; of an item, its index. */
   ordinal: number
   step_id: string
   kind: string

@@ -1,0 +1,71 @@
+import { sql, type Kysely } from 'kysely'
+import type { Database } from '../../db/database.ts'
+import { toJsonText } from '../../db/json.ts'
+import type { Json, JsonObject } from '../../lib/json.ts'
+
+export interface NewRun {
+  id: string
+  workspaceId: string
+  recipeId: string | null
+  recipeVersion: number | null
+  /** Of a run without a recipe; null where the pinned version has it. */
+  definition?: JsonObject | null
+  trigger: JsonObject
+  scheduleId?: string | null
+  slotAt?: Date | null
+  stateKey?: string | null
+  input: Json
+  priority?: number
+  createdBy?: string | null
+  /** Counted from the first claim. */
+  timeoutMs?: number | null
+  idempotencyKey?: string | null
+  requestHash?: string | null
+}
+
+/**
+ * Writes runs, their places in the queue and their first events in one statement, so it stands alone or inside a
+ * caller's transaction. A second run for the same slot or idempotency key violates a unique index and fails the
+ * statement. Call `wake.runReady` for each after the commit.
+ */
+export async function insertRuns(db: Kysely<Database>, runs: NewRun[]): Promise<void> {
+  if (runs.length === 0) return
+  const rows = toJsonText(
+    runs.map((run) => ({
+      id: run.id,
+      workspace_id: run.workspaceId,
+      recipe_id: run.recipeId,
+      recipe_version: run.recipeVersion,
+      definition: run.definition ?? null,
+      trigger: run.trigger,
+      schedule_id: run.scheduleId ?? null,
+      slot_at: run.slotAt ?? null,
+      state_key: run.stateKey ?? null,
+      input: run.input,
+      priority: run.priority ?? 0,
+      created_by: run.createdBy ?? null,
+      timeout_ms: run.timeoutMs ?? null,
+      idempotency_key: run.idempotencyKey ?? null,
+      request_hash: run.requestHash ?? null,
+    })),
+  )
+  await sql`
+    with new_runs as (
+      select * from jsonb_to_recordset(${rows}::text::jsonb) as r(
+        id uuid, workspace_id uuid, recipe_id uuid, recipe_version integer, definition jsonb, trigger jsonb,
+        schedule_id uuid, slot_at timestamptz, state_key text, input jsonb, priority integer, created_by text,
+        timeout_ms double precision, idempotency_key text, request_hash text)
+    ), inserted as (
+      insert into runs (id, workspace_id, recipe_id, recipe_version, definition, state, trigger, schedule_id, slot_at,
+        state_key, input, priority, created_by, timeout_ms, idempotency_key, request_hash, last_seq)
+      select id, workspace_id, recipe_id, recipe_version, definition, 'queued', trigger, schedule_id, slot_at,
+        state_key, coalesce(input, 'null'), priority, created_by, timeout_ms, idempotency_key, request_hash, 1
+      from new_runs
+      returning id, workspace_id, priority, trigger
+    ), queued as (
+      insert into run_queue (run_id, workspace_id, priority)
+      select id, workspace_id, priority from inserted
+    )
+    insert into run_events (run_id, seq, type, data)
+    select id, 1, 'execution.queued', jsonb_build_object('trigger', trigger) from inserted`.execute(db)
+}
