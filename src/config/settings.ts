@@ -1,0 +1,211 @@
+import { databaseUrlFromParts } from './database-url.ts'
+import { optional, setting } from './setting.ts'
+import * as t from './value-types.ts'
+
+const isProduction = (environment: string | undefined) => environment?.toLowerCase() === 'production'
+
+/**
+ * Every environment variable that the product reads. `Config`, `.env.example`, `docs/configuration.md` and
+ * `npm run config` follow from this table: add a line here and run `npm run config:docs`.
+ */
+export const settings = {
+  ENVIRONMENT: setting(t.choice('development', 'test', 'production'), {
+    category: 'General',
+    default: 'development',
+    description: 'Which rules apply: production hides stacks and documentation pages and asks for explicit settings.',
+  }),
+  LOG_LEVEL: setting(t.choice('debug', 'info', 'warn', 'error'), {
+    category: 'General',
+    default: 'info',
+    description: 'The least severity that is logged.',
+  }),
+  PORT: setting(t.integer(0, 65_535), {
+    category: 'Server',
+    default: '8000',
+    runtimes: 'server',
+    description: 'Port to listen on; 0 takes any free one.',
+  }),
+  HOST: setting(t.text, {
+    category: 'Server',
+    default: {
+      text: '127.0.0.1; 0.0.0.0 in production',
+      compute: (lookup) => (isProduction(lookup('ENVIRONMENT')) ? '0.0.0.0' : '127.0.0.1'),
+    },
+    runtimes: 'server',
+    description: 'Address to listen on.',
+  }),
+  SHUTDOWN_GRACE_S: setting(t.integer(0, 3600), {
+    category: 'Server',
+    default: '20',
+    runtimes: 'server',
+    description: 'Seconds that requests and leased runs get to finish after SIGTERM.',
+  }),
+  DATA_DIR: setting(t.text, {
+    category: 'Database',
+    default: '.data',
+    runtimes: 'server',
+    description: 'Folder of the embedded database, files and generated keys.',
+  }),
+  DATABASE_URL: optional(t.postgresUrl, {
+    category: 'Database',
+    secret: true,
+    default: {
+      text: 'computed from POSTGRES_*; without them the embedded database in DATA_DIR',
+      compute: databaseUrlFromParts,
+    },
+    runtimes: 'server',
+    example: 'postgres://automatos:password@localhost:5432/automatos',
+    description:
+      'PostgreSQL 15 or later. In production `sslmode=require` is added unless the host is local or the URL names an sslmode. Workers use the HYPERDRIVE binding instead.',
+  }),
+  POSTGRES_DB: optional(t.text, {
+    category: 'Database',
+    runtimes: 'server',
+    description: 'Name of the database. This or POSTGRES_HOST makes DATABASE_URL from the parts.',
+  }),
+  POSTGRES_USER: optional(t.text, { category: 'Database', runtimes: 'server', description: 'User; default postgres.' }),
+  POSTGRES_PASSWORD: optional(t.secretText, {
+    category: 'Database',
+    secret: true,
+    runtimes: 'server',
+    description: 'Password of the user.',
+  }),
+  POSTGRES_HOST: optional(t.text, {
+    category: 'Database',
+    runtimes: 'server',
+    description: 'Host; default localhost.',
+  }),
+  POSTGRES_PORT: optional(t.integer(1, 65_535), {
+    category: 'Database',
+    runtimes: 'server',
+    description: 'Port; default 5432.',
+  }),
+  ADMIN_API_KEY: optional(
+    t.secretMatching('ak_srv_ followed by 64 hexadecimal digits', (key) => /^ak_srv_[0-9a-f]{64}$/.test(key)),
+    {
+      category: 'Security',
+      secret: true,
+      runtimes: 'server',
+      description:
+        'Installed as the owner key of the first workspace. Without it, the first start of an embedded database makes one and writes it to DATA_DIR/admin-api-key.',
+    },
+  ),
+  CREDENTIAL_ENCRYPTION_KEY: optional(t.keyRing, {
+    category: 'Security',
+    secret: true,
+    example: 'k1:<output of: openssl rand -base64 32>',
+    description:
+      'Key ring that encrypts stored credentials. To rotate, put a new key first and keep the old ones. Without it, servers generate one into DATA_DIR/keys; Workers cannot and refuse to store credentials.',
+  }),
+  METRICS_TOKEN: optional(t.secretText, {
+    category: 'Security',
+    secret: true,
+    description: 'Bearer token for /metrics, which is public without it.',
+  }),
+  TRUSTED_PROXIES: setting(t.addressRanges, {
+    category: 'Security',
+    default: 'loopback,private',
+    runtimes: 'server',
+    description: 'Peers whose X-Forwarded-For is believed when the client address is determined.',
+  }),
+  API_URL: setting(t.webUrl, {
+    category: 'URLs and CORS',
+    default: {
+      text: 'BACKEND_URL, else http://localhost:PORT',
+      compute: (lookup) => lookup('BACKEND_URL') ?? `http://localhost:${lookup('PORT')}`,
+    },
+    description: 'Public address of this API, as it appears in documents and links.',
+  }),
+  BACKEND_URL: optional(t.webUrl, { category: 'URLs and CORS', description: 'Older name of API_URL.' }),
+  FRONTEND_URL: optional(t.webUrl, {
+    category: 'URLs and CORS',
+    default: {
+      text: 'http://localhost:3000; none in production',
+      compute: (lookup) => (isProduction(lookup('ENVIRONMENT')) ? undefined : 'http://localhost:3000'),
+    },
+    description: 'Address of the web front end.',
+  }),
+  CORS_ALLOW_ORIGINS: setting(t.origins, {
+    category: 'URLs and CORS',
+    default: {
+      text: 'FRONTEND_URL; none in production',
+      compute: (lookup) => {
+        const frontend = lookup('FRONTEND_URL')
+        if (isProduction(lookup('ENVIRONMENT')) || !frontend || !URL.canParse(frontend)) return 'none'
+        return new URL(frontend).origin
+      },
+    },
+    description: 'Origins whose pages may call the API with credentials.',
+  }),
+  RATE_LIMIT_DEFAULT: setting(t.rate, {
+    category: 'Rate limits',
+    default: '60/minute',
+    description: 'Requests a client address may make without a valid credential.',
+  }),
+  RATE_LIMIT_AUTHENTICATED: setting(t.rate, {
+    category: 'Rate limits',
+    default: '600/minute',
+    description: 'Requests a key may make, unless it has a limit of its own.',
+  }),
+  EGRESS_ALLOW: setting(t.egressTargets, {
+    category: 'Egress',
+    default: 'none',
+    example: 'intranet.example.com,192.168.7.20:8080,10.1.0.0/16',
+    description:
+      'Private destinations that recipes and tools may reach all the same. Everything private, link-local or of a metadata service is refused otherwise.',
+  }),
+  RECIPE_SCHEDULER_ENABLED: setting(t.flag, {
+    category: 'Features',
+    default: 'true',
+    description: 'Whether this process fires schedules.',
+  }),
+  ENGINE_CONCURRENCY: setting(t.integer(1, 10_000), {
+    category: 'Engine',
+    default: '100',
+    description: 'Runs in flight in one process.',
+  }),
+  LLM_PROVIDER: optional(t.choice('openai', 'anthropic', 'google', 'openrouter', 'openai-compatible', 'offline'), {
+    category: 'Models',
+    description: 'Default provider where neither step, agent nor workspace names one.',
+  }),
+  LLM_MODEL: optional(t.text, { category: 'Models', description: 'Default model of LLM_PROVIDER.' }),
+  MODEL_TIMEOUT_S: setting(t.integer(1, 3600), {
+    category: 'Models',
+    default: '120',
+    description: 'Seconds that one model call may take.',
+  }),
+  ALLOW_OFFLINE_MODEL: setting(t.flag, {
+    category: 'Models',
+    default: 'false',
+    description: 'Whether the built-in simulated model may answer in production.',
+  }),
+  ...provider('OPENAI', 'OpenAI'),
+  ...provider('ANTHROPIC', 'Anthropic'),
+  ...provider('GOOGLE', 'Google Gemini'),
+  ...provider('OPENROUTER', 'OpenRouter'),
+  OPENAI_COMPATIBLE_BASE_URL: optional(t.webUrl, {
+    category: 'Models',
+    example: 'http://localhost:11434/v1',
+    description: 'Any server that speaks the OpenAI API: Ollama, vLLM, LM Studio.',
+  }),
+  OPENAI_COMPATIBLE_API_KEY: optional(t.secretText, {
+    category: 'Models',
+    secret: true,
+    description: 'Key for OPENAI_COMPATIBLE_BASE_URL, where it wants one.',
+  }),
+}
+
+type ProviderSettings<P extends string> = { [K in `${P}_API_KEY`]: typeof apiKey } & {
+  [K in `${P}_BASE_URL`]: typeof baseUrl
+}
+const apiKey = optional(t.secretText, { category: 'Models', description: '' })
+const baseUrl = optional(t.webUrl, { category: 'Models', description: '' })
+
+function provider<const P extends string>(prefix: P, name: string): ProviderSettings<P> {
+  return {
+    [`${prefix}_API_KEY`]: { ...apiKey, secret: true, description: `Key for ${name}.` },
+    [`${prefix}_BASE_URL`]: { ...baseUrl, description: `Replaces ${name}'s own address, for a proxy or gateway.` },
+  } as ProviderSettings<P>
+}
+
+export type Settings = typeof settings
