@@ -4,6 +4,11 @@ import * as t from './value-types.ts'
 
 const isProduction = (environment: string | undefined) => environment?.toLowerCase() === 'production'
 
+const providerKey = (name: string) =>
+  optional(t.secretText, { category: 'Models', secret: true, description: `Key for ${name}.` })
+const providerUrl = (name: string) =>
+  optional(t.webUrl, { category: 'Models', description: `Replaces the address of ${name}, for a proxy or gateway.` })
+
 /**
  * Every environment variable that the product reads. `Config`, `.env.example`, `docs/configuration.md` and
  * `npm run config` follow from this table: add a line here and run `npm run config:docs`.
@@ -179,10 +184,14 @@ export const settings = {
     default: 'false',
     description: 'Whether the built-in simulated model may answer in production.',
   }),
-  ...provider('OPENAI', 'OpenAI'),
-  ...provider('ANTHROPIC', 'Anthropic'),
-  ...provider('GOOGLE', 'Google Gemini'),
-  ...provider('OPENROUTER', 'OpenRouter'),
+  OPENAI_API_KEY: providerKey('OpenAI'),
+  OPENAI_BASE_URL: providerUrl('OpenAI'),
+  ANTHROPIC_API_KEY: providerKey('Anthropic'),
+  ANTHROPIC_BASE_URL: providerUrl('Anthropic'),
+  GOOGLE_API_KEY: providerKey('Google Gemini'),
+  GOOGLE_BASE_URL: providerUrl('Google Gemini'),
+  OPENROUTER_API_KEY: providerKey('OpenRouter'),
+  OPENROUTER_BASE_URL: providerUrl('OpenRouter'),
   OPENAI_COMPATIBLE_BASE_URL: optional(t.webUrl, {
     category: 'Models',
     example: 'http://localhost:11434/v1',
@@ -193,19 +202,6 @@ export const settings = {
     secret: true,
     description: 'Key for OPENAI_COMPATIBLE_BASE_URL, where it wants one.',
   }),
-}
-
-type ProviderSettings<P extends string> = { [K in `${P}_API_KEY`]: typeof apiKey } & {
-  [K in `${P}_BASE_URL`]: typeof baseUrl
-}
-const apiKey = optional(t.secretText, { category: 'Models', description: '' })
-const baseUrl = optional(t.webUrl, { category: 'Models', description: '' })
-
-function provider<const P extends string>(prefix: P, name: string): ProviderSettings<P> {
-  return {
-    [`${prefix}_API_KEY`]: { ...apiKey, secret: true, description: `Key for ${name}.` },
-    [`${prefix}_BASE_URL`]: { ...baseUrl, description: `Replaces ${name}'s own address, for a proxy or gateway.` },
-  } as ProviderSettings<P>
 }
 
 export type Settings = typeof settings
