@@ -1,0 +1,16 @@
+import { ConfigError, resolveConfig } from '../config.ts'
+
+/** `npm run config`: what is in effect and why. Secrets are `***`. */
+try {
+  const { config, effective } = resolveConfig(process.env)
+  const nameWidth = Math.max(...effective.map(({ variable }) => variable.length))
+  const sourceWidth = 'environment'.length
+  for (const { variable, value, source } of effective) {
+    console.log(`${variable.padEnd(nameWidth)}  ${source.padEnd(sourceWidth)}  ${value}`.trimEnd())
+  }
+  for (const warning of config.warnings) console.error(`warning: ${warning}`)
+} catch (error) {
+  if (!(error instanceof ConfigError)) throw error
+  console.error(error.message)
+  process.exitCode = 1
+}

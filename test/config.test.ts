@@ -1,0 +1,244 @@
+import { execFile } from 'node:child_process'
+import { inspect, promisify } from 'node:util'
+import { expect, test } from 'vitest'
+import { ConfigError, parseConfig, resolveConfig, type ConfigFault } from '../src/config.ts'
+import { settings } from '../src/config/settings.ts'
+
+const key = `ak_srv_${'0123456789abcdef'.repeat(4)}`
+const bytes = (fill: number) => btoa(String.fromCharCode(...new Uint8Array(32).fill(fill)))
+
+function faultsOf(env: Record<string, unknown>): readonly ConfigFault[] {
+  try {
+    parseConfig(env)
+    return []
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults
+    throw error
+  }
+}
+const faultyVariables = (env: Record<string, unknown>) => faultsOf(env).map((fault) => fault.variable)
+const databaseUrl = (env: Record<string, unknown>) => parseConfig(env).databaseUrl?.reveal() ?? null
+
+test('starts with no variable at all, on loopback, embedded and with limits', () => {
+  expect(parseConfig({})).toMatchObject({
+    environment: 'development',
+    port: 8000,
+    host: '127.0.0.1',
+    dataDir: '.data',
+    databaseUrl: null,
+    corsAllowOrigins: ['http://localhost:3000'],
+    rateLimitDefault: { limit: 60, windowSeconds: 60 },
+    rateLimitAuthenticated: { limit: 600, windowSeconds: 60 },
+    egressAllow: [],
+    allowOfflineModel: false,
+    warnings: [],
+  })
+})
+
+test('reports every fault at once, each with its variable and what it expects', () => {
+  const faults = faultsOf({
+    ENVIRONMENT: 'prod',
+    PORT: '70000',
+    RATE_LIMIT_DEFAULT: '60 per minute',
+    ADMIN_API_KEY: 'ak_srv_short',
+    CREDENTIAL_ENCRYPTION_KEY: 'k1:AAAA',
+    CORS_ALLOW_ORIGINS: 'https://a.example,*',
+    TRUSTED_PROXIES: '10.0.0.0/33',
+    EGRESS_ALLOW: 'ok.example,bad host',
+    RECIPE_SCHEDULER_ENABLED: 'maybe',
+    DATABASE_URL: 'mysql://localhost/x',
+  })
+  expect(faults.map((fault) => fault.variable).toSorted()).toEqual([
+    'ADMIN_API_KEY',
+    'CORS_ALLOW_ORIGINS',
+    'CREDENTIAL_ENCRYPTION_KEY',
+    'DATABASE_URL',
+    'EGRESS_ALLOW',
+    'ENVIRONMENT',
+    'PORT',
+    'RATE_LIMIT_DEFAULT',
+    'RECIPE_SCHEDULER_ENABLED',
+    'TRUSTED_PROXIES',
+  ])
+  for (const fault of faults) expect(fault.detail).toMatch(/^expects /)
+})
+
+test('never shows a secret, neither in a fault nor in a print of the config', () => {
+  const env = {
+    OPENAI_API_KEY: 'sk-very-secret',
+    DATABASE_URL: 'postgres://u:very-secret@localhost/x',
+    METRICS_TOKEN: 'very-secret-token',
+    POSTGRES_PASSWORD: 'very-secret',
+  }
+  const { config, effective } = resolveConfig(env)
+  expect(inspect(config, { depth: 5 }) + JSON.stringify(config) + JSON.stringify(effective)).not.toContain(
+    'very-secret',
+  )
+  expect(
+    JSON.stringify(faultsOf({ ADMIN_API_KEY: 'very-secret', CREDENTIAL_ENCRYPTION_KEY: 'very-secret' })),
+  ).not.toContain('very-secret')
+  expect(config.openaiApiKey?.reveal()).toBe('sk-very-secret')
+})
+
+test('marks as secret every setting that is named like one', () => {
+  const unmarked = Object.entries(settings)
+    .filter(([name, setting]) => /KEY|PASSWORD|TOKEN|SECRET|DATABASE_URL/.test(name) && !setting.secret)
+    .map(([name]) => name)
+  expect(unmarked).toEqual([])
+})
+
+test('cannot be changed after it was made', () => {
+  const config = parseConfig({ CORS_ALLOW_ORIGINS: 'https://a.example' })
+  expect(() => Object.assign(config, { port: 1 })).toThrow(TypeError)
+  expect(() => (config.corsAllowOrigins as string[]).push('https://evil.example')).toThrow(TypeError)
+  expect(() => Object.assign(config.rateLimitDefault, { limit: 1 })).toThrow(TypeError)
+})
+
+test('takes an empty or blank variable as unset', () => {
+  expect(parseConfig({ PORT: '', HOST: '  ', DATABASE_URL: '' })).toMatchObject({
+    port: 8000,
+    host: '127.0.0.1',
+    databaseUrl: null,
+  })
+})
+
+test('ignores what is no string, as the bindings of a Worker are', () => {
+  expect(parseConfig({ PORT: { fetch() {} }, HYPERDRIVE: {} }).port).toBe(8000)
+})
+
+test('computes the database URL from its parts, with their special characters kept apart', () => {
+  expect(
+    databaseUrl({
+      POSTGRES_HOST: 'db.example',
+      POSTGRES_DB: 'auto',
+      POSTGRES_USER: 'a@b',
+      POSTGRES_PASSWORD: 'p/w:?',
+      POSTGRES_PORT: '6000',
+    }),
+  ).toBe('postgres://a%40b:p%2Fw%3A%3F@db.example:6000/auto')
+  expect(databaseUrl({ POSTGRES_DB: 'auto' })).toBe('postgres://postgres@localhost:5432/auto')
+  expect(databaseUrl({ POSTGRES_USER: 'nobody' })).toBeNull()
+  expect(databaseUrl({ POSTGRES_DB: 'auto', DATABASE_URL: 'postgres://x/y' })).toBe('postgres://x/y')
+})
+
+test('asks for TLS in production unless the host is local or the URL decides itself', () => {
+  const inProduction = (url: string) => databaseUrl({ ENVIRONMENT: 'production', DATABASE_URL: url })
+  expect(inProduction('postgres://u:p@postgres.example:5432/localhost')).toBe(
+    'postgres://u:p@postgres.example:5432/localhost?sslmode=require',
+  )
+  expect(inProduction('postgres://u:localhost@db/x')).toContain('sslmode=require')
+  expect(inProduction('postgres://db/x?sslmode=disable')).toBe('postgres://db/x?sslmode=disable')
+  for (const host of ['localhost', '127.0.0.1', '[::1]'])
+    expect(inProduction(`postgres://${host}/x`)).not.toContain('sslmode')
+  expect(databaseUrl({ DATABASE_URL: 'postgres://db.example/x' })).toBe('postgres://db.example/x')
+})
+
+test('runs embedded in production only when the folder was named on purpose', () => {
+  expect(faultyVariables({ ENVIRONMENT: 'production' })).toEqual(['DATABASE_URL'])
+  expect(faultyVariables({ ENVIRONMENT: 'production', DATA_DIR: '/var/lib/automatos' })).toEqual([])
+  expect(parseConfig({ ENVIRONMENT: 'production' }, { runtime: 'workers' }).environment).toBe('production')
+})
+
+test('opens nothing to other origins in production by itself', () => {
+  const production = { ENVIRONMENT: 'production', DATA_DIR: '/data' }
+  expect(parseConfig({ ...production, FRONTEND_URL: 'https://app.example' }).corsAllowOrigins).toEqual([])
+  expect(
+    parseConfig({ ...production, CORS_ALLOW_ORIGINS: 'https://app.example/, https://b.example' }).corsAllowOrigins,
+  ).toEqual(['https://app.example', 'https://b.example'])
+  expect(parseConfig({ FRONTEND_URL: 'https://app.example/x' }).corsAllowOrigins).toEqual(['https://app.example'])
+  expect(parseConfig(production).host).toBe('0.0.0.0')
+})
+
+test('names the proxies it trusts as ranges, and takes none for no proxy', () => {
+  expect(parseConfig({ TRUSTED_PROXIES: '203.0.113.7, 2001:db8::1, loopback' }).trustedProxies).toEqual([
+    '203.0.113.7/32',
+    '2001:db8::1/128',
+    '127.0.0.0/8',
+    '::1/128',
+  ])
+  expect(parseConfig({ TRUSTED_PROXIES: 'none' }).trustedProxies).toEqual([])
+})
+
+test('takes rates by the minute and by name, but never zero', () => {
+  expect(parseConfig({ RATE_LIMIT_DEFAULT: '90' }).rateLimitDefault).toEqual({ limit: 90, windowSeconds: 60 })
+  expect(parseConfig({ RATE_LIMIT_DEFAULT: '5/second' }).rateLimitDefault).toEqual({ limit: 5, windowSeconds: 1 })
+  expect(faultyVariables({ RATE_LIMIT_DEFAULT: '0/minute' })).toEqual(['RATE_LIMIT_DEFAULT'])
+})
+
+test.each([
+  'intranet.example.com',
+  'api.internal:8443',
+  '10.0.0.0/8',
+  '127.0.0.1:9000',
+  '[::1]:9000',
+  'fd00::/8',
+  '::1',
+])('lets %s be named as an egress target', (target) =>
+  expect(parseConfig({ EGRESS_ALLOW: target }).egressAllow).toEqual([target]),
+)
+test.each(['http://a.example', 'a.example:99999', 'a.example:', 'a b', '-a.example', '[::1', '1.2.3.4/99', 'a:1:2'])(
+  'refuses %s as an egress target',
+  (target) => expect(faultyVariables({ EGRESS_ALLOW: target })).toEqual(['EGRESS_ALLOW']),
+)
+
+test('takes a key ring whose keys are 32 bytes and whose ids differ', () => {
+  const ring = `new:${bytes(1)},old:${bytes(2)}`
+  expect(parseConfig({ CREDENTIAL_ENCRYPTION_KEY: ring, ADMIN_API_KEY: key }).credentialEncryptionKey?.reveal()).toBe(
+    ring,
+  )
+  expect(faultyVariables({ CREDENTIAL_ENCRYPTION_KEY: `a:${bytes(1)},a:${bytes(2)}` })).toEqual([
+    'CREDENTIAL_ENCRYPTION_KEY',
+  ])
+  expect(faultyVariables({ CREDENTIAL_ENCRYPTION_KEY: bytes(1) })).toEqual(['CREDENTIAL_ENCRYPTION_KEY'])
+})
+
+test('names a fault where it is, not where it is computed into', () => {
+  expect(faultyVariables({ POSTGRES_HOST: 'db', POSTGRES_PORT: 'x', BACKEND_URL: 'ftp://x' })).toEqual([
+    'POSTGRES_PORT',
+    'BACKEND_URL',
+  ])
+})
+
+test("warns of the original's settings that nothing reads, and of nothing else", () => {
+  const { warnings } = parseConfig({
+    REDIS_URL: 'redis://x',
+    CLERK_SECRET_KEY: 's',
+    API_KEY: 'k',
+    PATH: '/bin',
+    REDIS_HOST: '',
+  })
+  expect(warnings).toEqual([
+    'API_KEY is set but not supported by this version: use ADMIN_API_KEY.',
+    'CLERK_SECRET_KEY is set but not supported by this version.',
+    'REDIS_URL is set but not supported by this version.',
+  ])
+})
+
+test('says of each value where it comes from', () => {
+  const sources = Object.fromEntries(
+    resolveConfig({ PORT: '9000', POSTGRES_DB: 'x' }).effective.map(({ variable, source }) => [variable, source]),
+  )
+  expect(sources).toMatchObject({
+    PORT: 'environment',
+    LOG_LEVEL: 'default',
+    DATABASE_URL: 'computed',
+    API_URL: 'computed',
+    LLM_MODEL: 'unset',
+  })
+})
+
+test('keeps .env.example and docs/configuration.md in step with the table', async () => {
+  await promisify(execFile)(process.execPath, ['src/cli/config-docs.ts', '--check'])
+})
+
+test('prints the effective values, or every fault and a failing exit code', async () => {
+  const run = (env: Record<string, string>) => promisify(execFile)(process.execPath, ['src/cli/config.ts'], { env })
+  const { stdout, stderr } = await run({ OPENAI_API_KEY: 'sk-very-secret', REDIS_URL: 'x' })
+  expect(stdout).toMatch(/^OPENAI_API_KEY +environment +\*\*\*$/m)
+  expect(stdout).not.toContain('very-secret')
+  expect(stderr).toContain('REDIS_URL')
+  await expect(run({ PORT: 'x', LOG_LEVEL: 'loud' })).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/LOG_LEVEL expects[^]*PORT expects/),
+  })
+})
