@@ -5,6 +5,8 @@ declare const encoded: unique symbol
 export type JsonParam = { readonly [encoded]: true }
 /** A jsonb column: read as T, written through `jsonb()`. */
 export type JsonColumn<T> = ColumnType<T, JsonParam, JsonParam>
+/** A jsonb column with a default: may be left out of an insert. */
+export type DefaultedJsonColumn<T> = ColumnType<T, JsonParam | undefined, JsonParam>
 export type NullableJsonColumn<T> = ColumnType<T | null, JsonParam | null | undefined, JsonParam | null>
 
 /**

@@ -1,6 +1,6 @@
 import type { ColumnType, Generated } from 'kysely'
 import type { JsonObject } from '../../lib/json.ts'
-import type { JsonColumn } from '../json.ts'
+import type { DefaultedJsonColumn, JsonColumn } from '../json.ts'
 
 type Created = ColumnType<Date, Date | undefined, never>
 
@@ -9,7 +9,7 @@ export interface WorkspacesTable {
   slug: string
   name: string
   /** `{ model?: ModelChoice, … }`: defaults of this workspace. */
-  settings: Generated<JsonColumn<JsonObject>>
+  settings: DefaultedJsonColumn<JsonObject>
   created_at: Created
   updated_at: Generated<Date>
 }
@@ -27,8 +27,8 @@ export interface ApiKeysTable {
   scopes: JsonColumn<string[]>
   /** Requests a minute; null = the default. */
   rate_limit: number | null
-  allowed_ips: Generated<JsonColumn<string[]>>
-  allowed_domains: Generated<JsonColumn<string[]>>
+  allowed_ips: DefaultedJsonColumn<string[]>
+  allowed_domains: DefaultedJsonColumn<string[]>
   expires_at: Date | null
   last_used_at: Date | null
   revoked_at: Date | null
