@@ -78,17 +78,35 @@ export function withLimits(options: {
   function countedBody(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
     const reader = body.getReader()
     let bytes = 0
-    const give = (error: unknown) => {
+    let ended = false
+    const finish = (error?: unknown) => {
+      ended = true
       end()
-      reader.cancel(error).catch(() => {})
+      controller.signal.removeEventListener('abort', onTimeUp)
+      if (error !== undefined) reader.cancel(error).catch(() => {})
     }
+    let out: ReadableStreamDefaultController<Uint8Array>
+    const fail = (error: unknown) => {
+      if (ended) return
+      const reason = explain(error)
+      finish(reason)
+      out.error(reason)
+    }
+    const onTimeUp = () => fail(controller.signal.reason)
+
     return new ReadableStream<Uint8Array>(
       {
-        async pull(out) {
+        start(created) {
+          out = created
+          controller.signal.addEventListener('abort', onTimeUp, { once: true })
+          if (controller.signal.aborted) onTimeUp()
+        },
+        async pull() {
           try {
-            const { done, value } = await Promise.race([reader.read(), whenAborted])
+            const { done, value } = await reader.read()
+            if (ended) return
             if (done) {
-              end()
+              finish()
               out.close()
               return
             }
@@ -96,12 +114,10 @@ export function withLimits(options: {
             if (bytes > maxBytes) throw tooLarge()
             out.enqueue(value)
           } catch (error) {
-            const reason = explain(error)
-            give(reason)
-            out.error(reason)
+            fail(error)
           }
         },
-        cancel: give,
+        cancel: (reason) => finish(reason ?? 'canceled'),
       },
       { highWaterMark: 0 },
     )
