@@ -57,6 +57,7 @@ export const foundation: Migration = {
       input_usd numeric,
       cached_input_usd numeric,
       output_usd numeric,
+      price_limit_tokens integer,
       seed_hash text,
       created_at timestamptz(3) not null default app_now(),
       updated_at timestamptz(3) not null default app_now(),

@@ -16,6 +16,8 @@ export interface ModelsTable {
   input_usd: string | null
   cached_input_usd: string | null
   output_usd: string | null
+  /** The prices hold for prompts up to this many tokens; a longer one costs more, how much is not known here. Null = always. */
+  price_limit_tokens: number | null
   /** Hash of the seeded content; a row whose content no longer matches it was edited and is left alone by seeds. */
   seed_hash: string | null
   created_at: Created

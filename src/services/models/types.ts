@@ -9,8 +9,10 @@ export interface ModelChoice {
   top_p?: number
   /** Base URL of an OpenAI-compatible server; goes through the egress guard. */
   base_url?: string
+  /** Slug of a stored credential for `base_url`. Keys of the platform are never sent to a URL that a tenant gives. */
+  credential?: string
   /** Tried in order on 408, 429, 5xx and timeouts. Never holds `offline`. */
-  fallbacks?: { provider: string; model: string; base_url?: string }[]
+  fallbacks?: { provider: string; model: string; base_url?: string; credential?: string }[]
 }
 
 export interface ToolSpec {
@@ -22,8 +24,17 @@ export interface ToolSpec {
 
 export type ModelMessage =
   | { role: 'user'; text: string }
-  | { role: 'assistant'; text: string; tool_calls: ToolCall[] }
+  | { role: 'assistant'; text: string; tool_calls: ToolCall[]; continuation?: Continuation }
   | { role: 'tool'; results: { id: string; name: string; result: Json; is_error: boolean }[] }
+
+/**
+ * What a provider wants back with the results of its tool calls (signatures, encrypted reasoning). Only that provider
+ * can read it; any other gets the plain text and calls.
+ */
+export interface Continuation {
+  provider: string
+  parts: Json
+}
 
 export interface ToolCall {
   id: string
@@ -58,6 +69,8 @@ export interface ModelAnswer {
   /** Exact decimal text, null when unknown. */
   cost_usd: string | null
   latency_ms: number
+  /** To hand back with the tool results. */
+  continuation?: Continuation
   /** Only on answers of the offline model. */
   simulated?: true
 }

@@ -1,0 +1,66 @@
+import type { LanguageModelV4CallOptions, LanguageModelV4Message } from '@ai-sdk/provider'
+import { offlineProvider } from './providers.ts'
+import type { ModelChoice, ModelMessage, ModelRequest } from './types.ts'
+
+type AssistantContent = Extract<LanguageModelV4Message, { role: 'assistant' }>['content']
+
+/** The request in the SDK's words. */
+export function toCallOptions(request: ModelRequest, choice: ModelChoice): LanguageModelV4CallOptions {
+  const system = [request.system, request.output_schema && schemaInstruction(request.output_schema)]
+  const text = system.filter(Boolean).join('\n\n')
+  return {
+    prompt: [
+      ...(text ? [{ role: 'system' as const, content: text }] : []),
+      ...request.messages.map((message) => toMessage(message, choice.provider)),
+    ],
+    ...(choice.temperature !== undefined && { temperature: choice.temperature }),
+    ...(choice.top_p !== undefined && { topP: choice.top_p }),
+    ...(choice.max_output_tokens !== undefined && { maxOutputTokens: choice.max_output_tokens }),
+    ...(request.tools.length > 0 && {
+      tools: request.tools.map((tool) => ({
+        type: 'function' as const,
+        name: tool.name,
+        description: tool.description,
+        inputSchema: tool.parameters,
+      })),
+      toolChoice: { type: 'auto' as const },
+    }),
+    // Several providers cannot combine tools with a forced JSON answer; with tools the instruction alone must do.
+    ...(request.output_schema &&
+      (request.tools.length === 0 || choice.provider === offlineProvider) && {
+        responseFormat: { type: 'json' as const, schema: request.output_schema },
+      }),
+  }
+}
+
+const schemaInstruction = (schema: object) =>
+  `Your final answer is one JSON value and nothing else: no prose, no code fence. It must match this JSON Schema:\n${JSON.stringify(schema)}`
+
+function toMessage(message: ModelMessage, provider: string): LanguageModelV4Message {
+  if (message.role === 'user') return { role: 'user', content: [{ type: 'text', text: message.text }] }
+  if (message.role === 'assistant') return { role: 'assistant', content: assistantContent(message, provider) }
+  return {
+    role: 'tool',
+    content: message.results.map(({ id, name, result, is_error }) => ({
+      type: 'tool-result',
+      toolCallId: id,
+      toolName: name,
+      output: { type: is_error ? 'error-json' : 'json', value: result },
+    })),
+  }
+}
+
+function assistantContent(message: Extract<ModelMessage, { role: 'assistant' }>, provider: string): AssistantContent {
+  const { continuation } = message
+  // Written by readAnswer from the same provider's own stream, so the parts are its content parts.
+  if (continuation?.provider === provider) return continuation.parts as unknown as AssistantContent
+  return [
+    ...(message.text ? [{ type: 'text' as const, text: message.text }] : []),
+    ...message.tool_calls.map((call) => ({
+      type: 'tool-call' as const,
+      toolCallId: call.id,
+      toolName: call.name,
+      input: call.input,
+    })),
+  ]
+}

@@ -1,0 +1,116 @@
+import type { LanguageModelV4 } from '@ai-sdk/provider'
+import type { Config } from '../../config.ts'
+import type { Secret } from '../../lib/secret.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { decimalOf } from './cost.ts'
+
+/** Where a provider is reached and with which key. */
+export interface Connection {
+  baseUrl: string | null
+  apiKey: string | null
+  fetch?: typeof globalThis.fetch
+}
+
+export interface Provider {
+  id: string
+  name: string
+  /** Asked where only the provider is named; null = a model must be named. */
+  defaultModel: string | null
+  /** The settings that make it available, for people. */
+  requires: string
+  /** Null where the platform has no access to it. */
+  connection(config: Config): Connection | null
+  /** Opens a model. The package is loaded only when it is used. */
+  open(connection: Connection, model: string): Promise<LanguageModelV4>
+  options?: Record<string, JsonObject>
+  /** Dollars that the provider itself says it charged, as decimal text. */
+  reportedCost?(rawUsage: Record<string, unknown>): string | null
+}
+
+const keyed = (key: Secret | null, baseUrl: string): Connection | null =>
+  key === null ? null : { apiKey: key.reveal(), baseUrl }
+
+/** In the order in which the first one with a key becomes the default. */
+export const providers: readonly Provider[] = [
+  {
+    id: 'openai',
+    name: 'OpenAI',
+    defaultModel: 'gpt-5.4-mini',
+    requires: 'OPENAI_API_KEY',
+    connection: (config) => keyed(config.openaiApiKey, config.openaiBaseUrl ?? 'https://api.openai.com/v1'),
+    async open(connection, model) {
+      const { createOpenAI } = await import('@ai-sdk/openai')
+      return createOpenAI(settingsOf(connection)).responses(model)
+    },
+    // Prompts of tenants are not kept at the provider. Schemas of tenants seldom meet the strict mode's rules.
+    options: { openai: { store: false, strictJsonSchema: false } },
+  },
+  {
+    id: 'anthropic',
+    name: 'Anthropic',
+    defaultModel: 'claude-sonnet-5-5',
+    requires: 'ANTHROPIC_API_KEY',
+    connection: (config) => keyed(config.anthropicApiKey, config.anthropicBaseUrl ?? 'https://api.anthropic.com/v1'),
+    async open(connection, model) {
+      const { createAnthropic } = await import('@ai-sdk/anthropic')
+      return createAnthropic(settingsOf(connection))(model)
+    },
+  },
+  {
+    id: 'google',
+    name: 'Google Gemini',
+    defaultModel: 'gemini-3.5-flash',
+    requires: 'GOOGLE_API_KEY',
+    connection: (config) =>
+      keyed(config.googleApiKey, config.googleBaseUrl ?? 'https://generativelanguage.googleapis.com/v1beta'),
+    async open(connection, model) {
+      const { createGoogle } = await import('@ai-sdk/google')
+      return createGoogle(settingsOf(connection))(model)
+    },
+  },
+  {
+    id: 'openrouter',
+    name: 'OpenRouter',
+    defaultModel: 'openai/gpt-5.4-mini',
+    requires: 'OPENROUTER_API_KEY',
+    connection: (config) => keyed(config.openrouterApiKey, config.openrouterBaseUrl ?? 'https://openrouter.ai/api/v1'),
+    open: (connection, model) => openCompatible('openrouter', connection, model),
+    reportedCost: (usage) => decimalOf(usage['cost']),
+  },
+  {
+    id: 'openai-compatible',
+    name: 'OpenAI-compatible server',
+    defaultModel: null,
+    requires: 'OPENAI_COMPATIBLE_BASE_URL (or base_url in the choice of the model)',
+    connection: (config) =>
+      config.openaiCompatibleBaseUrl === null
+        ? null
+        : { baseUrl: config.openaiCompatibleBaseUrl, apiKey: config.openaiCompatibleApiKey?.reveal() ?? null },
+    open: (connection, model) => openCompatible('compatible', connection, model),
+  },
+]
+
+export const findProvider = (id: string): Provider | undefined => providers.find((provider) => provider.id === id)
+
+/** The built-in simulated model, as a choice names it. */
+export const offlineProvider = 'offline'
+export const offlineModel = 'offline'
+export const providerIds: readonly string[] = [...providers.map((provider) => provider.id), offlineProvider]
+
+// Everything is passed: where a value is missing the packages would look into the process's environment by themselves.
+const settingsOf = ({ baseUrl, apiKey, fetch }: Connection) => ({
+  baseURL: baseUrl ?? '',
+  apiKey: apiKey ?? '',
+  ...(fetch && { fetch }),
+})
+
+async function openCompatible(name: string, connection: Connection, model: string): Promise<LanguageModelV4> {
+  const { createOpenAICompatible } = await import('@ai-sdk/openai-compatible')
+  return createOpenAICompatible({
+    name,
+    baseURL: connection.baseUrl ?? '',
+    includeUsage: true,
+    ...(connection.apiKey !== null && { apiKey: connection.apiKey }),
+    ...(connection.fetch && { fetch: connection.fetch }),
+  })(model)
+}
