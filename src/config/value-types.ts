@@ -140,7 +140,7 @@ export const egressTargets = listOf('a comma-separated list of hosts, host:port 
 })
 
 const isKey = (item: string) => {
-  const match = /^[A-Za-z0-9._-]{1,64}:([A-Za-z0-9+/_-]+={0,2})$/.exec(item)
+  const match = /^[A-Za-z0-9_-]{1,32}:([A-Za-z0-9+/_-]+={0,2})$/.exec(item)
   if (!match) return false
   try {
     return atob(match[1]!.replaceAll('-', '+').replaceAll('_', '/')).length === 32

@@ -1,0 +1,79 @@
+import { sql, type Kysely } from 'kysely'
+import type { Log, Wake } from '../../context.ts'
+import type { Database } from '../../db/database.ts'
+import type { AlarmTarget, Bindings, WaitUntil } from './bindings.ts'
+
+export const shardCount = 64
+
+/** The dispatcher that a run wakes. Any of them may claim any run: shards spread the work, they do not own it. */
+export function shardOf(runId: string): number {
+  // FNV-1a: ids of one moment share their first digits, so all of them have to count.
+  let hash = 0x811c9dc5
+  for (let index = 0; index < runId.length; index++) hash = Math.imul(hash ^ runId.charCodeAt(index), 0x01000193)
+  return (hash >>> 0) % shardCount
+}
+
+const dispatcher = (bindings: Pick<Bindings, 'DISPATCHER'>, shard: number): AlarmTarget =>
+  bindings.DISPATCHER.get(bindings.DISPATCHER.idFromName(`dispatcher-${shard}`))
+
+export const serviceClock = (bindings: Pick<Bindings, 'SERVICE_CLOCK'>): AlarmTarget =>
+  bindings.SERVICE_CLOCK.get(bindings.SERVICE_CLOCK.idFromName('service-clock'))
+
+/** Wake-ups of one request. However many runs of a shard become ready together, it is poked once. */
+export function createDispatchWake(
+  bindings: Pick<Bindings, 'DISPATCHER' | 'SERVICE_CLOCK'>,
+  waitUntil: WaitUntil,
+  log: Log,
+): Wake {
+  const sending = new Map<string, { again: boolean }>()
+
+  const poke = (name: string, target: () => AlarmTarget) => {
+    const state = sending.get(name)
+    if (state) {
+      // The poke under way may arrive before this one's rows are committed: it takes another.
+      state.again = true
+      return
+    }
+    const fresh = { again: false }
+    sending.set(name, fresh)
+    waitUntil(
+      send(fresh, target)
+        .catch((error: unknown) =>
+          log.warn('A wake-up was lost; the cron minute makes up for it', { target: name, error }),
+        )
+        .finally(() => sending.delete(name)),
+    )
+  }
+  const pokeRun = (runId: string) => {
+    const shard = shardOf(runId)
+    poke(`dispatcher-${shard}`, () => dispatcher(bindings, shard))
+  }
+  return {
+    runReady: pokeRun,
+    command: pokeRun,
+    // Followers of a run poll its log: no one listens across requests.
+    events: () => {},
+    schedulesChanged: () => poke('service-clock', () => serviceClock(bindings)),
+    listen: () => () => {},
+  }
+}
+
+/**
+ * Pokes a dispatcher for each of the runs that are ready, so that one whose own wake-up was lost starts as well.
+ * Returns how many dispatchers were poked.
+ */
+export async function pokeDueRuns(bindings: Pick<Bindings, 'DISPATCHER'>, db: Kysely<Database>): Promise<number> {
+  const { rows } = await sql<{ run_id: string }>`select run_id from run_queue order by ready_at limit 500`.execute(db)
+  const shards = new Set(rows.map((row) => shardOf(row.run_id)))
+  await Promise.all([...shards].map((shard) => dispatcher(bindings, shard).poke()))
+  return shards.size
+}
+
+async function send(state: { again: boolean }, target: () => AlarmTarget): Promise<void> {
+  do {
+    // A batch of runs signals in one go; all of it is one poke.
+    await Promise.resolve()
+    state.again = false
+    await target().poke()
+  } while (state.again)
+}
