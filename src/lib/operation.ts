@@ -40,6 +40,12 @@ export interface ResponseSpec {
   example?: unknown
 }
 
+/**
+ * How the pipeline treats a route. `api`: everything applies. `health`: counted, never limited. `page` and `asset`:
+ * neither counted nor limited, kept out of the document.
+ */
+export type OperationKind = 'api' | 'health' | 'page' | 'asset'
+
 /** Who may call: anyone, any verified key, or a key that holds the permission. */
 export type Access = 'public' | 'authenticated' | Permission
 
@@ -57,6 +63,8 @@ export interface OperationSpec<
   summary: string
   description?: string
   access: Access
+  /** Default `api`. */
+  kind?: OperationKind
   /** False keeps the operation out of the OpenAPI document (pages and assets). */
   documented?: boolean
   params?: P

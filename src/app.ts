@@ -1,0 +1,117 @@
+import { Hono } from 'hono'
+import type { Config } from './config.ts'
+import type { Operation, RouteGroup } from './lib/operation.ts'
+import { apiTrackingLayer } from './middleware/api-tracking.ts'
+import { bodyLimitLayer, defaultMaxBodyBytes } from './middleware/body-limit.ts'
+import { corsLayer } from './middleware/cors.ts'
+import type { Layer, Route } from './middleware/exchange.ts'
+import { answerOperation, type Guards } from './middleware/operation-answer.ts'
+import { compile, noWaiter, type OpenRuntime, type Waiter } from './middleware/pipeline.ts'
+import { countAddress, rateLimitLayer } from './middleware/rate-limit.ts'
+import { requestIdLayer } from './middleware/request-id.ts'
+import { createSchemaGuard } from './middleware/schema-guard.ts'
+import { securityHeadersLayer } from './middleware/security-headers.ts'
+import { answerUnmatched } from './middleware/unmatched.ts'
+import { widgetLayer } from './middleware/widget.ts'
+import { routeGroups } from './routes/index.ts'
+import { ApiMetrics } from './services/metrics/api-metrics.ts'
+import { createLimiterState } from './services/metrics/limiter-state.ts'
+
+export type { Opened, OpenRuntime, Waiter } from './middleware/pipeline.ts'
+
+export interface App {
+  /** What every platform serves. */
+  fetch(request: Request, env?: unknown, executionCtx?: Waiter): Response | Promise<Response>
+  /** The same for tests: a path or URL and an init. */
+  request(input: string | Request, init?: RequestInit, env?: unknown): Promise<Response>
+}
+
+/**
+ * The whole API. `open` gives the runtime for a request: on Node and Bun the one long-lived runtime, synchronously; on
+ * Workers one per request, closed when the answer's body has ended.
+ */
+export function createApp(config: Config, open: OpenRuntime): App {
+  const metrics = new ApiMetrics()
+  const limiterState = createLimiterState()
+  const groups = routeGroups()
+  return assemble(config, open, groups, metrics, limiterState)
+}
+
+/** The seven layers, outermost first. */
+export function createLayers(
+  config: Config,
+  metrics: ApiMetrics,
+  limiterState: ReturnType<typeof createLimiterState>,
+): Layer[] {
+  return [
+    requestIdLayer(),
+    apiTrackingLayer(metrics),
+    securityHeadersLayer(config),
+    corsLayer(config),
+    widgetLayer(limiterState),
+    rateLimitLayer(config, limiterState),
+    bodyLimitLayer(),
+  ]
+}
+
+export function assemble(
+  config: Config,
+  open: OpenRuntime,
+  groups: readonly RouteGroup[],
+  metrics = new ApiMetrics(),
+  limiterState = createLimiterState(),
+): App {
+  // A path answers with and without a trailing slash.
+  const hono = new Hono({ strict: false })
+  const layers = createLayers(config, metrics, limiterState)
+  const guards: Guards = {
+    countFailure: (exchange) => countAddress(config, limiterState, exchange),
+    requireSchema: createSchemaGuard(),
+  }
+  for (const group of groups) {
+    for (const operation of group.operations) {
+      const route = toRoute(group, operation)
+      hono.on(route.method, route.path, compile(open, layers, route, answerOperation(operation, guards)))
+    }
+  }
+
+  // What no route matches goes through the same layers: 404, 405 and OPTIONS.
+  const unmatched = answerUnmatched(hono.router)
+  const elsewhere = compile(open, layers, unmatchedRoute(false), unmatched)
+  const elsewhereInWidgets = compile(open, layers, unmatchedRoute(true), unmatched)
+  hono.notFound((c) => (isWidgetPath(c.req.path) ? elsewhereInWidgets(c) : elsewhere(c)))
+
+  const fetch = (request: Request, env?: unknown, executionCtx?: Waiter) =>
+    hono.fetch(request, env as object, (executionCtx as typeof noWaiter | undefined) ?? noWaiter)
+  return {
+    fetch,
+    request: async (input, init, env) =>
+      fetch(input instanceof Request ? input : new Request(new URL(input, 'http://localhost'), init), env),
+  }
+}
+
+const isWidgetPath = (path: string) => path === '/api/widgets' || path.startsWith('/api/widgets/')
+
+function toRoute(group: RouteGroup, operation: Operation): Route {
+  const joined = group.prefix.replace(/\/$/, '') + operation.path
+  const template = joined.replace(/(.)\/$/, '$1')
+  return {
+    method: operation.method.toUpperCase(),
+    path: template.replace(/\{([^}]+)\}/g, ':$1'),
+    template,
+    kind: operation.kind ?? 'api',
+    access: operation.access,
+    widget: isWidgetPath(template),
+    maxBodyBytes: operation.maxBodyBytes ?? defaultMaxBodyBytes,
+  }
+}
+
+const unmatchedRoute = (widget: boolean): Route => ({
+  method: 'ANY',
+  path: '*',
+  template: widget ? '/api/widgets/(unmatched)' : '(unmatched)',
+  kind: 'api',
+  access: 'public',
+  widget,
+  maxBodyBytes: defaultMaxBodyBytes,
+})

@@ -1,0 +1,76 @@
+import type { LimitDecision, Runtime } from '../context.ts'
+import type { Access, OperationKind, Reply } from '../lib/operation.ts'
+import type { VerifiedKey } from '../services/identity/verify-key.ts'
+import { clientAddress } from './client-address.ts'
+
+/** What the layers know of a route when it is registered. */
+export interface Route {
+  method: string
+  /** Hono style, for the router: `/api/agents/:agent`. */
+  path: string
+  /** As documented and counted: `/api/agents/{agent}`. */
+  template: string
+  kind: OperationKind
+  access: Access
+  /** Under /api/widgets: own CORS, own limits, widget keys welcome. */
+  widget: boolean
+  maxBodyBytes: number
+}
+
+/** One request on its way through the layers. Every field exists from the start, so its shape never changes. */
+export class Exchange {
+  readonly request: Request
+  readonly method: string
+  readonly env: unknown
+  readonly route: Route
+  readonly runtime: Runtime
+  readonly startedMs: number
+  /** Path parameters, decoded, as the router found them. */
+  readonly params: Record<string, string>
+  requestId = ''
+  /** The Origin header; null where there is none. Read once, by the CORS or the widget layer. */
+  origin: string | null = null
+  /** The last decision of the rate limiter, for its headers. */
+  limit: LimitDecision | null = null
+  widgetLimit: LimitDecision | null = null
+  key: VerifiedKey | null = null
+  #address: string | undefined
+
+  constructor(request: Request, env: unknown, route: Route, runtime: Runtime, params: Record<string, string>) {
+    this.request = request
+    this.method = request.method
+    this.env = env
+    this.route = route
+    this.runtime = runtime
+    this.params = params
+    this.startedMs = runtime.clock.monotonicMs()
+  }
+
+  /** Who sent it, seen through the proxies that are trusted. */
+  get address(): string {
+    return (this.#address ??= clientAddress(this.request, this.env, this.runtime))
+  }
+}
+
+export type Decision = Reply | undefined | void
+export type HeaderBag = Record<string, string>
+
+/** What a layer does on one route. A hook that is missing costs nothing there. */
+export interface Hooks {
+  /** Looks at the request. A Reply ends the matter; the headers of all layers still go on it. */
+  before?(exchange: Exchange): Decision | Promise<Decision>
+  /** Looks again once the key is known (public routes never get here). */
+  admit?(exchange: Exchange, key: VerifiedKey): Decision | Promise<Decision>
+  /** Puts its headers on the answer, whoever gave it. */
+  headers?(exchange: Exchange, headers: HeaderBag): void
+  /** Notes the answer, once its status is final. */
+  after?(exchange: Exchange, status: number): void
+  /** The last byte is out, or the body broke: then with the error. */
+  ended?(exchange: Exchange, error: unknown): void
+}
+
+/** One concern of the pipeline. It says per route, at registration, what it will do there. */
+export interface Layer {
+  name: string
+  on(route: Route): Hooks
+}

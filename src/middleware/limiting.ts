@@ -1,0 +1,39 @@
+import type { LimitDecision } from '../context.ts'
+import { AppError } from '../lib/errors.ts'
+import type { LimiterState } from '../services/metrics/limiter-state.ts'
+import type { Exchange } from './exchange.ts'
+
+/**
+ * Takes one from a budget and throws `rate-limited` when it is spent. Synchronous where the limiter is. A limiter that
+ * throws lets the request pass and leaves its trace in `state`.
+ */
+export function counted(
+  state: LimiterState,
+  exchange: Exchange,
+  key: string,
+  limit: number,
+  windowSeconds: number,
+  note: (decision: LimitDecision) => void,
+): void | Promise<void> {
+  const apply = (decision: LimitDecision) => {
+    note(decision)
+    if (!decision.allowed) throw tooManyRequests(decision)
+  }
+  let taken
+  try {
+    taken = exchange.runtime.limiter.take(key, limit, windowSeconds)
+  } catch (error) {
+    return state.failed(exchange.runtime, error)
+  }
+  if (!(taken instanceof Promise)) return apply(taken)
+  return taken.then(apply, (error: unknown) => state.failed(exchange.runtime, error))
+}
+
+const tooManyRequests = ({ limit, resetSeconds }: LimitDecision) =>
+  new AppError(
+    'rate-limited',
+    `Too many requests: ${limit} are allowed. Try again in ${Math.max(1, resetSeconds)} s.`,
+    {
+      headers: { 'retry-after': String(Math.max(1, resetSeconds)) },
+    },
+  )

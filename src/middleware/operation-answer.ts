@@ -1,0 +1,78 @@
+import type { Runtime, ServiceContext } from '../context.ts'
+import type { Operation, Reply, RequestInput } from '../lib/operation.ts'
+import { authenticate, authorize } from './authenticate.ts'
+import { countedRequest } from './body-limit.ts'
+import type { Exchange } from './exchange.ts'
+import type { Admit, Answer } from './pipeline.ts'
+import { validate, type ValidInput } from './validate.ts'
+
+/** What stands around the handlers and is the same for every operation. */
+export interface Guards {
+  /** A failed authentication costs its address one request. */
+  countFailure(exchange: Exchange): void | Promise<void>
+  /** Throws `schema-behind` until the database has the schema that the code expects. */
+  requireSchema(runtime: Runtime): void | Promise<void>
+}
+
+type AnyInput = RequestInput<never, never, never, never>
+type AnyHandler = (ctx: Runtime | ServiceContext, input: AnyInput) => Reply | Promise<Reply>
+
+/** The inner end of the pipeline for an operation: authenticate, second stage of the limits, validate, handle. */
+export function answerOperation(operation: Operation, guards: Guards): Answer {
+  // Safe: `operation()` tied the handler to the schemas whose output it gets here.
+  const handler = operation.handler as unknown as AnyHandler
+
+  if (operation.access === 'public') return (exchange) => validated(exchange, exchange.runtime)
+  const { access } = operation
+
+  return (exchange, admit) => {
+    const ready = guards.requireSchema(exchange.runtime)
+    return ready instanceof Promise ? ready.then(() => identified(exchange, admit)) : identified(exchange, admit)
+  }
+
+  function identified(exchange: Exchange, admit: Admit): Reply | Promise<Reply> {
+    const key = authenticate(exchange, guards.countFailure)
+    if (!(key instanceof Promise)) {
+      exchange.key = key
+      return admitted(exchange, admit)
+    }
+    return key.then((verified) => {
+      exchange.key = verified
+      return admitted(exchange, admit)
+    })
+  }
+
+  function admitted(exchange: Exchange, admit: Admit): Reply | Promise<Reply> {
+    const refusal = admit(exchange)
+    if (refusal instanceof Promise) return refusal.then((ready) => ready ?? permitted(exchange))
+    return refusal ?? permitted(exchange)
+  }
+
+  function permitted(exchange: Exchange): Reply | Promise<Reply> {
+    const { key, runtime, requestId } = exchange
+    authorize(key!, access, exchange.route.widget)
+    const log = runtime.log.with({ request_id: requestId })
+    return validated(exchange, { ...runtime, log, actor: key!.actor, requestId })
+  }
+
+  function validated(exchange: Exchange, ctx: Runtime | ServiceContext): Reply | Promise<Reply> {
+    const input = validate(operation, exchange)
+    if (input instanceof Promise) return input.then((valid) => handler(ctx, toInput(exchange, valid, operation)))
+    return handler(ctx, toInput(exchange, input, operation))
+  }
+}
+
+function toInput(exchange: Exchange, valid: ValidInput, operation: Operation): AnyInput {
+  const { request } = exchange
+  return {
+    params: valid.params as never,
+    query: valid.query as never,
+    headers: valid.headers as never,
+    body: valid.body as never,
+    request: operation.body === undefined ? countedRequest(request, exchange.route.maxBodyBytes) : request,
+    // A getter, because on Node touching the signal builds an AbortController.
+    get signal() {
+      return request.signal
+    },
+  }
+}

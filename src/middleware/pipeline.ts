@@ -1,0 +1,120 @@
+import type { Context } from 'hono'
+import type { Runtime } from '../context.ts'
+import type { Reply } from '../lib/operation.ts'
+import { Exchange, type Decision, type HeaderBag, type Hooks, type Layer, type Route } from './exchange.ts'
+import { describe, requestFields, toProblem } from './problems.ts'
+import { toResponse } from './respond.ts'
+
+export interface Opened {
+  runtime: Runtime
+  /** Called once the answer's body has ended: a Worker closes its per-request database here. */
+  close?: () => Promise<void>
+}
+export interface Waiter {
+  waitUntil(work: Promise<unknown>): void
+}
+export type OpenRuntime = (env: unknown, executionCtx?: Waiter) => Opened | Promise<Opened>
+
+/** What ends a pipeline: authentication, validation and the handler, or a refusal. */
+export type Answer = (exchange: Exchange, admit: Admit) => Reply | Promise<Reply>
+/** Shows the verified key to the layers that want to see it. */
+export type Admit = (exchange: Exchange) => Decision | Promise<Decision>
+
+/** Stands for "no execution context", because Hono's own getter throws where there is none. */
+export const noWaiter: Waiter & { passThroughOnException(): void; props: unknown } = {
+  waitUntil() {},
+  passThroughOnException() {},
+  props: undefined,
+}
+
+type Hook<K extends keyof Hooks> = NonNullable<Hooks[K]>
+const collect = <K extends keyof Hooks>(hooks: Hooks[], name: K): Hook<K>[] =>
+  hooks.flatMap((hook) => (hook[name] ? [hook[name] as Hook<K>] : []))
+
+/**
+ * Compiles the layers into one handler for one route. The layers stay apart in their files; here only what each does on
+ * this route is left, in four flat lists. The answer is written once, with the headers of all layers, and stays
+ * synchronous when everything on the way is: both are what the measured speed rests on.
+ */
+export function compile(open: OpenRuntime, layers: readonly Layer[], route: Route, answer: Answer) {
+  const hooks = layers.map((layer) => layer.on(route))
+  const before = collect(hooks, 'before')
+  const admitHooks = collect(hooks, 'admit')
+  const headerHooks = collect(hooks, 'headers')
+  const afterHooks = collect(hooks, 'after')
+  const endedHooks = collect(hooks, 'ended')
+  const admit: Admit = (exchange) => runFrom(0, admitHooks, exchange)
+
+  return (c: Context): Response | Promise<Response> => {
+    const executionCtx = c.executionCtx === noWaiter ? undefined : c.executionCtx
+    const opened = open(c.env, executionCtx)
+    return opened instanceof Promise
+      ? opened.then((ready) => start(c, ready, executionCtx))
+      : start(c, opened, executionCtx)
+  }
+
+  function start(c: Context, opened: Opened, waiter: Waiter | undefined): Response | Promise<Response> {
+    const exchange = new Exchange(c.req.raw, c.env, route, opened.runtime, c.req.param())
+    try {
+      const reply = decide(exchange)
+      if (!(reply instanceof Promise)) return finish(exchange, reply, opened, waiter)
+      return reply.then(
+        (ready) => finish(exchange, ready, opened, waiter),
+        (error: unknown) => finish(exchange, toProblem(error, exchange), opened, waiter),
+      )
+    } catch (error) {
+      return finish(exchange, toProblem(error, exchange), opened, waiter)
+    }
+  }
+
+  function decide(exchange: Exchange): Reply | Promise<Reply> {
+    const refusal = runFrom(0, before, exchange)
+    if (refusal instanceof Promise) return refusal.then((ready) => ready ?? answer(exchange, admit))
+    return refusal ?? answer(exchange, admit)
+  }
+
+  function finish(exchange: Exchange, reply: Reply, opened: Opened, waiter: Waiter | undefined): Response {
+    const headers: HeaderBag = {}
+    for (let i = 0; i < headerHooks.length; i++) headerHooks[i]!(exchange, headers)
+    let response
+    let isOver = false
+    const ended = (error: unknown) => {
+      if (isOver) return
+      isOver = true
+      if (error !== null)
+        exchange.runtime.log.error('A stream broke.', { ...requestFields(exchange), error: describe(error) })
+      for (let i = 0; i < endedHooks.length; i++) endedHooks[i]!(exchange, error)
+      if (opened.close) closeAfterwards(opened, waiter, exchange)
+    }
+    try {
+      response = toResponse(reply, exchange.method, headers, ended)
+    } catch (error) {
+      // A body that cannot be written (a cycle, a BigInt) is a bug of its handler and ends like any other.
+      response = toResponse(toProblem(error, exchange), exchange.method, { ...headers }, ended)
+    }
+    for (let i = 0; i < afterHooks.length; i++) afterHooks[i]!(exchange, response.status)
+    return response
+  }
+}
+
+/** Runs hooks in order until one decides; leaves the synchronous track only when a hook does. */
+function runFrom<H extends Hook<'before'> | Hook<'admit'>>(
+  first: number,
+  hooks: H[],
+  exchange: Exchange,
+): Decision | Promise<Decision> {
+  for (let i = first; i < hooks.length; i++) {
+    const decision = hooks[i]!(exchange, exchange.key!)
+    if (decision === undefined) continue
+    if (!(decision instanceof Promise)) return decision
+    return decision.then((ready) => ready ?? runFrom(i + 1, hooks, exchange))
+  }
+  return undefined
+}
+
+function closeAfterwards(opened: Opened, waiter: Waiter | undefined, { runtime }: Exchange): void {
+  const closing = opened.close!().catch((error: unknown) => {
+    runtime.log.error('A runtime could not be closed.', { error: describe(error) })
+  })
+  waiter?.waitUntil(closing)
+}

@@ -1,0 +1,66 @@
+import type { Config } from '../config.ts'
+import type { LimiterState } from '../services/metrics/limiter-state.ts'
+import { asMiddleware } from './as-middleware.ts'
+import { addressBucket } from './client-address.ts'
+import { hasCredential } from './credential.ts'
+import type { Exchange, Layer } from './exchange.ts'
+import { counted } from './limiting.ts'
+
+type Limits = Pick<Config, 'rateLimitDefault' | 'rateLimitAuthenticated'>
+
+/**
+ * Layer 6, in two stages. Before authentication the client address pays for requests without a credential (and, through
+ * `countFailure`, for failed authentications). After it the verified key pays, so one tenant's flood never spends
+ * another's budget.
+ */
+export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
+  const { rateLimitAuthenticated } = limits
+  return {
+    name: 'rate limit',
+    on(route) {
+      if (route.kind !== 'api') return {}
+      return {
+        before(exchange) {
+          if (exchange.method === 'OPTIONS') return undefined
+          // On a public route nobody verifies the credential, so it buys nothing.
+          if (route.access !== 'public' && hasCredential(exchange.request)) return undefined
+          return countAddress(limits, state, exchange)
+        },
+        admit(exchange, key) {
+          const own = key.rateLimit
+          return counted(
+            state,
+            exchange,
+            `key:${key.keyId}`,
+            own ?? rateLimitAuthenticated.limit,
+            own === null ? rateLimitAuthenticated.windowSeconds : 60,
+            (decision) => {
+              exchange.limit = decision
+            },
+          )
+        },
+        headers(exchange, headers) {
+          if (exchange.limit === null) return
+          headers['ratelimit-limit'] = String(exchange.limit.limit)
+          headers['ratelimit-remaining'] = String(exchange.limit.remaining)
+          headers['ratelimit-reset'] = String(exchange.limit.resetSeconds)
+        },
+      }
+    },
+  }
+}
+
+/** One request off the address's budget. Throws `rate-limited` when none is left. */
+export const countAddress = (limits: Limits, state: LimiterState, exchange: Exchange): void | Promise<void> =>
+  counted(
+    state,
+    exchange,
+    `ip:${addressBucket(exchange.address)}`,
+    limits.rateLimitDefault.limit,
+    limits.rateLimitDefault.windowSeconds,
+    (decision) => {
+      exchange.limit = decision
+    },
+  )
+
+export const rateLimit = (limits: Limits, state: LimiterState) => asMiddleware(rateLimitLayer(limits, state))
