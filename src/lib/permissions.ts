@@ -43,3 +43,6 @@ export const rolePermissions = {
 export type Role = keyof typeof rolePermissions
 
 export const isPermission = (text: string): text is Permission => (permissions as readonly string[]).includes(text)
+
+export const roles = ['owner', 'admin', 'editor', 'viewer'] as const satisfies readonly Role[]
+export const isRole = (value: unknown): value is Role => (roles as readonly unknown[]).includes(value)

@@ -1,0 +1,109 @@
+import type { Selectable } from 'kysely'
+import type { ServiceContext } from '../context.ts'
+import { jsonb } from '../db/json.ts'
+import type { CredentialsTable } from '../db/tables/identity.table.ts'
+import { AppError, type Fault } from '../lib/errors.ts'
+import { isUuid, uuidv7 } from '../lib/ids.ts'
+import { formatHostPattern, parseHostPattern } from '../lib/net/host-pattern.ts'
+import { checkFields, fieldNames, type CredentialKind, type CredentialSecret } from './credentials/credential-fields.ts'
+import { sealingContext } from './credentials/sealing-context.ts'
+
+export { loadCredential } from './credentials/load-credential.ts'
+export { resealCredentials } from './credentials/reseal-credentials.ts'
+
+/** What is shown of a credential: everything but its secret. */
+export interface Credential {
+  id: string
+  slug: string
+  name: string
+  kind: CredentialKind
+  hosts: string[]
+  /** Names of the fields that `secret('slug.field')` can use. */
+  fields: string[]
+  last_used_at: string | null
+  created_at: string
+}
+
+export type NewCredential = { slug: string; name?: string; hosts: string[] } & CredentialSecret
+
+type Context = Pick<ServiceContext, 'db' | 'actor'>
+
+export async function createCredential(
+  { db, actor, cipher }: Context & Pick<ServiceContext, 'cipher'>,
+  input: NewCredential,
+): Promise<Credential> {
+  const faults = checkFields(input)
+  const hosts = readHosts(input.hosts, faults)
+  if (isUuid(input.slug)) faults.push({ pointer: '/slug', detail: 'must not look like an id' })
+  if (faults.length > 0) throw new AppError('invalid', 'The credential cannot be stored like this.', { errors: faults })
+
+  const id = uuidv7()
+  const row = await db
+    .insertInto('credentials')
+    .values({
+      id,
+      workspace_id: actor.workspaceId,
+      slug: input.slug,
+      name: input.name ?? input.slug,
+      kind: input.kind,
+      hosts: jsonb(hosts),
+      sealed: await cipher.seal(JSON.stringify(input.fields), sealingContext(actor.workspaceId, id)),
+    })
+    .onConflict((conflict) => conflict.columns(['workspace_id', 'slug']).doNothing())
+    .returningAll()
+    .executeTakeFirst()
+  if (!row) throw new AppError('conflict', `There is a credential "${input.slug}" already.`)
+  return toCredential(row)
+}
+
+/** By slug or id. */
+export async function getCredential({ db, actor }: Context, credential: string): Promise<Credential> {
+  const row = await db
+    .selectFrom('credentials')
+    .selectAll()
+    .where('workspace_id', '=', actor.workspaceId)
+    .where(isUuid(credential) ? 'id' : 'slug', '=', credential)
+    .executeTakeFirst()
+  if (!row) throw missing(credential)
+  return toCredential(row)
+}
+
+/** By slug or id. What uses it is refused at its next request. */
+export async function deleteCredential({ db, actor }: Context, credential: string): Promise<void> {
+  const row = await db
+    .deleteFrom('credentials')
+    .where('workspace_id', '=', actor.workspaceId)
+    .where(isUuid(credential) ? 'id' : 'slug', '=', credential)
+    .returning('id')
+    .executeTakeFirst()
+  if (!row) throw missing(credential)
+}
+
+/** Canonical and without repetition. A pattern for every host is none: it would bind the secret to nothing. */
+function readHosts(hosts: string[], faults: Fault[]): string[] {
+  const read = hosts.map((text, index) => {
+    const pattern = parseHostPattern(text)
+    if (pattern) return formatHostPattern(pattern)
+    faults.push({
+      pointer: `/hosts/${index}`,
+      detail: 'must be a host, host:port or *.suffix with a dot in the suffix',
+    })
+    return text
+  })
+  return [...new Set(read)]
+}
+
+const missing = (credential: string) => new AppError('not-found', `The credential ${credential} does not exist.`)
+
+function toCredential(row: Selectable<CredentialsTable>): Credential {
+  return {
+    id: row.id,
+    slug: row.slug,
+    name: row.name,
+    kind: row.kind,
+    hosts: row.hosts,
+    fields: [...fieldNames[row.kind]],
+    last_used_at: row.last_used_at?.toISOString() ?? null,
+    created_at: row.created_at.toISOString(),
+  }
+}
