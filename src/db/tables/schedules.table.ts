@@ -1,6 +1,9 @@
-import type { ColumnType, Generated } from 'kysely'
-import type { Json, JsonObject } from '../../lib/json.ts'
+import type { ColumnType, Generated, Selectable } from 'kysely'
+import type { Json } from '../../lib/json.ts'
+import type { DstPolicy } from '../../lib/slots/spec.ts'
 import type { JsonColumn } from '../json.ts'
+
+export type StoredMisfire = { policy: 'skip' | 'run_once' } | { policy: 'catch_up'; max: number }
 
 export interface SchedulesTable {
   id: string
@@ -14,19 +17,19 @@ export interface SchedulesTable {
   anchor_at: Date
   timezone: string
   grace_s: Generated<number>
-  /** `{policy: 'skip' | 'run_once'}` or `{policy: 'catch_up', max: n}` */
-  misfire: JsonColumn<JsonObject>
+  misfire: JsonColumn<StoredMisfire>
   overlap: 'allow' | 'skip' | 'queue' | 'cancel_previous'
-  /** `{gap: 'shift' | 'skip', fold: 'first' | 'both'}` */
-  dst: JsonColumn<JsonObject>
+  dst: JsonColumn<DstPolicy>
   jitter_s: Generated<number>
   start_at: Date | null
   end_at: Date | null
   input: JsonColumn<Json>
   paused: Generated<boolean>
-  /** Slots before this one are accounted for; it never moves back. Null: no slot is left. */
+  /** The watermark: every slot up to and including this instant is in the ledger. It never moves back. */
+  accounted_until: Generated<Date>
+  /** The first slot after the watermark. Null: no slot is left. */
   next_slot_at: Date | null
-  /** next_slot_at plus the slot's jitter; null while paused or finished. The tick's index. */
+  /** When the tick has to look: next_slot_at plus the slot's jitter; null while paused, parked or finished. */
   next_fire_at: Date | null
   paused_at: Date | null
   /** Why the tick parked it, if it did. */
@@ -34,6 +37,8 @@ export interface SchedulesTable {
   created_at: ColumnType<Date, Date | undefined, never>
   updated_at: Generated<Date>
 }
+
+export type ScheduleRow = Selectable<SchedulesTable>
 
 /** The slot ledger: every due time, fired or not, with the reason. Unique by schedule and slot. */
 export interface ScheduleSlotsTable {
@@ -51,4 +56,3 @@ export interface ScheduleSlotsTable {
   fired_at: Date | null
   created_at: ColumnType<Date, Date | undefined, never>
 }
-

@@ -1,0 +1,205 @@
+import { sql, type Transaction } from 'kysely'
+import type { Database } from '../../db/database.ts'
+import { toJsonText } from '../../db/json.ts'
+import type { ScheduleRow } from '../../db/tables/schedules.table.ts'
+import { uuidv7 } from '../../lib/ids.ts'
+import { requestCancel } from '../runs/commands.ts'
+import { insertRuns, type NewRun } from '../runs/create-run.ts'
+import { decide, type Decision } from './decide.ts'
+import { insertLedgerRows, supersedePendingSlots, type NewLedgerRow } from './ledger.ts'
+import { scheduledRun, type RunSource } from './scheduled-run.ts'
+import { specOf } from './timing.ts'
+
+export type DueRow = Omit<RunSource, 'recipe_version'> &
+  Pick<
+    ScheduleRow,
+    | 'cron'
+    | 'interval_s'
+    | 'anchor_at'
+    | 'timezone'
+    | 'grace_s'
+    | 'misfire'
+    | 'overlap'
+    | 'dst'
+    | 'jitter_s'
+    | 'start_at'
+    | 'end_at'
+    | 'accounted_until'
+  > & { recipe_version: number | null; now: Date }
+
+/** Due schedules, each locked by this transaction alone; what another ticker holds is passed over. */
+export const selectDue = (limit: number) => sql<DueRow>`
+  select s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.cron, s.interval_s, s.anchor_at, s.timezone, s.grace_s,
+    s.misfire, s.overlap, s.dst, s.jitter_s, s.start_at, s.end_at, s.accounted_until,
+    v.version as recipe_version, v.definition -> 'settings' ->> 'timeout' as timeout,
+    app_now()::timestamptz(3) as now
+  from schedules s
+  left join workflow_recipes w on w.id = s.recipe_id and w.deleted_at is null
+  left join recipe_versions v on v.recipe_id = w.id and v.version = w.version
+  where s.next_fire_at <= app_now()
+  order by s.next_fire_at
+  limit ${limit}
+  for update of s skip locked`
+
+export interface DuePass {
+  /** Runs to wake once the transaction has committed. */
+  started: string[]
+  /** Runs whose lease holder has to read its inbox. */
+  commanded: string[]
+  schedules: number
+  /** Runs were told to end for a later slot. */
+  canceled: boolean
+  /** More is due than this pass took. */
+  hasMore: boolean
+  parked: { scheduleId: string; fault: string }[]
+}
+
+/** Slots that one pass computes in all, so that schedules far behind cannot hold up the process. */
+const slotBudget = 10_000
+
+/** Takes due schedules, writes their slots, starts their runs and moves their watermarks: all in the caller's transaction. */
+export async function fireDue(tx: Transaction<Database>, limit: number): Promise<DuePass> {
+  const { rows } = await selectDue(limit).execute(tx)
+  const pass: DuePass = {
+    started: [],
+    commanded: [],
+    schedules: 0,
+    canceled: false,
+    hasMore: rows.length === limit,
+    parked: [],
+  }
+  if (rows.length === 0) return pass
+  const held = await heldUp(tx, rows)
+  const decided: { row: DueRow; decision: Decision }[] = []
+  let slots = 0
+  for (const row of rows) {
+    if (slots >= slotBudget) {
+      pass.hasMore = true
+      break
+    }
+    pass.schedules += 1
+    const outcome = decideOrFault(row, held)
+    if ('fault' in outcome) pass.parked.push({ scheduleId: row.id, fault: outcome.fault })
+    else {
+      decided.push({ row, decision: outcome })
+      slots += outcome.entries.reduce((sum, entry) => sum + entry.count, 0)
+      pass.hasMore ||= outcome.hasMore
+    }
+  }
+  const superseded = decided.filter(({ decision }) => decision.supersedesPending)
+  await supersedePendingSlots(
+    tx,
+    superseded.map(({ row }) => row.id),
+  )
+  pass.started = await writeSlotsAndRuns(tx, decided)
+  const ending = decided.flatMap(({ row, decision }) =>
+    decision.cancelsOpenRuns ? (held.get(row.id)?.runIds ?? []) : [],
+  )
+  pass.commanded = await cancelOpenRuns(tx, ending)
+  pass.canceled = ending.length > 0
+  await moveWatermarks(tx, decided)
+  await park(tx, pass.parked)
+  return pass
+}
+
+interface Held {
+  runIds: string[]
+  pendingSlot: Date | null
+}
+
+/** Open runs and held-back slots of the schedules whose overlap policy asks for them. */
+async function heldUp(tx: Transaction<Database>, rows: DueRow[]): Promise<Map<string, Held>> {
+  const ids = rows.flatMap((row) => (row.overlap === 'allow' ? [] : [row.id]))
+  const held = new Map(ids.map((id): [string, Held] => [id, { runIds: [], pendingSlot: null }]))
+  if (ids.length === 0) return held
+  const found = await sql<{ schedule_id: string; run_id: string | null; slot_at: Date | null }>`
+    select schedule_id, id as run_id, null::timestamptz as slot_at from runs
+      where schedule_id in (${sql.join(ids)}) and state not in ('succeeded', 'failed', 'canceled', 'timed_out')
+    union all
+    select schedule_id, null, slot_at from schedule_slots
+      where schedule_id in (${sql.join(ids)}) and status = 'pending'`.execute(tx)
+  for (const { schedule_id, run_id, slot_at } of found.rows) {
+    const entry = held.get(schedule_id)
+    if (run_id !== null) entry?.runIds.push(run_id)
+    else if (entry) entry.pendingSlot = slot_at
+  }
+  return held
+}
+
+function decideOrFault(row: DueRow, held: Map<string, Held>): Decision | { fault: string } {
+  if (row.recipe_version === null) return { fault: 'The recipe no longer exists.' }
+  const situation = held.get(row.id)
+  try {
+    return decide(
+      {
+        id: row.id,
+        spec: specOf(row),
+        graceMs: row.grace_s * 1000,
+        jitterSeconds: row.jitter_s,
+        misfire: row.misfire,
+        overlap: row.overlap,
+        accountedUntil: row.accounted_until,
+      },
+      {
+        now: row.now,
+        isRunOpen: situation !== undefined && situation.runIds.length > 0,
+        pendingSlot: situation?.pendingSlot ?? null,
+      },
+    )
+  } catch (error) {
+    return { fault: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+async function writeSlotsAndRuns(
+  tx: Transaction<Database>,
+  decided: { row: DueRow; decision: Decision }[],
+): Promise<string[]> {
+  const ledger: NewLedgerRow[] = []
+  const runs: NewRun[] = []
+  for (const { row, decision } of decided) {
+    for (const entry of decision.entries) {
+      const runId = entry.status === 'fired' ? uuidv7() : null
+      ledger.push({ ...entry, scheduleId: row.id, workspaceId: row.workspace_id, runId })
+      if (runId !== null && row.recipe_version !== null)
+        runs.push(scheduledRun({ ...row, recipe_version: row.recipe_version }, entry.slotAt, runId))
+    }
+  }
+  const recorded = await insertLedgerRows(tx, ledger)
+  const starting = runs.filter((run) => recorded.has(run.id))
+  await insertRuns(tx, starting)
+  return starting.map((run) => run.id)
+}
+
+/** In the order of run ids, as every writer that locks several runs does it. */
+async function cancelOpenRuns(tx: Transaction<Database>, runIds: string[]): Promise<string[]> {
+  const commanded: string[] = []
+  for (const runId of runIds.toSorted()) {
+    const outcome = await requestCancel(tx, runId, 'A later slot of the same schedule takes its place.')
+    if (outcome === 'left-for-owner') commanded.push(runId)
+  }
+  return commanded
+}
+
+async function moveWatermarks(tx: Transaction<Database>, decided: { row: DueRow; decision: Decision }[]) {
+  if (decided.length === 0) return
+  const text = toJsonText(
+    decided.map(({ row, decision }) => ({
+      id: row.id,
+      accounted_until: decision.accountedUntil,
+      next_slot_at: decision.nextSlotAt,
+      next_fire_at: decision.nextFireAt,
+    })),
+  )
+  await sql`
+    update schedules s set accounted_until = r.accounted_until, next_slot_at = r.next_slot_at,
+      next_fire_at = r.next_fire_at
+    from jsonb_to_recordset(${text}::text::jsonb) as r(
+      id uuid, accounted_until timestamptz, next_slot_at timestamptz, next_fire_at timestamptz)
+    where s.id = r.id`.execute(tx)
+}
+
+async function park(tx: Transaction<Database>, parked: DuePass['parked']) {
+  for (const { scheduleId, fault } of parked)
+    await tx.updateTable('schedules').set({ next_fire_at: null, fault }).where('id', '=', scheduleId).execute()
+}
