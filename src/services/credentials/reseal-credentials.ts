@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { Runtime } from '../../context.ts'
-import { sealingContext } from './sealing-context.ts'
+import { sealingContext } from '../../lib/sealing-context.ts'
 
 export interface ResealReport {
   resealed: number
