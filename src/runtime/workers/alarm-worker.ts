@@ -3,7 +3,7 @@ import type { Runtime, TickReport } from '../../context.ts'
 import type { AlarmStatus, AlarmTarget, Bindings, WaitUntil } from './bindings.ts'
 
 /** A bounded piece of work that is safe to repeat and to run in several places at once. */
-export type Pass = (runtime: Runtime, owner: string) => Promise<TickReport>
+export type Pass = (runtime: Runtime, owner: string, bindings: Bindings) => Promise<TickReport>
 export type OpenRuntimeFor = (bindings: Bindings, waitUntil: WaitUntil) => { runtime: Runtime; close(): Promise<void> }
 
 /** Longer than the 15 minutes an alarm may take: set while a pass runs, so that not even a killed one ends the chain. */
@@ -54,11 +54,10 @@ export function alarmWorker(pass: Pass, open: OpenRuntimeFor) {
 
     /** Does the pass and says in how many milliseconds the next is due; null = when someone pokes. */
     async work(): Promise<number | null> {
-      const deferred: Promise<unknown>[] = []
-      const opened = open(this.env, (promise) => void deferred.push(promise))
+      const opened = open(this.env, (promise) => this.ctx.waitUntil(promise))
       const { log } = opened.runtime
       try {
-        const report = await pass(opened.runtime, this.ctx.id.toString())
+        const report = await pass(opened.runtime, this.ctx.id.toString(), this.env)
         if (((await this.ctx.storage.get<number>('failures')) ?? 0) > 0)
           await this.ctx.storage.delete(['failures', 'last-error'])
         return report.more ? 0 : (report.nextInMs ?? null)
@@ -69,7 +68,6 @@ export function alarmWorker(pass: Pass, open: OpenRuntimeFor) {
         log.error('An alarm pass failed', { error, failures, retry_in_ms: backoffMs })
         return backoffMs
       } finally {
-        await Promise.allSettled(deferred)
         await opened.close().catch((error: unknown) => log.warn('A database client did not close', { error }))
       }
     }

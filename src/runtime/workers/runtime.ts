@@ -1,9 +1,10 @@
+import { sql } from 'kysely'
 import { parseConfig, type Config } from '../../config.ts'
 import type { Cipher, ComponentHealth, Limiter, Log, Runtime } from '../../context.ts'
 import { AppError } from '../../lib/errors.ts'
-import { sql } from 'kysely'
 import { createCipher } from '../cipher.ts'
 import { systemClock } from '../clock.ts'
+import { createDeferredWork } from '../defer.ts'
 import { createEgress, type EgressParts } from '../egress.ts'
 import { createLog } from '../log.ts'
 import { createMemoryLimiter } from '../memory-limiter.ts'
@@ -55,6 +56,7 @@ export function openWorkerRuntime(
 ): { runtime: Runtime; close(): Promise<void> } {
   const { config, log, cipher } = isolateParts(bindings)
   const { db, close } = openRequestDatabase(bindings.HYPERDRIVE)
+  const deferred = createDeferredWork(log)
   const runtime: Runtime = {
     platform: 'workers',
     config,
@@ -62,7 +64,10 @@ export function openWorkerRuntime(
     blobs: createR2Blobs(bindings.FILES),
     wake: createDispatchWake(bindings, waitUntil, log),
     limiter,
-    defer: (work) => waitUntil(work.catch((error: unknown) => log.error('Deferred work failed', { error }))),
+    defer(work) {
+      deferred.defer(work)
+      waitUntil(deferred.settled())
+    },
     clock: systemClock,
     random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
     log,
@@ -81,7 +86,14 @@ export function openWorkerRuntime(
       wake: () => measured(() => alarmsPass(bindings)),
     },
   }
-  return { runtime, close }
+  return {
+    runtime,
+    async close() {
+      // What was deferred may still be using the database.
+      await deferred.settled()
+      await close()
+    },
+  }
 }
 
 async function alarmsPass(bindings: Bindings): Promise<string | undefined> {
