@@ -69,6 +69,8 @@ const model = z
   })
   .describe('Which model answers. Default: the one of the agent or of the workspace.') satisfies z.ZodType<ModelChoice>
 
+export { model as modelChoiceSchema }
+
 const retry = z.strictObject({
   max_attempts: z.int().min(1).max(20).describe('Attempts in all, the first included.'),
   backoff: duration('Longest wait before the second attempt; doubles with each further one. Default 1s.').optional(),
