@@ -69,9 +69,10 @@ export const runs: Migration = {
     )`,
     `create index waits_due on waits (wake_at) where wake_at is not null`,
 
+    // Paths and keys are compared byte by byte, so a range of them is a subtree whatever the database's locale.
     `create table run_steps (
       run_id uuid not null references runs on delete cascade,
-      path text not null,
+      path text collate "C" not null,
       parent text not null,
       ordinal integer not null,
       step_id text not null,
@@ -88,7 +89,7 @@ export const runs: Migration = {
     ) with (fillfactor = 90)`,
     `create table run_calls (
       run_id uuid not null references runs on delete cascade,
-      key text not null,
+      key text collate "C" not null,
       kind text not null check (kind in ('model', 'tool', 'http')),
       request_hash text,
       result jsonb,

@@ -33,6 +33,8 @@ export interface StepContext {
   /** `each/3/note`, with the visit: unique within the run and generation. */
   path: string
   attempt: number
+  /** The run's recorded instant (ISO), the same on every resume. */
+  now: string
   /** Aborts on cancel, timeout, lost lease and drain. Effects must heed it. */
   signal: AbortSignal
   /** Renders a template tree (Liquid texts, `{"$expr"}`) of the step in its scope. Throws StepError. */
@@ -65,3 +67,6 @@ export interface StepContext {
 
 /** Runs one kind of step that has an effect. Returns the output; throws StepError to fail. Any other throw is a bug and fails the step as `internal`. */
 export type StepExecutor<S = JsonObject> = (step: S, context: StepContext) => Promise<Json>
+
+/** Executors by kind. Which step a kind takes is settled when the definition is validated. */
+export type StepExecutors = { readonly [kind: string]: StepExecutor<never> }

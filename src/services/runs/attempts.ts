@@ -1,0 +1,228 @@
+import { EgressError } from '../../lib/egress-error.ts'
+import { parseDuration } from '../../lib/duration.ts'
+import { sha256Hex, canonicalJson } from '../../lib/canonical.ts'
+import type { Json, JsonObject } from '../../lib/json.ts'
+import { LanguageError } from '../../lib/language/scope.ts'
+import { renderText } from '../../lib/language/template.ts'
+import { renderTree } from '../../lib/language/tree.ts'
+import { stepDefaults, type Step } from '../recipes/definition.ts'
+import type { Flow, Frame } from './flow.ts'
+import { Interruption } from './interruptions.ts'
+import type { StepRecord } from './records.ts'
+import { RunLost, type StepDraft } from './run-writer.ts'
+import { spill } from './spill.ts'
+import { StepError, type StepContext } from './step-executor.ts'
+
+export type StepResult =
+  | { status: 'succeeded'; output: Json }
+  | { status: 'skipped' }
+  | { status: 'failed'; error: JsonObject }
+  | { status: 'parked' }
+
+/** The row of a step that has not begun, or as it was found. */
+export function draftOf(flow: Flow, step: Step, path: string, frame: Frame, record: StepRecord | undefined): StepDraft {
+  return {
+    path,
+    parent: frame.parent,
+    ordinal: record?.ordinal ?? flow.nextOrdinal(),
+    step_id: step.id,
+    kind: step.kind,
+    status: record?.status ?? 'pending',
+    attempts: record?.attempts ?? 0,
+    output: record?.output ?? null,
+    error: record?.error ?? null,
+    state: record?.state ?? null,
+    delay_ms: null,
+    wake_at: null,
+    startedMs: null,
+    finishedMs: null,
+  }
+}
+
+export async function succeed(flow: Flow, draft: StepDraft, output: Json): Promise<StepResult> {
+  const stored = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, output)
+  flow.write({ ...draft, status: 'succeeded', output: stored, error: null, finishedMs: flow.runtime.clock.monotonicMs() })
+  flow.emit('step.succeeded', { path: draft.path, kind: draft.kind, attempts: draft.attempts })
+  return { status: 'succeeded', output: stored }
+}
+
+export function failStep(flow: Flow, draft: StepDraft, error: JsonObject): StepResult {
+  flow.write({ ...draft, status: 'failed', output: null, error, finishedMs: flow.runtime.clock.monotonicMs() })
+  flow.emit('step.failed', { path: draft.path, kind: draft.kind, error })
+  return { status: 'failed', error }
+}
+
+/** Runs a step that does something, with its retries. */
+export async function runAttempts(
+  flow: Flow,
+  step: Step,
+  path: string,
+  frame: Frame,
+  record: StepRecord | undefined,
+): Promise<StepResult> {
+  let draft = draftOf(flow, step, path, frame, record)
+  if (record?.status === 'waiting' && record.wake_at) {
+    const verdict = await rest(flow, path, record.wake_at.getTime() - flow.nowMs(), frame.signal)
+    if (verdict === 'parked') return { status: 'parked' }
+    draft = { ...draft, status: 'pending', attempts: draft.attempts + 1 }
+  } else draft = { ...draft, attempts: Math.max(1, draft.attempts) }
+
+  const calls = record ? await flow.recordedCalls(path) : new Map<string, { result: Json | undefined }>()
+  for (;;) {
+    flow.startable(frame.signal)
+    draft = { ...draft, status: 'running', delay_ms: null, wake_at: null }
+    draft.startedMs ??= flow.runtime.clock.monotonicMs()
+    const current = draft
+    flow.write(current)
+    flow.emit('step.started', { path, kind: step.kind, attempt: draft.attempts })
+    const setState = (state: JsonObject) => {
+      draft = { ...draft, state }
+      flow.write(draft)
+    }
+    let error: StepError
+    try {
+      const output = await attempt(flow, step, path, frame, draft, calls, setState)
+      return await succeed(flow, draft, output)
+    } catch (thrown) {
+      error = asStepError(flow, thrown)
+    }
+    const view = errorView(error, draft.attempts)
+    const delayMs = retryDelayMs(step, error, draft.attempts)
+    if (delayMs === null) return failStep(flow, draft, view)
+    draft = { ...draft, status: 'waiting', error: view, delay_ms: delayMs }
+    flow.write(draft)
+    flow.emit('step.retrying', { path, error: view, delay_ms: Math.round(delayMs) })
+    if ((await rest(flow, path, delayMs, frame.signal)) === 'parked') return { status: 'parked' }
+    draft = { ...draft, attempts: draft.attempts + 1 }
+  }
+}
+
+/** Rests on behalf of a run; whoever lets go of its runs does not wait for those that rest. */
+export function rest(flow: Flow, path: string, ms: number, signal: AbortSignal, wakeAt: string | null = null) {
+  return flow.resting.rest(path, ms, wakeAt, signal)
+}
+
+async function attempt(
+  flow: Flow,
+  step: Step,
+  path: string,
+  frame: Frame,
+  draft: StepDraft,
+  calls: Map<string, { result: Json | undefined }>,
+  setState: (state: JsonObject) => void,
+): Promise<Json> {
+  if (flow.suspect) {
+    flow.suspect = false
+    throw new StepError('crash_loop', 'The process ended each time this step ran.', { retryable: false })
+  }
+  const scope = flow.scope(frame)
+  const warned = new Set<string>()
+  const onWarning = (message: string) => {
+    if (warned.has(message)) return
+    warned.add(message)
+    flow.log('warn', message, { path })
+  }
+  if (step.kind === 'transform') return renderTree(step.value, scope, onWarning)
+  if (step.kind === 'fail')
+    throw new StepError(step.reason ?? 'failed', renderText(step.message, scope, onWarning), { retryable: false })
+
+  const executor = flow.executors[step.kind]
+  if (!executor) throw new StepError('internal', `No executor for steps of kind ${step.kind}.`, { retryable: false })
+  const timeoutMs = step.timeout === undefined ? null : parseDuration(step.timeout)
+  const own = new AbortController()
+  const timer =
+    timeoutMs === null
+      ? undefined
+      : setTimeout(
+          () => own.abort(new StepError('timeout', `The step took longer than ${step.timeout}.`)),
+          Math.min(timeoutMs, 2 ** 31 - 1),
+        )
+  const signal = AbortSignal.any([frame.signal, own.signal])
+  const context: StepContext = {
+    ctx: flow.ctx,
+    runId: flow.run.id,
+    path,
+    attempt: draft.attempts,
+    signal,
+    now: flow.run.started_at.toISOString(),
+    state: draft.state,
+    setState,
+    render: (template) => renderTree(template, scope, onWarning),
+    renderText: (template) => renderText(template, scope, onWarning),
+    recorded: (key) => calls.get(`${flow.run.generation}/${path}/${key}`)?.result,
+    emit: (type, data) => flow.emit(type, { path, ...data }),
+    text: (delta) => flow.emit('text.delta', { path, text: delta }),
+    log: (level, message, fields) => flow.log(level, message, { path, ...fields }),
+    usage: (usage, agentId) => flow.countUsage(usage, agentId, path),
+    async effect(key, kind, request, make, options) {
+      const full = `${flow.run.generation}/${path}/${key}`
+      const known = calls.get(full)
+      if (known?.result !== undefined) return known.result as Awaited<ReturnType<typeof make>>
+      if (known)
+        throw new StepError('outcome_unknown', 'The effect was started before a crash; whether it happened is not known.', {
+          retryable: false,
+        })
+      const requestHash = sha256Hex(canonicalJson(request))
+      if (step.once) flow.writer.call({ key: full, kind, request_hash: requestHash })
+      await flow.readyForEffect(signal)
+      if (step.once) flow.onceInFlight++
+      const result = await make(`${flow.run.id}/${full}`).finally(() => {
+        if (step.once) flow.onceInFlight--
+      })
+      const final = options?.final?.(result) ?? false
+      // A final http answer is the step's output: its own row records it.
+      if (final && kind === 'http' && !step.once) return result
+      const stored = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, result)
+      flow.writer.call({ key: full, kind, request_hash: requestHash, result: stored })
+      calls.set(full, { result })
+      if (!final) await flow.writer.commit()
+      return result
+    },
+  }
+  try {
+    return await untilAborted(executor(step as never, context), signal)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** An effect that does not heed its signal is left behind: the run goes on without it. */
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    work.then(resolve, (error: unknown) => reject(signal.aborted ? signal.reason : error)).finally(() =>
+      signal.removeEventListener('abort', onAbort),
+    )
+  })
+}
+
+/** Interruptions and lost leases pass through: they are not the step's failure. */
+export function asStepError(flow: Flow, thrown: unknown): StepError {
+  if (thrown instanceof Interruption || thrown instanceof RunLost) throw thrown
+  if (thrown instanceof StepError) return thrown
+  if (thrown instanceof LanguageError) return new StepError('expression', thrown.message, { retryable: false })
+  if (thrown instanceof EgressError)
+    return new StepError(thrown.kind, thrown.message, { retryable: thrown.kind !== 'egress-refused' })
+  flow.ctx.log.error('A step failed unexpectedly.', { error: thrown })
+  // An unforeseen message may carry a URL or a key; it stays in the log.
+  return new StepError('internal', 'The step failed unexpectedly.', { retryable: true })
+}
+
+/** `steps.x.error`, and the error of an execution. */
+export function errorView(error: StepError, attempts: number): JsonObject {
+  return { kind: error.kind, detail: error.message, status: error.status ?? null, attempts }
+}
+
+/** Exponential backoff with full jitter; null: do not try again. */
+function retryDelayMs(step: Step, error: StepError, attempts: number): number | null {
+  const policy = step.retry
+  if (!policy || attempts >= policy.max_attempts || error.kind === 'crash_loop' || error.kind === 'outcome_unknown')
+    return null
+  if (policy.retry_on ? !policy.retry_on.includes(error.kind) : !error.retryable) return null
+  const base = parseDuration(policy.backoff ?? stepDefaults.retry.backoff) ?? 1_000
+  const most = parseDuration(policy.max_delay ?? stepDefaults.retry.max_delay) ?? 300_000
+  const delay = Math.random() * Math.min(most, base * 2 ** (attempts - 1))
+  return Math.max(delay, Math.min(error.retryAfterMs ?? 0, most))
+}

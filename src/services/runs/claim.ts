@@ -1,0 +1,158 @@
+import { sql, type Kysely } from 'kysely'
+import type { Database } from '../../db/database.ts'
+import type { JsonObject, Json } from '../../lib/json.ts'
+import { leaseSeconds } from './checkpoint.ts'
+
+/** Runs written by a newer engine are left to workers that know it. */
+export const engineVersion = 1
+/** Recoveries of the same step without progress before it fails as `crash_loop`. */
+export const maxRecoveries = 5
+
+const nil = '00000000-0000-0000-0000-000000000000'
+
+export interface ClaimedRun {
+  id: string
+  workspace_id: string
+  recipe_id: string | null
+  recipe_version: number | null
+  definition: JsonObject
+  trigger: JsonObject
+  schedule_id: string | null
+  slot_at: Date | null
+  state_key: string | null
+  input: Json
+  rev: number
+  fence: number
+  generation: number
+  recoveries: number
+  pending_commands: number
+  usage: JsonObject
+  created_by: string | null
+  started_at: Date
+  deadline_at: Date | null
+  /** The database's clock when it was claimed. */
+  now: Date
+  /** True when no worker has held it before. */
+  first: boolean
+}
+
+/**
+ * Takes up to `limit` ready runs under a lease. Workspaces take turns: it starts behind `after` and takes at most an
+ * even share of each, so one workspace's long queue does not hold up another's first run. Rows that another worker is
+ * just claiming are skipped; queue and run are locked together, so a command and a claim never wait for each other.
+ */
+export async function claimRuns(
+  db: Kysely<Database>,
+  owner: string,
+  limit: number,
+  after: string | null,
+): Promise<{ runs: ClaimedRun[]; after: string | null }> {
+  const { rows } = await sql<ClaimedRun & { definition: JsonObject | null }>`
+    with recursive turns as (
+      (select workspace_id, 1 as n from run_queue where workspace_id > ${after ?? nil}::text::uuid
+        order by workspace_id limit 1)
+      union all
+      select next.workspace_id, t.n + 1 from turns t
+      cross join lateral (
+        select workspace_id from run_queue q where q.workspace_id > t.workspace_id order by workspace_id limit 1
+      ) next
+      where t.n < 64
+    ), share as (
+      select greatest(1, ceil(${limit}::text::integer::numeric / greatest(1, (select count(*) from turns))))::integer as size
+    ), ready as materialized (
+      select picked.run_id from turns t
+      cross join lateral (
+        select q.run_id from run_queue q join runs r on r.id = q.run_id
+        where q.workspace_id = t.workspace_id and r.engine_version <= ${engineVersion}
+          and r.state in ('queued', 'waiting')
+        order by q.priority desc, q.ready_at
+        limit (select size from share)
+        for update skip locked
+      ) picked
+      limit ${limit}
+    ), left_queue as (
+      delete from run_queue where run_id in (select run_id from ready)
+    ), left_waits as (
+      delete from waits where run_id in (select run_id from ready)
+    ), claimed as (
+      update runs r set
+        state = 'running', fence = r.fence + 1, lease_owner = ${owner},
+        lease_until = app_now() + ${leaseSeconds} * interval '1 second',
+        started_at = coalesce(r.started_at, app_now()),
+        deadline_at = coalesce(r.deadline_at, app_now() + r.timeout_ms * interval '1 millisecond')
+      where r.id in (select run_id from ready)
+      returning r.*
+    )
+    select c.id, c.workspace_id, c.recipe_id, c.recipe_version, coalesce(c.definition, v.definition) as definition,
+      c.trigger, c.schedule_id, c.slot_at, c.state_key, c.input, c.rev, c.fence, c.generation, c.recoveries,
+      c.pending_commands, c.usage, c.created_by, c.started_at, c.deadline_at, app_now()::timestamptz(3) as now,
+      c.fence = 1 as first
+    from claimed c left join recipe_versions v on v.recipe_id = c.recipe_id and v.version = c.recipe_version`.execute(db)
+  const last = rows.reduce<string | null>((max, row) => (max === null || row.workspace_id > max ? row.workspace_id : max), null)
+  return { runs: rows, after: last }
+}
+
+/** Confirms leases by run and fence. Returns the runs that are still held, with the number of commands waiting for each. */
+export async function renewLeases(
+  db: Kysely<Database>,
+  held: readonly { runId: string; fence: number }[],
+): Promise<Map<string, number>> {
+  if (held.length === 0) return new Map()
+  const pairs = JSON.stringify(held.map((h) => ({ id: h.runId, fence: h.fence })))
+  const { rows } = await sql<{ id: string; pending_commands: number }>`
+    with held as materialized (
+      select r.id from runs r
+      join jsonb_to_recordset(${pairs}::text::jsonb) as h(id uuid, fence integer) on h.id = r.id and h.fence = r.fence
+      where r.state = 'running' order by r.id for update of r
+    )
+    update runs r set lease_until = app_now() + ${leaseSeconds} * interval '1 second'
+    from held where r.id = held.id returning r.id, r.pending_commands`.execute(db)
+  return new Map(rows.map((row) => [row.id, row.pending_commands]))
+}
+
+/** Moves parked runs whose time has come to the queue. Returns how many. */
+export async function wakeDueRuns(db: Kysely<Database>, limit: number): Promise<number> {
+  const { rows } = await sql<{ run_id: string }>`
+    with due as materialized (
+      select w.run_id, w.path from waits w join runs r on r.id = w.run_id
+      where w.wake_at <= app_now() and r.state = 'waiting'
+      order by w.wake_at limit ${limit} for update skip locked
+    ), gone as (
+      delete from waits w using due where w.run_id = due.run_id and w.path = due.path
+    )
+    insert into run_queue (run_id, workspace_id, priority)
+    select r.id, r.workspace_id, r.priority from runs r where r.id in (select run_id from due)
+    on conflict do nothing returning run_id`.execute(db)
+  return rows.length
+}
+
+/**
+ * Gives runs whose lease has run out back to the queue and raises their fence, so that the owner that lost it can
+ * write nothing more. Returns how many.
+ */
+export async function recoverRuns(db: Kysely<Database>, limit: number): Promise<number> {
+  const { rows } = await sql<{ run_id: string }>`
+    with lost as materialized (
+      select id from runs where state = 'running' and lease_until < app_now()
+      order by id limit ${limit} for update skip locked
+    ), freed as (
+      update runs r set state = 'queued', fence = r.fence + 1, lease_owner = null, lease_until = null,
+        recoveries = r.recoveries + 1, last_seq = r.last_seq + 1
+      from lost where r.id = lost.id returning r.id, r.workspace_id, r.priority, r.last_seq, r.recoveries
+    ), logged as (
+      insert into run_events (run_id, seq, type, data)
+      select id, last_seq, 'execution.recovered', jsonb_build_object('recoveries', recoveries) from freed
+    )
+    insert into run_queue (run_id, workspace_id, priority) select id, workspace_id, priority from freed
+    on conflict do nothing returning run_id`.execute(db)
+  return rows.length
+}
+
+/** Milliseconds until the next parked run is due; null when none is parked with a time. Never negative. */
+export async function nextWakeInMs(db: Kysely<Database>): Promise<number | null> {
+  const { rows } = await sql<{ ms: number | null }>`
+    select (extract(epoch from min(wake_at) - app_now()) * 1000)::double precision as ms
+    from waits where wake_at is not null`.execute(db)
+  const ms = rows[0]?.ms
+  return ms === null || ms === undefined ? null : Math.max(0, Math.ceil(ms))
+}

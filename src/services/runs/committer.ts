@@ -1,0 +1,111 @@
+import type { Kysely } from 'kysely'
+import type { Clock, Log } from '../../context.ts'
+import type { Database } from '../../db/database.ts'
+import { writeCheckpoints, type Checkpoint } from './checkpoint.ts'
+import type { RunWriter } from './run-writer.ts'
+
+/** Runs in one statement. Enough to share a commit among all that are in flight, small enough to plan and lock quickly. */
+const batchSize = 200
+/** After this long without a confirmed write an owner must assume that its lease (30 s) is gone. */
+const giveUpMs = 25_000
+/** How long what nobody waits for may stay in memory: text as it is written, steps that have just begun. */
+const lazyMs = 200
+
+/**
+ * Group commit: while one batch is on its way, all that is added gathers for the next, at most one checkpoint a run.
+ * A batch that fails is tried again member by member, so a bad value or a deadlock stays with the run that has it.
+ */
+export class Committer {
+  readonly #db: Kysely<Database>
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #dirty = new Set<RunWriter>()
+  readonly #lazy = new Set<RunWriter>()
+  #lazyTimer: ReturnType<typeof setTimeout> | null = null
+  #flushing = false
+
+  constructor(db: Kysely<Database>, clock: Clock, log: Log) {
+    this.#db = db
+    this.#clock = clock
+    this.#log = log
+  }
+
+  request = (writer: RunWriter): void => {
+    this.#dirty.add(writer)
+    if (this.#flushing) return
+    this.#flushing = true
+    // Everything that becomes due in this turn of the event loop goes together.
+    queueMicrotask(() => void this.#flush())
+  }
+
+  requestLazily = (writer: RunWriter): void => {
+    this.#lazy.add(writer)
+    this.#lazyTimer ??= setTimeout(() => {
+      this.#lazyTimer = null
+      const writers = [...this.#lazy]
+      this.#lazy.clear()
+      for (const each of writers) this.request(each)
+    }, lazyMs)
+  }
+
+  async #flush(): Promise<void> {
+    try {
+      while (this.#dirty.size > 0) {
+        const members: { writer: RunWriter; checkpoint: Checkpoint }[] = []
+        for (const writer of this.#dirty) {
+          if (members.length === batchSize) break
+          this.#dirty.delete(writer)
+          this.#lazy.delete(writer)
+          const checkpoint = writer.take()
+          if (checkpoint) members.push({ writer, checkpoint })
+        }
+        if (members.length === 0) continue
+        try {
+          const results = await writeCheckpoints(
+            this.#db,
+            members.map((member) => member.checkpoint),
+          )
+          for (const { writer } of members) writer.settle(results.get(writer.runId))
+        } catch (error) {
+          this.#log.warn('A batch of checkpoints failed; its members are written one by one.', {
+            error,
+            runs: members.length,
+          })
+          for (const member of members) await this.#alone(member)
+        }
+      }
+    } finally {
+      this.#flushing = false
+    }
+  }
+
+  async #alone({ writer, checkpoint }: { writer: RunWriter; checkpoint: Checkpoint }): Promise<void> {
+    for (let delayMs = 50; ; delayMs = Math.min(1_000, delayMs * 2)) {
+      try {
+        const results = await writeCheckpoints(this.#db, [checkpoint])
+        writer.settle(results.get(writer.runId))
+        return
+      } catch (error) {
+        if (isRefusedValue(error)) {
+          writer.refuse(error)
+          return
+        }
+        if (this.#clock.monotonicMs() - writer.confirmedMs > giveUpMs) {
+          this.#log.error('A run could not be written within its lease and was given up.', {
+            run_id: writer.runId,
+            error,
+          })
+          writer.markLost()
+          return
+        }
+        await new Promise((resolve) => setTimeout(resolve, delayMs))
+      }
+    }
+  }
+}
+
+/** SQLSTATE classes 21, 22 and 23 speak of the values, 42 of the statement: trying again cannot help. */
+function isRefusedValue(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code
+  return typeof code === 'string' && /^(21|22|23|42|54)/.test(code)
+}

@@ -1,0 +1,235 @@
+import { sql } from 'kysely'
+import type { Runtime } from '../../context.ts'
+import type { Json } from '../../lib/json.ts'
+import { stepExecutors } from '../steps/index.ts'
+import { advance } from './advance.ts'
+import { claimRuns, maxRecoveries, renewLeases, type ClaimedRun } from './claim.ts'
+import { Committer } from './committer.ts'
+import { eventHub } from './event-hub.ts'
+import { Flow } from './flow.ts'
+import { RunCanceled, RunReleased } from './interruptions.ts'
+import { loadRecords } from './records.ts'
+import { RunLost, RunWriter } from './run-writer.ts'
+import type { StepExecutors } from './step-executor.ts'
+
+export interface EngineOptions {
+  /** Names this worker in the rows it leases. */
+  owner: string
+  /** Runs in flight at a time. */
+  concurrency: number
+  executors?: StepExecutors
+}
+
+/** Claims runs and advances them. One a process; on Workers one a slice. It owns no timer: others call its verbs. */
+export class Engine {
+  readonly #runtime: Runtime
+  readonly #options: EngineOptions
+  readonly #executors: StepExecutors
+  readonly #committer: Committer
+  /** Runs under this worker's lease; `flow` is null while what is stored of the run is being read. */
+  readonly #held = new Map<string, { writer: RunWriter; flow: Flow | null }>()
+  readonly #advances = new Map<string, Promise<void>>()
+  #after: string | null = null
+  #stopped = false
+  #claiming: Promise<number> | null = null
+  /** The last claim was cut by this worker's capacity: more is ready than it could take. */
+  #hungry = false
+  /** When the runs parked here wake, on the monotonic clock. */
+  #nextWakeMs: number | null = null
+
+  constructor(runtime: Runtime, options: EngineOptions) {
+    this.#runtime = runtime
+    this.#options = options
+    this.#executors = options.executors ?? (stepExecutors as unknown as StepExecutors)
+    this.#committer = new Committer(runtime.db, runtime.clock, runtime.log)
+  }
+
+  get inFlight(): number {
+    return this.#held.size
+  }
+
+  /** Milliseconds until the first of the runs parked by this engine is due; undefined when there is none. */
+  get nextWakeInMs(): number | undefined {
+    return this.#nextWakeMs === null ? undefined : Math.max(0, this.#nextWakeMs - this.#runtime.clock.monotonicMs())
+  }
+
+  /** Claims as many ready runs as there is room for and sets them going. Returns how many. */
+  claim(): Promise<number> {
+    // Calls that overlap would both count the same room.
+    this.#claiming ??= this.#claim().finally(() => {
+      this.#claiming = null
+    })
+    return this.#claiming
+  }
+
+  async #claim(): Promise<number> {
+    let started = 0
+    for (;;) {
+      const room = this.#options.concurrency - this.#held.size
+      this.#hungry = room <= 0
+      if (room <= 0 || this.#stopped) return started
+      const sentMs = this.#runtime.clock.monotonicMs()
+      const from = this.#after
+      const { runs, after } = await claimRuns(this.#runtime.db, this.#options.owner, room, from)
+      const receivedMs = this.#runtime.clock.monotonicMs()
+      this.#after = after
+      for (const run of runs) this.#start(run, sentMs, receivedMs)
+      started += runs.length
+      // Behind the last workspace there is nothing more: the next round begins with the first.
+      if (runs.length === 0 && from === null) return started
+      if (runs.length === 0) this.#after = null
+    }
+  }
+
+  #start(run: ClaimedRun, sentMs: number, receivedMs: number): void {
+    const hub = eventHub(this.#runtime)
+    const writer = new RunWriter(run, {
+      clock: this.#runtime.clock,
+      sentMs,
+      requestFlush: this.#committer.request,
+      requestLazyFlush: this.#committer.requestLazily,
+      onLost: () => this.#held.get(run.id)?.flow?.abort.abort(new RunLost()),
+      onCommands: () => void this.#readCommands(run.id).catch(this.#logReadFailure),
+      onEvents: () => hub.notify(run.id),
+    })
+    // Held from here on, so that claims count the room it takes and renewals reach it.
+    this.#held.set(run.id, { writer, flow: null })
+    const work = this.#prepareAndAdvance(run, writer, receivedMs)
+      .catch((error: unknown) => {
+        // Its lease runs out and another worker, or this one, takes it up where its rows say it stands.
+        this.#runtime.log.error('A run could not be advanced.', { run_id: run.id, error })
+      })
+      .finally(() => {
+        this.#advances.delete(run.id)
+        this.#held.delete(run.id)
+        if (this.#hungry && !this.#stopped) void this.claim().catch(this.#logReadFailure)
+      })
+    this.#advances.set(run.id, work)
+  }
+
+  async #prepareAndAdvance(run: ClaimedRun, writer: RunWriter, receivedMs: number): Promise<void> {
+    const [records, previous] = await Promise.all([
+      run.first ? new Map() : loadRecords(this.#runtime.db, run.id),
+      this.#previous(run),
+    ])
+    const flow = new Flow(
+      run,
+      records,
+      writer,
+      { runtime: this.#runtime, executors: this.#executors, renew: (each) => this.#renewOne(each), previous },
+      receivedMs,
+      maxRecoveries,
+    )
+    flow.releasing = this.#stopped
+    this.#held.set(run.id, { writer, flow })
+    await advance(flow, () => this.#readCommands(run.id))
+    if (writer.state !== 'waiting') return
+    for (const wake of flow.resting.wakes) {
+      const ms = wake.delay_ms ?? Date.parse(wake.wake_at ?? '') - flow.nowMs()
+      const dueMs = this.#runtime.clock.monotonicMs() + Math.max(0, ms)
+      this.#nextWakeMs = this.#nextWakeMs === null ? dueMs : Math.min(this.#nextWakeMs, dueMs)
+    }
+  }
+
+  readonly #logReadFailure = (error: unknown): void => {
+    this.#runtime.log.warn('The engine could not reach its database; it tries again with its next tick.', { error })
+  }
+
+  /** `previous`: what the last success before this run's own start left. Read only where the recipe speaks of it. */
+  async #previous(run: ClaimedRun): Promise<Json> {
+    if (!run.recipe_id || !JSON.stringify(run.definition).includes('previous')) return null
+    const { rows } = await sql<{ output: Json; finished_at: Date }>`
+      select output, finished_at from runs
+      where recipe_id = ${run.recipe_id} and workspace_id = ${run.workspace_id} and state = 'succeeded'
+        and state_key is not distinct from ${run.state_key}::text and finished_at <= ${run.started_at}
+      order by finished_at desc limit 1`.execute(this.#runtime.db)
+    const row = rows[0]
+    return row ? { output: row.output, finished_at: row.finished_at.toISOString() } : null
+  }
+
+  /** Renews every lease of this engine; runs that it no longer holds are given up. */
+  async renew(): Promise<number> {
+    return this.#renew([...this.#held.values()].map((held) => held.writer))
+  }
+
+  async #renewOne(writer: RunWriter): Promise<boolean> {
+    await this.#renew([writer])
+    return !writer.lost
+  }
+
+  async #renew(writers: RunWriter[]): Promise<number> {
+    const held = writers.filter((writer) => !writer.lost && writer.state === 'running')
+    if (held.length === 0) return 0
+    const sentMs = this.#runtime.clock.monotonicMs()
+    const confirmed = await renewLeases(this.#runtime.db, held)
+    for (const writer of held) {
+      const commands = confirmed.get(writer.runId)
+      if (commands !== undefined) writer.renewed(sentMs, commands)
+      // Absent: taken over, unless it has just left by a checkpoint of its own.
+      else if (writer.state === 'running' && !writer.leaving) writer.markLost()
+    }
+    return confirmed.size
+  }
+
+  /** One query for all: which of the runs in flight have commands waiting. */
+  async pollInbox(): Promise<number> {
+    const ids = [...this.#held.keys()]
+    if (ids.length === 0) return 0
+    const rows = await this.#runtime.db
+      .selectFrom('runs')
+      .select('id')
+      .where('id', 'in', ids)
+      .where('pending_commands', '>', 0)
+      .execute()
+    await Promise.all(rows.map((row) => this.#readCommands(row.id)))
+    return rows.length
+  }
+
+  async #readCommands(runId: string): Promise<void> {
+    const flow = this.#held.get(runId)?.flow
+    if (!flow) return
+    const commands = await this.#runtime.db
+      .selectFrom('run_inbox')
+      .select(['id', 'kind', 'payload'])
+      .where('run_id', '=', runId)
+      .where('applied_at', 'is', null)
+      .orderBy('created_at')
+      .execute()
+    for (const command of commands) {
+      if (flow.appliedCommands.has(command.id)) continue
+      flow.appliedCommands.add(command.id)
+      flow.writer.applied(command.id)
+      flow.abort.abort(new RunCanceled(String(command.payload['reason'] ?? 'canceled')))
+    }
+  }
+
+  /** Starts nothing any more: runs are handed back at their next step. */
+  stopStarting(): void {
+    this.#stopped = true
+    for (const { flow } of this.#held.values()) if (flow) flow.releasing = true
+  }
+
+  /** Resolves when nothing is in flight. */
+  async idle(): Promise<void> {
+    while (this.#advances.size > 0) await Promise.all(this.#advances.values())
+  }
+
+  /** Resolves when any run in flight has left. */
+  async anyLeft(): Promise<void> {
+    if (this.#advances.size > 0) await Promise.race(this.#advances.values())
+  }
+
+  /** Lets runs come to their next step, hands back those that do not within the grace, and waits until all have left. */
+  async drain(graceMs: number): Promise<void> {
+    this.stopStarting()
+    const timer = setTimeout(() => {
+      // A `once` step in mid-flight is let go of only by the process's end: its outcome must not become unknown for nothing.
+      for (const { flow } of this.#held.values()) if (!flow?.onceInFlight) flow?.abort.abort(new RunReleased())
+    }, graceMs)
+    try {
+      await this.idle()
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}

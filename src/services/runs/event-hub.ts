@@ -1,0 +1,168 @@
+import type { Kysely } from 'kysely'
+import type { Runtime } from '../../context.ts'
+import type { Database } from '../../db/database.ts'
+import type { JsonObject } from '../../lib/json.ts'
+
+export interface RunEvent {
+  seq: number
+  type: string
+  data: JsonObject
+  created_at: string
+}
+
+/** How often a followed run's log is read when nothing tells of news: what other processes write is seen this late. */
+const pollMs = 500
+const pageSize = 500
+
+/** Types after which a run's log grows no more. */
+export const endsLog = (type: string): boolean =>
+  type === 'execution.succeeded' ||
+  type === 'execution.failed' ||
+  type === 'execution.canceled' ||
+  type === 'execution.timed_out'
+
+interface Follower {
+  cursor: number
+  deliver: (events: RunEvent[]) => void
+}
+
+/** One reader of the log for each followed run, however many follow it in this process. */
+class EventHub {
+  readonly #db: Kysely<Database>
+  readonly #topics = new Map<string, Topic>()
+
+  constructor(db: Kysely<Database>) {
+    this.#db = db
+  }
+
+  notify(runId: string): void {
+    this.#topics.get(runId)?.wake()
+  }
+
+  follow(runId: string, follower: Follower): () => void {
+    let topic = this.#topics.get(runId)
+    if (!topic) {
+      topic = new Topic(this.#db, runId)
+      this.#topics.set(runId, topic)
+    }
+    topic.followers.add(follower)
+    topic.wake()
+    return () => {
+      topic.followers.delete(follower)
+      if (topic.followers.size > 0) return
+      topic.stop()
+      if (this.#topics.get(runId) === topic) this.#topics.delete(runId)
+    }
+  }
+}
+
+class Topic {
+  readonly followers = new Set<Follower>()
+  readonly #db: Kysely<Database>
+  readonly #runId: string
+  #reading = false
+  #again = false
+  #stopped = false
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(db: Kysely<Database>, runId: string) {
+    this.#db = db
+    this.#runId = runId
+  }
+
+  wake(): void {
+    this.#again = true
+    if (!this.#reading) void this.#read()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+  }
+
+  async #read(): Promise<void> {
+    this.#reading = true
+    clearTimeout(this.#timer)
+    try {
+      while (this.#again && !this.#stopped) {
+        this.#again = false
+        // The slowest follower sets the start; the log has no gap, so each takes on what lies behind its own cursor.
+        const after = Math.min(...[...this.followers].map((follower) => follower.cursor))
+        const events = await readEvents(this.#db, this.#runId, after)
+        for (const follower of [...this.followers]) {
+          const fresh = events.filter((event) => event.seq > follower.cursor)
+          if (fresh.length === 0) continue
+          follower.cursor = fresh.at(-1)!.seq
+          follower.deliver(fresh)
+        }
+        if (events.length === pageSize) this.#again = true
+      }
+    } catch {
+      // The database does not answer; followers wait, and the next poll tries again.
+    } finally {
+      this.#reading = false
+      if (!this.#stopped) this.#timer = setTimeout(() => this.wake(), pollMs)
+    }
+  }
+}
+
+async function readEvents(db: Kysely<Database>, runId: string, after: number): Promise<RunEvent[]> {
+  const rows = await db
+    .selectFrom('run_events')
+    .select(['seq', 'type', 'data', 'created_at'])
+    .where('run_id', '=', runId)
+    .where('seq', '>', after)
+    .orderBy('seq')
+    .limit(pageSize)
+    .execute()
+  return rows.map((row) => ({ ...row, created_at: row.created_at.toISOString() }))
+}
+
+const hubs = new WeakMap<Kysely<Database>, EventHub>()
+
+export function eventHub(runtime: Pick<Runtime, 'db'>): EventHub {
+  let hub = hubs.get(runtime.db)
+  if (!hub) {
+    hub = new EventHub(runtime.db)
+    hubs.set(runtime.db, hub)
+  }
+  return hub
+}
+
+/** A run's events behind `after`, then each as it comes, until the log ends or the signal aborts. The caller has checked the tenant. */
+export async function* followRun(
+  runtime: Pick<Runtime, 'db'>,
+  runId: string,
+  after: number,
+  signal: AbortSignal,
+): AsyncGenerator<RunEvent> {
+  const queue: RunEvent[] = []
+  let wakeUp: () => void = () => {}
+  const unfollow = eventHub(runtime).follow(runId, {
+    cursor: after,
+    deliver(events) {
+      queue.push(...events)
+      wakeUp()
+    },
+  })
+  const onAbort = () => wakeUp()
+  signal.addEventListener('abort', onAbort)
+  try {
+    while (!signal.aborted) {
+      const event = queue.shift()
+      if (event) {
+        yield event
+        if (endsLog(event.type)) return
+      } else {
+        await new Promise<void>((resolve) => {
+          wakeUp = resolve
+          // What came, or the abort, between the look at the queue and here.
+          if (queue.length > 0 || signal.aborted) resolve()
+        })
+      }
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    unfollow()
+  }
+}

@@ -1,0 +1,209 @@
+import type { Runtime, ServiceContext } from '../../context.ts'
+import type { StepStatus } from '../../db/tables/runs.table.ts'
+import { addDecimals } from '../../lib/decimal.ts'
+import { uuidv7 } from '../../lib/ids.ts'
+import type { Json, JsonObject } from '../../lib/json.ts'
+import type { Scope } from '../../lib/language/scope.ts'
+import type { ModelUsage } from '../models/types.ts'
+import type { RecipeDefinition, Step } from '../recipes/definition.ts'
+import type { ClaimedRun } from './claim.ts'
+import { RunReleased } from './interruptions.ts'
+import { loadCalls, type StepRecord } from './records.ts'
+import { Resting } from './resting.ts'
+import { RunLost, type RunWriter, type StepDraft } from './run-writer.ts'
+import { unspill } from './spill.ts'
+import type { StepExecutors } from './step-executor.ts'
+
+/** A confirmation older than this is renewed before an effect starts; the lease itself lasts twice as long. */
+const freshLeaseMs = 15_000
+
+/** What steps of one list can see: the steps before them, those around them, and the loop's variable. */
+export interface Frame {
+  /** Path of the nearest enclosing foreach item, '' outside. */
+  parent: string
+  steps: { [id: string]: JsonObject }
+  variables: JsonObject
+  signal: AbortSignal
+}
+
+export interface FlowDeps {
+  runtime: Runtime
+  executors: StepExecutors
+  /** Renews this run's lease now; false: it is lost. */
+  renew: (writer: RunWriter) => Promise<boolean>
+  previous: Json
+}
+
+/** One run while this process advances it: its definition, what is stored of it, its pen and its clock. */
+export class Flow {
+  readonly run: ClaimedRun
+  readonly definition: RecipeDefinition
+  readonly runtime: Runtime
+  readonly ctx: ServiceContext
+  readonly writer: RunWriter
+  readonly executors: StepExecutors
+  readonly records: Map<string, StepRecord>
+  readonly resting: Resting
+  readonly root: Frame
+  readonly abort = new AbortController()
+  /** Set when the process wants to let go of its runs: no step starts any more. */
+  releasing = false
+  /** Commands of the inbox that this owner has taken up. */
+  readonly appliedCommands = new Set<string>()
+  /** Effects of `once` steps that are on their way now. */
+  onceInFlight = 0
+  /** The step that was under way at every one of the last recoveries has not been met yet. */
+  suspect: boolean
+  readonly #deps: FlowDeps
+  readonly #claimedMs: number
+  readonly #scopeBase: Scope
+  readonly #open = new Map<string, StepDraft>()
+  #ordinal: number
+  #totals: JsonObject
+
+  constructor(
+    run: ClaimedRun,
+    records: Map<string, StepRecord>,
+    writer: RunWriter,
+    deps: FlowDeps,
+    claimedMs: number,
+    maxRecoveries: number,
+  ) {
+    this.run = run
+    this.definition = run.definition as unknown as RecipeDefinition
+    this.records = records
+    this.writer = writer
+    this.runtime = deps.runtime
+    this.executors = deps.executors
+    this.#deps = deps
+    this.#claimedMs = claimedMs
+    this.suspect = run.recoveries >= maxRecoveries
+    this.resting = new Resting(deps.runtime.clock)
+    this.#totals = run.usage
+    this.#ordinal = Math.max(0, ...[...records.values()].filter((r) => r.kind !== 'item').map((r) => r.ordinal)) + 1
+    this.ctx = {
+      ...deps.runtime,
+      log: deps.runtime.log.with({ run_id: run.id }),
+      actor: { kind: 'system', id: run.id, workspaceId: run.workspace_id, permissions: new Set() },
+    }
+    const startedAt = run.started_at.toISOString()
+    this.#scopeBase = {
+      input: run.input,
+      trigger: run.trigger,
+      run: { id: run.id, started_at: startedAt, slot_at: run.slot_at?.toISOString() ?? null },
+      now: startedAt,
+      previous: deps.previous,
+    }
+    this.root = {
+      parent: '',
+      steps: notYetRun(this.definition.steps),
+      variables: {},
+      signal: this.abort.signal,
+    }
+  }
+
+  /** The database's clock, or a little before it: counted from the claim on this process's monotonic clock. */
+  nowMs(): number {
+    return this.run.now.getTime() + this.runtime.clock.monotonicMs() - this.#claimedMs
+  }
+
+  scope(frame: Frame): Scope {
+    return { ...this.#scopeBase, steps: frame.steps, ...frame.variables }
+  }
+
+  emit(type: string, data: JsonObject): void {
+    this.writer.event(type, data)
+  }
+
+  log(level: 'info' | 'warn' | 'error', message: string, fields: JsonObject = {}): void {
+    this.emit('log', { level, message, ...fields })
+  }
+
+  nextOrdinal(): number {
+    return this.#ordinal++
+  }
+
+  /** Writes a step's state; it goes with the next checkpoint. Ended steps count as progress. */
+  write(draft: StepDraft): void {
+    const ended = draft.finishedMs !== null
+    if (ended) this.#open.delete(draft.path)
+    else this.#open.set(draft.path, draft)
+    this.writer.step(draft, ended)
+  }
+
+  /** How the rows of steps that have begun and not ended should read when they are left: all, or those below a path. */
+  closeOpenSteps(status: Extract<StepStatus, 'canceled' | 'pending'>, below = ''): void {
+    const nowMs = this.runtime.clock.monotonicMs()
+    for (const draft of [...this.#open.values()]) {
+      if (!draft.path.startsWith(below)) continue
+      if (status === 'canceled') this.write({ ...draft, status, finishedMs: nowMs, delay_ms: null, wake_at: null })
+      // What waits for its time goes on waiting for it, whoever takes over.
+      else if (draft.status !== 'waiting') this.writer.step({ ...draft, status })
+    }
+  }
+
+  /** Before each effect: all results so far are committed, the lease is surely ours, and nobody wants the run to stop. */
+  async readyForEffect(signal: AbortSignal): Promise<void> {
+    this.startable(signal)
+    await this.writer.settled()
+    if (this.runtime.clock.monotonicMs() - this.writer.confirmedMs > freshLeaseMs) {
+      if (!(await this.#deps.renew(this.writer))) throw new RunLost()
+    }
+    this.startable(signal)
+  }
+
+  /** Throws where nothing new may begin. */
+  startable(signal: AbortSignal): void {
+    signal.throwIfAborted()
+    if (this.writer.lost) throw new RunLost()
+    if (this.releasing) throw new RunReleased()
+  }
+
+  /** Recorded effects of a step. A run that nobody held before has none. */
+  async recordedCalls(path: string): Promise<Map<string, { result: Json | undefined }>> {
+    if (this.run.first) return new Map()
+    const calls = await loadCalls(this.runtime.db, this.run.id, `${this.run.generation}/${path}`)
+    for (const call of calls.values())
+      if (call.result !== undefined)
+        call.result = await unspill(this.runtime.blobs, this.run.workspace_id, call.result)
+    return calls
+  }
+
+  countUsage(usage: ModelUsage, agentId: string | null, path: string): void {
+    const t = this.#totals
+    const known = t['cost_usd'] === undefined ? '0' : t['cost_usd']
+    this.#totals = {
+      model_calls: Number(t['model_calls'] ?? 0) + 1,
+      input_tokens: Number(t['input_tokens'] ?? 0) + (usage.input_tokens ?? 0),
+      output_tokens: Number(t['output_tokens'] ?? 0) + (usage.output_tokens ?? 0),
+      // One call of unknown cost makes the sum unknown: never a sum that leaves something out.
+      cost_usd: typeof known === 'string' && usage.cost_usd !== null ? addDecimals(known, usage.cost_usd) : null,
+    }
+    this.writer.usage(
+      { ...usage, id: uuidv7(), key_id: this.run.created_by, agent_id: agentId, step_path: path },
+      this.#totals,
+    )
+    this.emit('usage', {
+      path,
+      provider: usage.provider,
+      model: usage.model,
+      status: usage.status,
+      input_tokens: usage.input_tokens,
+      output_tokens: usage.output_tokens,
+      cost_usd: usage.cost_usd,
+    })
+  }
+}
+
+/** Every step that a list's expressions may name, before it has run: output null, so that nothing is undefined. */
+export function notYetRun(steps: readonly Step[]): { [id: string]: JsonObject } {
+  const views: { [id: string]: JsonObject } = {}
+  for (const step of steps) {
+    views[step.id] = { status: 'pending', output: null, error: null }
+    if (step.kind === 'branch') {
+      for (const list of [...step.cases.map((each) => each.steps), step.default ?? []])
+        Object.assign(views, notYetRun(list))
+    }
+  }
+  return views
+}

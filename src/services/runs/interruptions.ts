@@ -1,0 +1,31 @@
+/** What ends a run's advance from outside its steps. Never caught by a step's own error handling. */
+export abstract class Interruption extends Error {}
+
+export class RunCanceled extends Interruption {
+  readonly reason: string
+  constructor(reason: string) {
+    super(`The run was canceled: ${reason}`)
+    this.reason = reason
+  }
+}
+
+/** The run's own time limit is over. */
+export class RunTimedOut extends Interruption {
+  constructor() {
+    super('The run took longer than settings.timeout allows.')
+  }
+}
+
+/** This process stops advancing the run and hands it back; another goes on where it stands. */
+export class RunReleased extends Interruption {
+  constructor() {
+    super('The run is handed back.')
+  }
+}
+
+/** A sibling item has failed and the foreach is fail_fast. */
+export class ItemAborted extends Interruption {
+  constructor() {
+    super('Another item has failed.')
+  }
+}

@@ -1,0 +1,105 @@
+import type { Clock } from '../../context.ts'
+
+/** Shorter rests are slept through under the lease: parking and claiming again would take about as long. */
+const shortRestMs = 1_000
+/** setTimeout turns longer delays into none at all. */
+const longestTimerMs = 2 ** 31 - 1
+
+export interface Wake {
+  path: string
+  delay_ms: number | null
+  wake_at: string | null
+}
+
+interface Sleeper {
+  path: string
+  dueMs: number
+  wakeAt: string | null
+  wake: (verdict: 'rested' | 'parked') => void
+}
+
+/**
+ * Decides between sleeping and parking. A branch of a run that must wait rests here. While other branches work it
+ * sleeps beside them; once all rest, the whole run parks, unless the first of them is due within a second.
+ */
+export class Resting {
+  readonly #clock: Clock
+  readonly #sleepers = new Set<Sleeper>()
+  #active = 1
+  #parked: Wake[] | null = null
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Where the run wakes, once it has parked. */
+  get wakes(): Wake[] {
+    return this.#parked ?? []
+  }
+
+  /**
+   * Rests for `ms`. `wakeAt` is the instant where it is a given one. Rejects with the signal's reason when aborted.
+   */
+  async rest(path: string, ms: number, wakeAt: string | null, signal: AbortSignal): Promise<'rested' | 'parked'> {
+    signal.throwIfAborted()
+    if (ms <= 0) return 'rested'
+    return new Promise((resolve, reject) => {
+      const sleeper: Sleeper = { path, dueMs: this.#clock.monotonicMs() + ms, wakeAt, wake: () => {} }
+      const leave = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', onAbort)
+        this.#sleepers.delete(sleeper)
+        this.#active++
+      }
+      const onAbort = () => {
+        leave()
+        reject(signal.reason)
+      }
+      sleeper.wake = (verdict) => {
+        leave()
+        resolve(verdict)
+      }
+      const timer = setTimeout(() => sleeper.wake('rested'), Math.min(ms, longestTimerMs))
+      signal.addEventListener('abort', onAbort)
+      this.#sleepers.add(sleeper)
+      this.#active--
+      this.#parkIfIdle()
+    })
+  }
+
+  /** Runs branches side by side in place of the one that calls. */
+  async sideBySide(branches: (() => Promise<void>)[]): Promise<void> {
+    if (branches.length === 0) return
+    this.#active += branches.length - 1
+    let left = branches.length
+    const results = await Promise.allSettled(
+      branches.map(async (branch) => {
+        try {
+          await branch()
+        } finally {
+          left--
+          // The last one's place goes back to the caller.
+          if (left > 0) {
+            this.#active--
+            this.#parkIfIdle()
+          }
+        }
+      }),
+    )
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed) throw failed.reason
+  }
+
+  #parkIfIdle(): void {
+    if (this.#active > 0 || this.#sleepers.size === 0) return
+    const nowMs = this.#clock.monotonicMs()
+    const sleepers = [...this.#sleepers]
+    if (Math.min(...sleepers.map((s) => s.dueMs)) - nowMs <= shortRestMs) return
+    this.#parked = sleepers.map((s) => ({
+      path: s.path,
+      delay_ms: s.wakeAt === null ? Math.max(0, s.dueMs - nowMs) : null,
+      wake_at: s.wakeAt,
+    }))
+    for (const sleeper of sleepers) sleeper.wake('parked')
+  }
+}

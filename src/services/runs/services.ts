@@ -1,0 +1,67 @@
+import type { BackgroundService, Runtime } from '../../context.ts'
+import { nextWakeInMs, recoverRuns, wakeDueRuns } from './claim.ts'
+import { Engine } from './engine.ts'
+
+const batch = 500
+
+const engines = new WeakMap<object, Engine>()
+
+/** The engine of this process. A runtime is one process, so it has one. */
+export function engineOf(runtime: Runtime): Engine {
+  let engine = engines.get(runtime.db)
+  if (!engine) {
+    const owner = `${runtime.platform}-${crypto.randomUUID()}`
+    engine = new Engine(runtime, { owner, concurrency: runtime.config.engineConcurrency })
+    engines.set(runtime.db, engine)
+  }
+  return engine
+}
+
+/** Ends this process's part in the engine: claims nothing more and lets go of what it holds within the grace. */
+export async function stopEngine(runtime: Runtime, graceMs: number): Promise<void> {
+  await engines.get(runtime.db)?.drain(graceMs)
+}
+
+/** Sets ready runs going. The poll of the queue is the truth; wake-ups only make it sooner. */
+export const runsService: BackgroundService = {
+  name: 'runs',
+  periodMs: 1_000,
+  processBound: true,
+  wakeOn: ['run-ready'],
+  async tick(runtime) {
+    const woken = await wakeDueRuns(runtime.db, batch)
+    const done = await engineOf(runtime).claim()
+    const next = await nextWakeInMs(runtime.db)
+    return { done, more: woken === batch, ...(next === null ? {} : { nextInMs: next }) }
+  },
+}
+
+export const leasesService: BackgroundService = {
+  name: 'leases',
+  periodMs: 10_000,
+  processBound: true,
+  async tick(runtime) {
+    return { done: await engineOf(runtime).renew(), more: false }
+  },
+}
+
+export const inboxService: BackgroundService = {
+  name: 'inbox',
+  periodMs: 1_000,
+  processBound: true,
+  wakeOn: ['command'],
+  async tick(runtime) {
+    return { done: await engineOf(runtime).pollInbox(), more: false }
+  },
+}
+
+/** Gives back what dead workers held, and moves parked runs whose time has come where nobody else does. */
+export const recoveryService: BackgroundService = {
+  name: 'recovery',
+  periodMs: 5_000,
+  async tick(runtime) {
+    const recovered = await recoverRuns(runtime.db, batch)
+    if (runtime.platform === 'workers') await wakeDueRuns(runtime.db, batch)
+    return { done: recovered, more: recovered === batch }
+  },
+}

@@ -1,0 +1,56 @@
+import type { Runtime, TickReport } from '../../context.ts'
+import { wakeDueRuns } from './claim.ts'
+import { Engine } from './engine.ts'
+import type { StepExecutors } from './step-executor.ts'
+
+const renewEveryMs = 10_000
+const inboxEveryMs = 1_000
+const wakeBatch = 500
+
+/**
+ * Works on runs for a bounded time where no process lives long: claims what is ready, advances it, and comes back when
+ * nothing is left or the budget is spent. After the budget no step starts; runs are handed back where they stand.
+ */
+export async function runSlice(
+  runtime: Runtime,
+  options: { budgetMs: number; owner: string; concurrency?: number; executors?: StepExecutors },
+): Promise<TickReport> {
+  const engine = new Engine(runtime, {
+    owner: options.owner,
+    concurrency: options.concurrency ?? 10,
+    ...(options.executors ? { executors: options.executors } : {}),
+  })
+  const logFailure = (error: unknown) => runtime.log.warn('A slice could not reach its database.', { error })
+  const endMs = runtime.clock.monotonicMs() + options.budgetMs
+  const timers = [
+    setInterval(() => void engine.renew().catch(logFailure), renewEveryMs),
+    setInterval(() => void engine.pollInbox().catch(logFailure), inboxEveryMs),
+  ]
+  let done = 0
+  let spent = false
+  try {
+    for (;;) {
+      await wakeDueRuns(runtime.db, wakeBatch)
+      done += await engine.claim()
+      if (engine.inFlight === 0) break
+      const leftMs = endMs - runtime.clock.monotonicMs()
+      if (leftMs <= 0) {
+        spent = true
+        break
+      }
+      await firstOf(engine.anyLeft(), leftMs)
+    }
+    engine.stopStarting()
+    await engine.idle()
+  } finally {
+    for (const timer of timers) clearInterval(timer)
+  }
+  const nextInMs = engine.nextWakeInMs
+  return { done, more: spent, ...(nextInMs === undefined ? {} : { nextInMs }) }
+}
+
+async function firstOf(work: Promise<void>, ms: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  await Promise.race([work, new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))])
+  clearTimeout(timer)
+}

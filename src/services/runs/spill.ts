@@ -1,0 +1,34 @@
+import type { Blobs } from '../../context.ts'
+import { sha256Hex } from '../../lib/canonical.ts'
+import type { Json, JsonObject } from '../../lib/json.ts'
+
+/** Larger values live in a blob; a row, an expression or a checkpoint is no place for them. */
+export const largestInlineBytes = 256 * 1024
+
+/** Replaces a large value by its handle `{"$blob": key, size, sha256, media_type}`. */
+export async function spill(blobs: Blobs, workspaceId: string, runId: string, value: Json): Promise<Json> {
+  const text = JSON.stringify(value)
+  // A character is at most three bytes of UTF-8: most values need no encoding to be found small.
+  if (text.length * 3 <= largestInlineBytes) return value
+  const bytes = new TextEncoder().encode(text)
+  if (bytes.length <= largestInlineBytes) return value
+  const sha256 = sha256Hex(bytes)
+  const key = `runs/${workspaceId}/${runId}/${sha256}.json`
+  await blobs.put(key, bytes, { mediaType: 'application/json' })
+  return { $blob: key, size: bytes.length, sha256, media_type: 'application/json' }
+}
+
+/** The value behind a handle made by `spill` for this run; any other value as it is. */
+export async function unspill(blobs: Blobs, workspaceId: string, value: Json): Promise<Json> {
+  const key = isHandle(value) ? value['$blob'] : null
+  if (typeof key !== 'string') return value
+  // A handle is data that a step may have invented: only blobs of the same workspace's runs are read through it.
+  if (!key.startsWith(`runs/${workspaceId}/`) || key.includes('..')) throw new Error('The value is not to be found.')
+  const bytes = await blobs.get(key)
+  if (!bytes) throw new Error('The stored value is gone.')
+  return JSON.parse(new TextDecoder().decode(bytes)) as Json
+}
+
+function isHandle(value: Json): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && typeof value['$blob'] === 'string'
+}

@@ -1,0 +1,98 @@
+import type { Json, JsonObject } from '../../lib/json.ts'
+import { evaluateExpression } from '../../lib/language/expression.ts'
+import { LanguageError } from '../../lib/language/scope.ts'
+import type { Step } from '../recipes/definition.ts'
+import { draftOf, errorView, failStep, runAttempts, type StepResult } from './attempts.ts'
+import { runBranch } from './branch.ts'
+import type { Flow, Frame } from './flow.ts'
+import { runForeach } from './foreach.ts'
+import { hasEnded } from './records.ts'
+import { StepError } from './step-executor.ts'
+import { runWait } from './wait.ts'
+
+/** Jumps back and forth within one list before a run is taken for one that never ends. */
+const maxJumps = 100
+
+export type ListResult =
+  | { kind: 'done'; output: Json }
+  | { kind: 'failed'; error: JsonObject; path: string }
+  | { kind: 'parked' }
+
+/**
+ * Goes through a list of steps from its beginning. Steps whose end is stored are passed over with their stored result,
+ * so a resumed run takes the same way and comes to where it stood. `prefix` is the path of the list, '' or ending in '/'.
+ */
+export async function walkList(flow: Flow, steps: readonly Step[], prefix: string, frame: Frame): Promise<ListResult> {
+  const visits = new Map<string, number>()
+  let output: Json = null
+  let jumps = 0
+  for (let i = 0; i < steps.length; ) {
+    const step = steps[i]!
+    const visit = (visits.get(step.id) ?? 0) + 1
+    visits.set(step.id, visit)
+    const path = visit === 1 ? prefix + step.id : `${prefix}${step.id}~${visit}`
+    const result = await walkStep(flow, step, path, frame)
+    if (result.status === 'parked') return { kind: 'parked' }
+    if (result.status === 'succeeded') output = result.output
+    frame.steps[step.id] = {
+      status: result.status,
+      output: result.status === 'succeeded' ? result.output : null,
+      error: result.status === 'failed' ? result.error : null,
+    }
+    i++
+    if (result.status !== 'failed') continue
+    const next = step.on_error ?? 'fail'
+    if (next === 'continue') continue
+    if (next === 'fail') return { kind: 'failed', error: result.error, path }
+    if (++jumps > maxJumps) {
+      const error = new StepError('goto_limit', `More than ${maxJumps} jumps in one list of steps.`)
+      return { kind: 'failed', error: errorView(error, 1), path }
+    }
+    const target = steps.findIndex((each) => each.id === next.goto)
+    for (let skipped = i; skipped < target; skipped++) skip(flow, steps[skipped]!, prefix + steps[skipped]!.id, frame)
+    i = target
+  }
+  return { kind: 'done', output }
+}
+
+async function walkStep(flow: Flow, step: Step, path: string, frame: Frame): Promise<StepResult> {
+  const record = flow.records.get(path)
+  if (record && hasEnded(record.status)) {
+    // A branch's inner steps are visible behind it, so their results are collected again on the way.
+    if (step.kind === 'branch' && record.status !== 'skipped') await runBranch(flow, step, path, frame, record)
+    if (record.status === 'succeeded') return { status: 'succeeded', output: record.output }
+    if (record.status === 'skipped') return { status: 'skipped' }
+    return { status: 'failed', error: record.error ?? { kind: 'canceled', detail: 'The step was canceled.' } }
+  }
+  flow.startable(frame.signal)
+  if (!record && step.when !== undefined) {
+    try {
+      if (evaluateExpression(step.when, flow.scope(frame)) !== true) return skip(flow, step, path, frame)
+    } catch (error) {
+      if (!(error instanceof LanguageError)) throw error
+      const failure = new StepError('expression', `when: ${error.message}`, { retryable: false })
+      return failStep(flow, draftOf(flow, step, path, frame, undefined), errorView(failure, 0))
+    }
+  }
+  switch (step.kind) {
+    case 'branch':
+      return runBranch(flow, step, path, frame, record)
+    case 'foreach':
+      return runForeach(flow, step, path, frame, record)
+    case 'wait':
+      return runWait(flow, step, path, frame, record)
+    default:
+      return runAttempts(flow, step, path, frame, record)
+  }
+}
+
+function skip(flow: Flow, step: Step, path: string, frame: Frame): StepResult {
+  const known = flow.records.get(path)
+  frame.steps[step.id] = { status: 'skipped', output: null, error: null }
+  if (!known) {
+    const nowMs = flow.runtime.clock.monotonicMs()
+    flow.write({ ...draftOf(flow, step, path, frame, undefined), status: 'skipped', finishedMs: nowMs })
+    flow.emit('step.skipped', { path, kind: step.kind })
+  }
+  return { status: 'skipped' }
+}
