@@ -51,10 +51,10 @@ class Turns {
   /** Resolves with the function that gives the turn back. */
   async take(): Promise<() => void> {
     const before = this.#last
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#last = promise
+    let giveBack = () => {}
+    this.#last = new Promise((resolve) => (giveBack = resolve))
     await before
-    return resolve
+    return giveBack
   }
 }
 
@@ -64,7 +64,8 @@ class Client {
   readonly #turns: Turns
   readonly #greeting: Buffer
   readonly #statements = new Set<string>()
-  readonly #left = Promise.withResolvers<void>()
+  readonly #left: Promise<void>
+  #hasLeft = () => {}
   #buffer: Buffer = Buffer.alloc(0)
   #isStarted = false
   #waiting: Message[] = []
@@ -77,6 +78,7 @@ class Client {
     this.#pglite = pglite
     this.#turns = turns
     this.#greeting = greeting
+    this.#left = new Promise((resolve) => (this.#hasLeft = resolve))
     socket.setNoDelay(true)
     socket.on('data', (data) => this.#read(data))
     socket.on('error', () => socket.destroy())
@@ -89,7 +91,7 @@ class Client {
   /** Cuts the connection and waits until the session is clean. */
   end(): Promise<void> {
     this.#socket.destroy()
-    return this.#left.promise
+    return this.#left
   }
 
   #read(data: Buffer): void {
@@ -133,7 +135,7 @@ class Client {
       this.#isWorking = false
       if (this.#isGone) {
         this.#giveBack?.()
-        this.#left.resolve()
+        this.#hasLeft()
       }
     }
   }
