@@ -1,0 +1,5 @@
+export { createSchedule, previewSchedule } from './schedules/create-schedule.ts'
+export { deleteSchedule, pauseSchedule, resumeSchedule, updateSchedule } from './schedules/change-schedule.ts'
+export { upsertDefaultSchedule } from './schedules/default-schedule.ts'
+export { getSchedule, listSchedules, listSlots } from './schedules/read-schedules.ts'
+export { schedulesService, schedulesTick } from './schedules/tick.ts'

@@ -1,0 +1,82 @@
+import { sql } from 'kysely'
+import type { ServiceContext } from '../../context.ts'
+import { AppError } from '../../lib/errors.ts'
+import { isUuid } from '../../lib/ids.ts'
+import { readCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
+import { findSchedule } from './store.ts'
+import { databaseNow } from './timing.ts'
+import type { ScheduleView, SlotView } from './types.ts'
+import { toScheduleView } from './view.ts'
+
+type Context = Pick<ServiceContext, 'db' | 'actor'>
+
+export async function getSchedule(ctx: Context, { id }: { id: string }): Promise<ScheduleView> {
+  return toScheduleView(await findSchedule(ctx.db, ctx, id), await databaseNow(ctx.db))
+}
+
+export async function listSchedules(
+  ctx: Context,
+  { limit, cursor, recipe_id }: PageRequest & { recipe_id?: string | undefined },
+): Promise<Page<ScheduleView>> {
+  const after = readCursor(cursor ?? undefined)
+  let query = ctx.db.selectFrom('schedules').selectAll().where('workspace_id', '=', ctx.actor.workspaceId)
+  if (recipe_id !== undefined) query = query.where('recipe_id', '=', await recipeId(ctx, recipe_id))
+  if (after) query = query.where(sql<boolean>`(created_at, id) < (${after.createdAt}, ${after.id}::uuid)`)
+  const rows = await query
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(limit + 1)
+    .execute()
+  const now = await databaseNow(ctx.db)
+  return toPage(
+    rows,
+    limit,
+    (row) => ({ createdAt: row.created_at, id: row.id }),
+    (row) => toScheduleView(row, now),
+  )
+}
+
+/** The slot ledger, newest first. */
+export async function listSlots(
+  ctx: Context,
+  { id, limit, cursor }: PageRequest & { id: string },
+): Promise<Page<SlotView>> {
+  const schedule = await findSchedule(ctx.db, ctx, id)
+  const after = readCursor(cursor ?? undefined)
+  let query = ctx.db
+    .selectFrom('schedule_slots')
+    .selectAll()
+    .where('schedule_id', '=', schedule.id)
+    .where('workspace_id', '=', ctx.actor.workspaceId)
+  if (after) query = query.where('slot_at', '<', after.createdAt)
+  const rows = await query
+    .orderBy('slot_at', 'desc')
+    .limit(limit + 1)
+    .execute()
+  return toPage(
+    rows,
+    limit,
+    (row) => ({ createdAt: row.slot_at, id: row.schedule_id }),
+    (row): SlotView => ({
+      slot_at: row.slot_at.toISOString(),
+      status: row.status,
+      reason: row.reason,
+      execution_id: row.run_id,
+      fired_at: row.fired_at?.toISOString() ?? null,
+      late: row.late,
+      ...(row.slot_to === null ? {} : { slot_to: row.slot_to.toISOString(), count: row.count }),
+    }),
+  )
+}
+
+async function recipeId({ db, actor }: Context, idOrSlug: string): Promise<string> {
+  const recipe = await db
+    .selectFrom('workflow_recipes')
+    .select('id')
+    .where('workspace_id', '=', actor.workspaceId)
+    .where(isUuid(idOrSlug) ? 'id' : 'slug', '=', idOrSlug)
+    .where('deleted_at', 'is', null)
+    .executeTakeFirst()
+  if (!recipe) throw new AppError('not-found', `Recipe ${idOrSlug} does not exist.`)
+  return recipe.id
+}
