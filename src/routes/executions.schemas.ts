@@ -1,0 +1,105 @@
+import { z } from '@hono/zod-openapi'
+
+const time = z.iso.datetime()
+
+export const runStateSchema = z
+  .enum(['queued', 'blocked', 'running', 'waiting', 'paused', 'succeeded', 'failed', 'canceled', 'timed_out'])
+  .openapi('ExecutionStatus')
+
+const errorSchema = z
+  .looseObject({ kind: z.string(), detail: z.string() })
+  .nullable()
+  .openapi({ description: 'Why it failed: a kind for programs, a sentence for people.' })
+
+const anyJson = (description: string) => z.json().openapi({ description, type: ['object', 'array', 'string', 'number', 'boolean', 'null'] })
+
+export const startedExecutionSchema = z
+  .object({
+    id: z.uuid(),
+    execution_id: z.uuid().openapi({ description: 'The same as `id`.' }),
+    recipe_id: z.uuid(),
+    recipe_version: z.int(),
+    status: runStateSchema,
+  })
+  .openapi('StartedExecution')
+
+export const executionSummarySchema = z
+  .object({
+    id: z.uuid(),
+    status: runStateSchema,
+    recipe_id: z.uuid().nullable(),
+    recipe_version: z.int().nullable(),
+    trigger: z.looseObject({ kind: z.string() }),
+    error: errorSchema,
+    usage: z.looseObject({
+      model_calls: z.int(),
+      input_tokens: z.int(),
+      output_tokens: z.int(),
+      cost_usd: z.string().nullable().openapi({ description: 'Exact decimal; null when the cost of any call is unknown.' }),
+    }),
+    created_at: time,
+    started_at: time.nullable(),
+    finished_at: time.nullable(),
+  })
+  .openapi('ExecutionSummary')
+
+export const executionStepSchema = z
+  .object({
+    path: z.string().openapi({ description: '`fetch`, `each/3/note`, `route/default/send`; a second visit is `fetch~2`.' }),
+    step_id: z.string(),
+    kind: z.string().openapi({ description: 'Kind of the step; `item` is one item of a foreach.' }),
+    status: z.enum(['pending', 'running', 'waiting', 'succeeded', 'failed', 'skipped', 'canceled']),
+    attempts: z.int(),
+    output: anyJson('What the step gave; null until it has succeeded.'),
+    error: errorSchema,
+    wake_at: time.nullable(),
+    started_at: time.nullable(),
+    finished_at: time.nullable(),
+  })
+  .openapi('ExecutionStep')
+
+export const executionSchema = executionSummarySchema
+  .extend({
+    input: anyJson('What the run was given.'),
+    output: anyJson('What the run gave; null until it has succeeded.'),
+    steps: z.array(executionStepSchema),
+    steps_total: z.int(),
+  })
+  .openapi('Execution')
+
+export const cancelBodySchema = z
+  .strictObject({ reason: z.string().trim().min(1).max(500).optional() })
+  .openapi('CancelExecution')
+
+export const summaryExample = {
+  id: '01939f3c-5c2a-7b3e-9d1a-2f6b8c4d5e6f',
+  status: 'succeeded',
+  recipe_id: '01939f3c-5c2a-7b3e-9d1a-000000000001',
+  recipe_version: 3,
+  trigger: { kind: 'api' },
+  error: null,
+  usage: { model_calls: 1, input_tokens: 812, output_tokens: 94, cost_usd: '0.000391' },
+  created_at: '2026-11-22T08:00:00.000Z',
+  started_at: '2026-11-22T08:00:00.012Z',
+  finished_at: '2026-11-22T08:00:02.480Z',
+}
+export const executionExample = {
+  ...summaryExample,
+  input: { feed_url: 'https://example.org/feed.xml' },
+  output: '# Digest',
+  steps: [
+    {
+      path: 'fetch',
+      step_id: 'fetch',
+      kind: 'http',
+      status: 'succeeded',
+      attempts: 1,
+      output: { status: 200, headers: {}, body: {} },
+      error: null,
+      wake_at: null,
+      started_at: '2026-11-22T08:00:00.020Z',
+      finished_at: '2026-11-22T08:00:00.230Z',
+    },
+  ],
+  steps_total: 1,
+}

@@ -1,0 +1,268 @@
+import { sql } from 'kysely'
+import type { ServiceContext } from '../context.ts'
+import type { RunState, StepStatus } from '../db/tables/runs.table.ts'
+import { AppError } from '../lib/errors.ts'
+import { isUuid } from '../lib/ids.ts'
+import type { Json, JsonObject } from '../lib/json.ts'
+import { readCursor, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
+import { loadRecipeForRun } from './recipes.service.ts'
+import { requestCancel } from './runs/commands.ts'
+import { followRun, type RunEvent } from './runs/event-hub.ts'
+import { itemKind } from './runs/records.ts'
+import { startRun } from './runs/start-run.ts'
+
+/** Steps shown with an execution; the rest is read page by page. */
+const stepsShown = 500
+
+export interface ExecutionSummary {
+  id: string
+  status: RunState
+  recipe_id: string | null
+  recipe_version: number | null
+  trigger: JsonObject
+  error: JsonObject | null
+  usage: JsonObject
+  created_at: string
+  started_at: string | null
+  finished_at: string | null
+}
+export interface ExecutionStep {
+  path: string
+  step_id: string
+  kind: string
+  status: StepStatus
+  attempts: number
+  output: Json
+  error: JsonObject | null
+  wake_at: string | null
+  started_at: string | null
+  finished_at: string | null
+}
+export interface Execution extends ExecutionSummary {
+  input: Json
+  output: Json
+  steps: ExecutionStep[]
+  steps_total: number
+}
+
+/** Queues a run of a recipe's latest version. */
+export async function executeRecipe(
+  ctx: ServiceContext,
+  request: { recipe: string; input: Json; stateKey?: string; idempotencyKey?: string },
+): Promise<{ id: string; execution_id: string; recipe_id: string; recipe_version: number; status: RunState }> {
+  const recipe = await loadRecipeForRun(ctx.db, ctx.actor.workspaceId, request.recipe)
+  if (!recipe) throw new AppError('not-found', `Recipe ${request.recipe} does not exist.`)
+  const run = await startRun(ctx, {
+    definition: recipe.definition,
+    recipe: { id: recipe.id, version: recipe.version },
+    trigger: { kind: 'api', ...(ctx.requestId ? { request_id: ctx.requestId } : {}) },
+    input: request.input,
+    inputPointer: '/input_data',
+    ...(request.stateKey === undefined ? {} : { stateKey: request.stateKey }),
+    ...(request.idempotencyKey === undefined ? {} : { idempotencyKey: request.idempotencyKey }),
+  })
+  return { id: run.id, execution_id: run.id, recipe_id: recipe.id, recipe_version: recipe.version, status: run.status }
+}
+
+export async function listExecutions(
+  ctx: ServiceContext,
+  page: PageRequest & { status?: RunState | undefined; recipe?: string | undefined; scheduleId?: string | undefined },
+): Promise<Page<ExecutionSummary>> {
+  const after = readCursor(page.cursor)
+  let query = ctx.db
+    .selectFrom('runs')
+    .select(summaryColumns)
+    .where('workspace_id', '=', ctx.actor.workspaceId)
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(page.limit + 1)
+  if (page.status) query = query.where('state', '=', page.status)
+  if (page.recipe !== undefined) query = query.where('recipe_id', '=', await recipeIdOf(ctx, page.recipe))
+  if (page.scheduleId !== undefined) query = query.where('schedule_id', '=', page.scheduleId)
+  if (after)
+    query = query.where((eb) =>
+      eb.or([
+        eb('created_at', '<', after.createdAt),
+        eb.and([eb('created_at', '=', after.createdAt), eb('id', '<', after.id)]),
+      ]),
+    )
+  const rows = await query.execute()
+  return toPage(rows, page.limit, (row) => ({ createdAt: row.created_at, id: row.id }), toSummary)
+}
+
+export async function getExecution(ctx: ServiceContext, id: string): Promise<Execution> {
+  const row = await ctx.db
+    .selectFrom('runs')
+    .select([...summaryColumns, 'input', 'output'])
+    .where('workspace_id', '=', ctx.actor.workspaceId)
+    .where('id', '=', checkedId(id))
+    .executeTakeFirst()
+  if (!row) throw unknown(id)
+  const steps = await ctx.db
+    .selectFrom('run_steps')
+    .select([...stepColumns, sql<number>`count(*) over ()::integer`.as('total')])
+    .where('run_id', '=', id)
+    // Items follow the step they belong to; within one list the order of first entry holds.
+    .orderBy(sql`started_at nulls last`)
+    .orderBy('ordinal')
+    .orderBy('path')
+    .limit(stepsShown)
+    .execute()
+  return {
+    ...toSummary(row),
+    input: row.input,
+    output: row.output,
+    steps: steps.map(toStep),
+    steps_total: steps[0]?.total ?? 0,
+  }
+}
+
+/** All steps in the order of their paths; the cursor is the last path of the page before. */
+export async function listExecutionSteps(
+  ctx: ServiceContext,
+  request: { id: string; limit: number; cursor?: string | undefined; items?: boolean | undefined },
+): Promise<Page<ExecutionStep>> {
+  await checkExecution(ctx, request.id)
+  let query = ctx.db
+    .selectFrom('run_steps')
+    .select(stepColumns)
+    .where('run_id', '=', request.id)
+    .orderBy('path')
+    .limit(request.limit + 1)
+  if (request.cursor !== undefined) query = query.where('path', '>', request.cursor)
+  if (request.items === false) query = query.where('kind', '<>', itemKind).where('parent', '=', '')
+  const rows = await query.execute()
+  const shown = rows.slice(0, request.limit)
+  return { items: shown.map(toStep), next_cursor: rows.length > request.limit ? shown.at(-1)!.path : null }
+}
+
+/** Asks for an end: at once where nobody holds the run, within about a second where a worker does. */
+export async function cancelExecution(ctx: ServiceContext, id: string, reason: string): Promise<Execution> {
+  await checkExecution(ctx, id)
+  const outcome = await ctx.db.transaction().execute((tx) => requestCancel(tx, id, reason))
+  if (outcome === 'left-for-owner') ctx.wake.command(id)
+  if (outcome === 'applied') ctx.wake.events(id)
+  return getExecution(ctx, id)
+}
+
+/**
+ * The run's events behind `after`, then each as it happens. Null where there is nothing more to come.
+ */
+export async function followExecution(
+  ctx: ServiceContext,
+  id: string,
+  after: number,
+  signal: AbortSignal,
+): Promise<AsyncGenerator<RunEvent> | null> {
+  const run = await checkExecution(ctx, id)
+  const ended = run.finished_at !== null
+  if (ended && run.last_seq <= after) return null
+  return followRun(ctx, id, after, signal)
+}
+
+async function checkExecution(ctx: ServiceContext, id: string) {
+  const run = await ctx.db
+    .selectFrom('runs')
+    .select(['id', 'last_seq', 'finished_at'])
+    .where('workspace_id', '=', ctx.actor.workspaceId)
+    .where('id', '=', checkedId(id))
+    .executeTakeFirst()
+  if (!run) throw unknown(id)
+  return run
+}
+
+async function recipeIdOf(ctx: ServiceContext, idOrSlug: string): Promise<string> {
+  if (isUuid(idOrSlug)) return idOrSlug
+  const recipe = await ctx.db
+    .selectFrom('workflow_recipes')
+    .select('id')
+    .where('workspace_id', '=', ctx.actor.workspaceId)
+    .where('slug', '=', idOrSlug)
+    .where('deleted_at', 'is', null)
+    .executeTakeFirst()
+  if (!recipe) throw new AppError('not-found', `Recipe ${idOrSlug} does not exist.`)
+  return recipe.id
+}
+
+function checkedId(id: string): string {
+  if (!isUuid(id)) throw unknown(id)
+  return id
+}
+const unknown = (id: string) => new AppError('not-found', `Execution ${id} does not exist.`)
+
+const summaryColumns = [
+  'id',
+  'state',
+  'recipe_id',
+  'recipe_version',
+  'trigger',
+  'error',
+  'usage',
+  'created_at',
+  'started_at',
+  'finished_at',
+] as const
+const stepColumns = [
+  'path',
+  'step_id',
+  'kind',
+  'status',
+  'attempts',
+  'output',
+  'error',
+  'wake_at',
+  'started_at',
+  'finished_at',
+] as const
+
+interface SummaryRow {
+  id: string
+  state: RunState
+  recipe_id: string | null
+  recipe_version: number | null
+  trigger: JsonObject
+  error: JsonObject | null
+  usage: JsonObject
+  created_at: Date
+  started_at: Date | null
+  finished_at: Date | null
+}
+const noUsage = { model_calls: 0, input_tokens: 0, output_tokens: 0, cost_usd: '0' }
+
+const toSummary = (row: SummaryRow): ExecutionSummary => ({
+  id: row.id,
+  status: row.state,
+  recipe_id: row.recipe_id,
+  recipe_version: row.recipe_version,
+  trigger: row.trigger,
+  error: row.error,
+  usage: { ...noUsage, ...row.usage },
+  created_at: row.created_at.toISOString(),
+  started_at: row.started_at?.toISOString() ?? null,
+  finished_at: row.finished_at?.toISOString() ?? null,
+})
+
+interface StepRow {
+  path: string
+  step_id: string
+  kind: string
+  status: StepStatus
+  attempts: number
+  output: Json
+  error: JsonObject | null
+  wake_at: Date | null
+  started_at: Date | null
+  finished_at: Date | null
+}
+const toStep = (row: StepRow): ExecutionStep => ({
+  path: row.path,
+  step_id: row.step_id,
+  kind: row.kind,
+  status: row.status,
+  attempts: row.attempts,
+  output: row.output,
+  error: row.error,
+  wake_at: row.status === 'waiting' ? (row.wake_at?.toISOString() ?? null) : null,
+  started_at: row.started_at?.toISOString() ?? null,
+  finished_at: row.finished_at?.toISOString() ?? null,
+})
