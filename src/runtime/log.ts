@@ -1,0 +1,88 @@
+import type { Log } from '../context.ts'
+import { toPlain } from './log-values.ts'
+
+export const logLevels = ['debug', 'info', 'warn', 'error'] as const
+export type LogLevel = (typeof logLevels)[number]
+
+export interface LogOptions {
+  level: LogLevel
+  /** `json` for machines: one object a line. `pretty` for a terminal. */
+  format: 'json' | 'pretty'
+  /** Takes one line, without its line end. */
+  write: (line: string) => void
+  now?: () => Date
+}
+
+type Fields = Record<string, unknown>
+
+/** The log of every platform. Secrets, keys and credentials in fields, messages and errors are hidden. */
+export function createLog(options: LogOptions, bound: Fields = {}): Log {
+  const least = logLevels.indexOf(options.level)
+  const toLine = options.format === 'json' ? toJsonLine : toPrettyLine
+  const now = options.now ?? (() => new Date())
+  const writer = (level: LogLevel) => {
+    if (logLevels.indexOf(level) < least) return () => {}
+    return (message: string, fields?: object) => {
+      try {
+        options.write(hideCredentials(toLine(now(), level, message, toPlain({ ...bound, ...fields }) as Fields)))
+      } catch {
+        // A log that cannot be written must not stop the work that it describes.
+      }
+    }
+  }
+  return {
+    debug: writer('debug'),
+    info: writer('info'),
+    warn: writer('warn'),
+    error: writer('error'),
+    with: (fields) => createLog(options, { ...bound, ...fields }),
+  }
+}
+
+function toJsonLine(time: Date, level: LogLevel, message: string, fields: Fields): string {
+  // Said twice: the first sets the order, the last keeps a field of the same name from taking their place.
+  const own = { time: time.toISOString(), level, message }
+  return JSON.stringify({ ...own, ...fields, ...own })
+}
+
+const colors: Record<LogLevel, string> = { debug: '\x1b[90m', info: '\x1b[36m', warn: '\x1b[33m', error: '\x1b[31m' }
+const dim = '\x1b[2m'
+const plain = '\x1b[0m'
+
+function toPrettyLine(time: Date, level: LogLevel, message: string, fields: Fields): string {
+  const { error, ...rest } = fields
+  const clock = time.toISOString().slice(11, 23)
+  let line = `${dim}${clock}${plain} ${colors[level]}${level.toUpperCase().padEnd(5)}${plain} ${printable(message)}`
+  for (const [name, value] of Object.entries(rest)) line += ` ${dim}${name}=${plain}${printable(asText(value))}`
+  if (error !== undefined) line += `\n${prettyError(error)}`
+  return line
+}
+
+const asText = (value: unknown) => (typeof value === 'string' ? value : (JSON.stringify(value) ?? ''))
+
+function prettyError(error: unknown): string {
+  const { stack, cause } = (error ?? {}) as { stack?: unknown; cause?: unknown }
+  const text = typeof stack === 'string' ? stack : asText(error)
+  const lines = `  ${printable(text, '\n').replaceAll('\n', '\n  ')}`
+  return cause === undefined ? lines : `${lines}\n  caused by:\n${prettyError(cause)}`
+}
+
+/** Control characters of foreign text could forge lines or drive the terminal; JSON escapes them by itself. */
+function printable(text: string, keep = ''): string {
+  let out = ''
+  for (const char of text) {
+    const code = char.codePointAt(0) ?? 0
+    const control = code < 0x20 || (code >= 0x7f && code < 0xa0)
+    out += control && char !== keep ? `\\x${code.toString(16).padStart(2, '0')}` : char
+  }
+  return out
+}
+
+/** Credentials inside longer texts: our own keys, bearer tokens, passwords in URLs, signed links. */
+function hideCredentials(line: string): string {
+  return line
+    .replace(/\bak_(srv|pub)_[0-9a-f]{16,}/g, 'ak_$1_***')
+    .replace(/\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi, '$1 ***')
+    .replace(/([a-z][a-z0-9+.-]*:\/\/[^\s/:@"]*):[^\s/@"]+@/gi, '$1:***@')
+    .replace(/([?&](?:token|ticket|signature|api_?key|key|secret|password)=)[^&\s"\\]+/gi, '$1***')
+}
