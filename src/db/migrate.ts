@@ -14,6 +14,7 @@ const lockKey = '7022364301933933167'
 export async function migrate(db: Kysely<Database>, list: readonly Migration[] = migrations): Promise<string[]> {
   return db.transaction().execute(async (tx) => {
     await sql`set local lock_timeout = 0`.execute(tx)
+    await sql`set local statement_timeout = 0`.execute(tx)
     await sql`select pg_advisory_xact_lock(${lockKey}::text::bigint)`.execute(tx)
     await sql`create table if not exists schema_migrations (
       name text primary key, applied_at timestamptz(3) not null default statement_timestamp())`.execute(tx)
