@@ -1,8 +1,9 @@
 import { ConfigError, resolveConfig } from '../config.ts'
+import { readEnvironment } from '../runtime/node/environment.ts'
 
 /** `npm run config`: what is in effect and why. Secrets are `***`. */
 try {
-  const { config, effective } = resolveConfig(process.env)
+  const { config, effective } = resolveConfig(readEnvironment())
   const nameWidth = Math.max(...effective.map(({ variable }) => variable.length))
   const sourceWidth = 'environment'.length
   for (const { variable, value, source } of effective) {

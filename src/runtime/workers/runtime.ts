@@ -4,11 +4,13 @@ import type { Cipher, ComponentHealth, Limiter, Log, Runtime } from '../../conte
 import { AppError } from '../../lib/errors.ts'
 import { createCipher } from '../cipher.ts'
 import { systemClock } from '../clock.ts'
+import { loadCredential } from '../credential-reader.ts'
 import { createDeferredWork } from '../defer.ts'
-import { createEgress, type EgressParts } from '../egress.ts'
+import { createEgress } from '../egress.ts'
 import { createLog } from '../log.ts'
 import { createMemoryLimiter } from '../memory-limiter.ts'
 import type { Bindings, WaitUntil } from './bindings.ts'
+import { createBoundAssets } from './assets.ts'
 import { openRequestDatabase } from './database.ts'
 import { createDispatchWake, serviceClock } from './dispatch.ts'
 import { createR2Blobs } from './r2-blobs.ts'
@@ -45,14 +47,10 @@ const withoutKey = async (): Promise<never> => {
 }
 const cipherWithoutKey: Cipher = { seal: withoutKey, open: withoutKey }
 
-/** Reads stored credentials for the egress guard: a service does, and services are not known here. */
-export type CredentialReader = (parts: Pick<Runtime, 'db' | 'cipher'>) => EgressParts['credentials']
-
 /** The runtime of one request, cron trigger or alarm. Whoever opens it closes it, once the answer's body has ended. */
 export function openWorkerRuntime(
   bindings: Bindings,
   waitUntil: WaitUntil,
-  readCredentials: CredentialReader,
 ): { runtime: Runtime; close(): Promise<void> } {
   const { config, log, cipher } = isolateParts(bindings)
   const { db, close } = openRequestDatabase(bindings.HYPERDRIVE)
@@ -76,10 +74,11 @@ export function openWorkerRuntime(
       config,
       fetch: (request) => fetch(request),
       resolve: null,
-      credentials: readCredentials({ db, cipher }),
+      credentials: (workspaceId, slug) => loadCredential(db, cipher, workspaceId, slug, runtime.defer),
       log,
     }),
     cipher,
+    ...(bindings.ASSETS ? { assets: createBoundAssets(bindings.ASSETS) } : {}),
     probes: {
       database: () => measured(async () => void (await sql`select 1`.execute(db))),
       blobs: () => measured(async () => void (await bindings.FILES.head('health'))),

@@ -5,6 +5,8 @@ import { pokeDueRuns, serviceClock } from './dispatch.ts'
 /** A cron trigger comes each minute: a pass leaves room for the next. */
 const budgetMs = 40_000
 const cronMs = 60_000
+/** Between two passes, so that work which cannot be done yet does not spin. */
+const pauseMs = 250
 
 /**
  * One pass over all background services, each until it has nothing left, and then over the runs that are ready.
@@ -20,6 +22,8 @@ export async function sweep(
   const total = { done: 0, more: false, nextInMs: Infinity }
   const failed: unknown[] = []
   for (const service of services) {
+    // Those hold something in memory between ticks, and here nothing stays in memory: the dispatchers do their work.
+    if (service.processBound) continue
     try {
       let report: TickReport
       do {
@@ -37,7 +41,8 @@ export async function sweep(
   await pokeDueRuns(bindings, runtime.db)
   if (failed.length > 0)
     throw new AggregateError(failed, `${failed.length} of ${services.length} background services failed.`)
-  return total.nextInMs < cronMs ? total : { done: total.done, more: total.more }
+  const { done, more, nextInMs } = total
+  return nextInMs < cronMs ? { done, more, nextInMs: Math.max(pauseMs, nextInMs) } : { done, more }
 }
 
 /** The cron minute: a pass of its own, so that nothing depends on an alarm, and the alarm for what is due sooner. */

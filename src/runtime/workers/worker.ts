@@ -2,7 +2,7 @@ import { ConfigError, type Config } from '../../config.ts'
 import type { BackgroundService, Runtime, TickReport } from '../../context.ts'
 import { alarmWorker } from './alarm-worker.ts'
 import type { Bindings, WaitUntil } from './bindings.ts'
-import { openWorkerRuntime, workerConfig, type CredentialReader } from './runtime.ts'
+import { openWorkerRuntime, workerConfig } from './runtime.ts'
 import { sweep, sweepEachMinute } from './sweep.ts'
 
 /** Starting a step is safe until here: it may take 8 minutes, and an alarm gets 15. */
@@ -16,19 +16,16 @@ export interface WorkerParts {
   createApp(config: Config, open: (env: unknown, executionCtx?: { waitUntil: WaitUntil }) => Opened): { fetch: Fetch }
   backgroundServices(config: Config): readonly BackgroundService[]
   runSlice(runtime: Runtime, options: { budgetMs: number; owner: string }): Promise<TickReport>
-  readCredentials: CredentialReader
 }
 
 /** The Worker's entry points and its Durable Object classes. */
-export function createWorker({ createApp, backgroundServices, runSlice, readCredentials }: WorkerParts) {
-  const open = (bindings: Bindings, waitUntil: WaitUntil) => openWorkerRuntime(bindings, waitUntil, readCredentials)
-
+export function createWorker({ createApp, backgroundServices, runSlice }: WorkerParts) {
   // Made with the first request of the isolate, because that brings the settings.
   let app: { fetch: Fetch } | undefined
   const appFor = (bindings: Bindings) =>
     (app ??= createApp(workerConfig(bindings), (env, context) =>
       // The env that the app hands back is the one that fetch gave it.
-      open(env as Bindings, (work) => context?.waitUntil(work)),
+      openWorkerRuntime(env as Bindings, (work) => context?.waitUntil(work)),
     ))
 
   return {
@@ -43,7 +40,7 @@ export function createWorker({ createApp, backgroundServices, runSlice, readCred
     },
 
     async scheduled(_controller: ScheduledController, bindings: Bindings, context: ExecutionContext): Promise<void> {
-      const { runtime, close } = open(bindings, (work) => context.waitUntil(work))
+      const { runtime, close } = openWorkerRuntime(bindings, (work) => context.waitUntil(work))
       try {
         await sweepEachMinute(runtime, bindings, backgroundServices(runtime.config))
       } finally {
@@ -52,11 +49,14 @@ export function createWorker({ createApp, backgroundServices, runSlice, readCred
     },
 
     /** Advances runs: one of these a shard. */
-    RunDispatcher: alarmWorker((runtime, owner) => runSlice(runtime, { budgetMs: sliceBudgetMs, owner }), open),
+    RunDispatcher: alarmWorker(
+      (runtime, owner) => runSlice(runtime, { budgetMs: sliceBudgetMs, owner }),
+      openWorkerRuntime,
+    ),
     /** Ticks the background services between the cron minutes. */
     ServiceClock: alarmWorker(
       (runtime, _owner, bindings) => sweep(runtime, bindings, backgroundServices(runtime.config)),
-      open,
+      openWorkerRuntime,
     ),
   }
 }

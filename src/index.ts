@@ -1,0 +1,10 @@
+import { createApp } from './app.ts'
+import { createWorker } from './runtime/workers/worker.ts'
+import { backgroundServices } from './services/background.ts'
+import { runSlice } from './services/runs/index.ts'
+
+const { fetch, scheduled, ...alarmWorkers } = createWorker({ createApp, backgroundServices, runSlice })
+
+export const RunDispatcher = alarmWorkers.RunDispatcher
+export const ServiceClock = alarmWorkers.ServiceClock
+export default { fetch, scheduled }
