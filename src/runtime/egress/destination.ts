@@ -6,7 +6,7 @@ import type { AllowList } from '../../lib/net/host-pattern.ts'
 export interface Destination {
   /** Checked addresses, of which one is connected to; null where the platform resolves. */
   addresses: string[] | null
-  /** Named by the operator in EGRESS_ALLOW. */
+  /** Opened by the operator in EGRESS_ALLOW, by its name or by its addresses. */
   trusted: boolean
 }
 
@@ -27,7 +27,8 @@ export function createDestinationCheck(allow: AllowList, resolve: ((host: string
     }
     if (literal) return { addresses: [host], trusted }
     if (!resolve) return { addresses: null, trusted }
-    return { addresses: await resolveChecked(host, port, trusted), trusted }
+    const addresses = await resolveChecked(host, port, trusted)
+    return { addresses, trusted: trusted || addresses.every((address) => allow.allowsAddress(address, port)) }
   }
 
   async function resolveChecked(host: string, port: number, trusted: boolean): Promise<string[]> {

@@ -146,7 +146,9 @@ async function replaceInBody(
   if (text === null || !hasSecretPlaceholder(text)) return body
   const type = headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() ?? ''
   const escape = escapeFor(type)
-  return new TextEncoder().encode(await replaceSecretPlaceholders(text, async (ref) => escape(await lookup(ref))))
+  return new Uint8Array(
+    new TextEncoder().encode(await replaceSecretPlaceholders(text, async (ref) => escape(await lookup(ref)))),
+  )
 }
 
 /** A secret with a quote or an ampersand stays one value in the body that carries it. */
