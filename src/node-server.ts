@@ -3,7 +3,6 @@ import { createApp } from './app.ts'
 import { parseConfig, type Config } from './config.ts'
 import type { Actor } from './context.ts'
 import { migrate } from './db/migrate.ts'
-import { answerClientError } from './middleware/client-error.ts'
 import { adminKeyPath, hasAdminKeyFile, writeAdminKey } from './runtime/node/admin-key-file.ts'
 import { renderBanner } from './runtime/node/banner.ts'
 import { readEnvironment } from './runtime/node/environment.ts'
@@ -20,12 +19,7 @@ import { stopEngine } from './services/runs/index.ts'
 
 /** Kept back from the grace for what comes after the engine: the last answers, deferred work, the database. */
 const reserveMs = 2_000
-
-try {
-  await serve(parseConfig(readEnvironment()))
-} catch (error) {
-  process.exit(reportStartFault(error))
-}
+const nobody = '00000000-0000-0000-0000-000000000000'
 
 async function serve(config: Config): Promise<void> {
   const signaled = firstSignal()
@@ -42,7 +36,7 @@ async function serve(config: Config): Promise<void> {
     supervisor = createSupervisor(runtime, backgroundServices(config))
     const app = createApp(config, () => ({ runtime }))
     const { platform } = runtime
-    server = await listen({ platform, host: config.host, port: config.port, fetch: app.fetch, answerClientError })
+    server = await listen({ platform, host: config.host, port: config.port, fetch: app.fetch })
   } catch (error) {
     await supervisor?.stop()
     await runtime.close()
@@ -97,8 +91,6 @@ async function describeModel({ db, config }: NodeRuntime): Promise<string> {
     return `none (${(error as Error).message})`
   }
 }
-const nobody = '00000000-0000-0000-0000-000000000000'
-
 /** A promise that nobody awaited is a bug, but one that is no reason to drop everybody's work. */
 function surviveStrayRejections({ log }: NodeRuntime): void {
   process.on('unhandledRejection', (error) => log.error('A promise was rejected and nobody looked', { error }))
@@ -138,4 +130,10 @@ async function lastAnswers(server: HttpServer, answered: Promise<void>): Promise
   const patience = setTimeout(() => server.cut(), reserveMs / 2)
   await answered
   clearTimeout(patience)
+}
+
+try {
+  await serve(parseConfig(readEnvironment()))
+} catch (error) {
+  process.exit(reportStartFault(error))
 }
