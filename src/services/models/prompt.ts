@@ -15,7 +15,7 @@ export function toCallOptions(request: ModelRequest, choice: ModelChoice): Langu
     ],
     ...(choice.temperature !== undefined && { temperature: choice.temperature }),
     ...(choice.top_p !== undefined && { topP: choice.top_p }),
-    ...(choice.max_output_tokens !== undefined && { maxOutputTokens: choice.max_output_tokens }),
+    ...maxOutputTokens(request, choice),
     ...(request.tools.length > 0 && {
       tools: request.tools.map((tool) => ({
         type: 'function' as const,
@@ -31,6 +31,11 @@ export function toCallOptions(request: ModelRequest, choice: ModelChoice): Langu
         responseFormat: { type: 'json' as const, schema: request.output_schema },
       }),
   }
+}
+
+function maxOutputTokens(request: ModelRequest, choice: ModelChoice): { maxOutputTokens?: number } {
+  const bounds = [request.max_output_tokens, choice.max_output_tokens].filter((bound) => bound !== undefined)
+  return bounds.length > 0 ? { maxOutputTokens: Math.min(...bounds) } : {}
 }
 
 const schemaInstruction = (schema: object) =>

@@ -51,6 +51,8 @@ export interface ModelRequest {
   tools: ToolSpec[]
   /** JSON Schema the answer's text must match (structured output). */
   output_schema?: JsonObject
+  /** Bounds this round whatever the choice allows: what is left of a budget. */
+  max_output_tokens?: number
 }
 
 /** What one round produced. JSON, so that it can be recorded and re-used on resume. */

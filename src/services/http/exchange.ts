@@ -1,0 +1,86 @@
+import type { EgressOptions, ServiceContext } from '../../context.ts'
+import { EgressError } from '../../lib/egress-error.ts'
+import type { Json } from '../../lib/json.ts'
+
+export interface OutboundRequest {
+  method: string
+  url: string
+  headers: Record<string, string>
+  /** JSON unless it is a text; an object under a form's media type is sent as a form. */
+  body?: Json
+  idempotencyKey: string
+}
+
+export interface InboundAnswer {
+  status: number
+  headers: Headers
+  mediaType: string | null
+  bytes: Uint8Array
+}
+
+/** The request cannot be made as it is written. */
+export class InvalidRequestError extends Error {}
+
+/** One request through the egress guard, its answer read to the end. Throws InvalidRequestError, EgressError or the abort's reason. */
+export async function exchange(
+  ctx: Pick<ServiceContext, 'egress'>,
+  outbound: OutboundRequest,
+  options: EgressOptions,
+): Promise<InboundAnswer> {
+  const response = await ctx.egress(toRequest(outbound), options)
+  try {
+    const bytes = new Uint8Array(await response.arrayBuffer())
+    return {
+      status: response.status,
+      headers: response.headers,
+      mediaType: response.headers.get('content-type'),
+      bytes,
+    }
+  } catch (error) {
+    if (options.signal?.aborted) throw options.signal.reason
+    if (error instanceof EgressError) throw error
+    throw new EgressError('egress-failed', 'The answer broke off before its end.', { cause: error })
+  }
+}
+
+function toRequest({ method, url, headers: given, body, idempotencyKey }: OutboundRequest): Request {
+  if (!URL.canParse(url)) throw new InvalidRequestError('The URL is not absolute.')
+  const bodiless = method === 'GET' || method === 'HEAD'
+  if (bodiless && body !== undefined) throw new InvalidRequestError(`${method} takes no body.`)
+  let headers: Headers
+  try {
+    headers = new Headers(given)
+  } catch {
+    throw new InvalidRequestError('A header has a name or a value that HTTP does not allow.')
+  }
+  if (!headers.has('idempotency-key')) headers.set('idempotency-key', idempotencyKey)
+  const payload = body === undefined ? null : toPayload(body, headers)
+  try {
+    return new Request(url, { method, headers, body: payload })
+  } catch {
+    // Such as a user name within the URL. The reason is not passed on: it may quote the URL and what is in it.
+    throw new InvalidRequestError('The request cannot be sent: its method, URL or headers are not allowed.')
+  }
+}
+
+function toPayload(body: Json, headers: Headers): string {
+  const mediaType = headers.get('content-type')
+  if (typeof body === 'string') {
+    if (mediaType === null) headers.set('content-type', 'text/plain; charset=utf-8')
+    return body
+  }
+  if (mediaType?.startsWith('application/x-www-form-urlencoded') && typeof body === 'object' && body !== null) {
+    const fields = new URLSearchParams()
+    for (const [name, value] of Object.entries(body)) {
+      for (const each of Array.isArray(value) ? value : [value]) fields.append(name, textValue(each))
+    }
+    return fields.toString()
+  }
+  if (mediaType === null) headers.set('content-type', 'application/json')
+  return JSON.stringify(body)
+}
+
+/** A value where HTTP has only text: headers, query, form fields. */
+export const textValue = (value: Json): string => (typeof value === 'string' ? value : JSON.stringify(value))
+
+export const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
