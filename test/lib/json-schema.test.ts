@@ -79,13 +79,13 @@ const schema = fc.letrec<{ schema: Json }>((tie) => {
 
 test('agrees with a reference implementation on what is valid', () => {
   fc.assert(
-    fc.property(schema, value, (inner, instance) => {
+    fc.property(schema, fc.array(value, { minLength: 5, maxLength: 10 }), (inner, instances) => {
       const whole: JsonObject = { $defs: { inner }, $ref: '#/$defs/inner' }
       expect(checkSchema(whole)).toBeNull()
-      const ajv = new Ajv2020({ strict: false, logger: false })
-      expect(validateJson(whole, instance).length === 0).toBe(ajv.validate(whole, instance))
+      const reference = new Ajv2020({ strict: false, logger: false }).compile(whole)
+      for (const instance of instances) expect(validateJson(whole, instance).length === 0).toBe(reference(instance))
     }),
-    { numRuns: 300 },
+    { numRuns: 60 },
   )
 })
 

@@ -1,3 +1,4 @@
+import type { Fault } from '../errors.ts'
 import type { JsonObject } from '../json.ts'
 import { atPointer, pointerTo } from '../pointer.ts'
 import { patternOf } from './patterns.ts'
@@ -91,22 +92,25 @@ const schemaKeywords = [
 const listKeywords = ['allOf', 'anyOf', 'oneOf', 'prefixItems']
 const mapKeywords = ['properties', 'patternProperties', 'dependentSchemas', '$defs', 'definitions']
 
-/** The first fault of a schema, with its place; null for a schema that validateJson can apply. */
+/** The first fault of a schema, in words; null for a schema that validateJson can apply. */
 export function checkSchema(schema: unknown): string | null {
+  const fault = faultOfSchema(schema)
+  return fault && `${fault.pointer} ${fault.detail}`.trimStart()
+}
+
+/** As checkSchema, with the place on its own. */
+export function faultOfSchema(schema: unknown): Fault | null {
   const seen = new Set<unknown>()
   const pending: { value: unknown; pointer: string }[] = [{ value: schema, pointer: '' }]
   // Last in, first out over a list: a schema a million levels deep does not exhaust the stack.
   for (let next = pending.pop(); next; next = pending.pop()) {
     const { value, pointer } = next
-    const at = (fault: string, keyword?: string) => {
-      const place = keyword === undefined ? pointer : pointerTo(pointer, keyword)
-      return place === '' ? fault : `${place} ${fault}`
-    }
+    const at = (detail: string, ...keys: string[]): Fault => ({ pointer: keys.reduce(pointerTo, pointer), detail })
     if (typeof value === 'boolean' && pointer !== '') continue
     if (!isObject(value)) return at('must be a JSON Schema object')
     if (seen.has(value)) continue
     seen.add(value)
-    if (seen.size > maxSubschemas) return `has more than ${maxSubschemas} parts`
+    if (seen.size > maxSubschemas) return { pointer: '', detail: `has more than ${maxSubschemas} parts` }
 
     for (const [keyword, rule] of Object.entries(rules)) {
       const fault = Object.hasOwn(value, keyword) ? rule(value[keyword]) : null
@@ -140,7 +144,7 @@ export function checkSchema(schema: unknown): string | null {
       if (!isObject(map)) return at('must be an object that holds schemas', keyword)
       for (const [name, item] of Object.entries(map)) {
         const fault = keyword === 'patternProperties' ? pattern(name) : null
-        if (fault) return `${pointerTo(pointerTo(pointer, keyword), name)} ${fault}`
+        if (fault) return at(fault, keyword, name)
         pending.push({ value: item, pointer: pointerTo(pointerTo(pointer, keyword), name) })
       }
     }

@@ -21,6 +21,7 @@ export const stepDefaults = {
 } as const
 
 export const slugPattern = /^[a-z][a-z0-9-]{1,62}$/
+const agentPattern = /^([a-z][a-z0-9-]{1,62}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
 export const identifierPattern = /^[a-z][a-z0-9_]{0,62}$/
 
 const identifierRule = 'must start with a lower-case letter and hold only a-z, 0-9 and _, at most 63 characters'
@@ -52,7 +53,7 @@ const fallback = z.strictObject({
     .max(100)
     .refine((provider) => provider !== 'offline', 'must not be the offline model'),
   model: z.string().min(1).max(200),
-  base_url: z.url({ protocol: /^https?$/ }).optional(),
+  base_url: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
 })
 const model = z
   .strictObject({
@@ -62,7 +63,7 @@ const model = z
     max_output_tokens: z.int().min(1).max(1_000_000).optional(),
     top_p: z.number().min(0).max(1).optional(),
     base_url: z
-      .url({ protocol: /^https?$/ })
+      .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
       .optional()
       .describe('Base URL of an OpenAI-compatible server.'),
     fallbacks: z.array(fallback).max(5).optional().describe('Tried in order on 408, 429, 5xx and timeouts.'),
@@ -95,14 +96,17 @@ const common = {
     })
     .optional()
     .describe('What follows when the step has failed for good. Default fail.'),
-  once: z.literal(true).optional().describe('Never make the effect twice, not even when its outcome is unknown.'),
+  once: z
+    .literal(true, 'must be true or absent')
+    .optional()
+    .describe('Never make the effect twice, not even when its outcome is unknown.'),
 }
 
 const agentStep = z
   .strictObject({
     kind: z.literal('agent'),
     ...common,
-    agent: z.string().min(1).max(100).describe('Slug or id of an agent.'),
+    agent: z.string().regex(agentPattern, 'must be the slug or the id of an agent').describe('Slug or id of an agent.'),
     prompt: liquid('What the agent is asked.'),
     context: tree('Data given to the agent beside the prompt.').optional(),
     model: model.optional(),

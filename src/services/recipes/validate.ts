@@ -1,0 +1,141 @@
+import type { Fault } from '../../lib/errors.ts'
+import { faultOfSlug } from '../../lib/slug.ts'
+import { slugPattern, type RecipeDefinition } from './definition.ts'
+import { toPlainJson } from './validation/document.ts'
+import { FieldReader, readStep, type FieldReport } from './validation/fields.ts'
+import { isFields, outlineOf, type Fields, type Outline, type StepPlace } from './validation/outline.ts'
+import { checkShape } from './validation/shape.ts'
+import { gotoOf, visibleAtEnd, visibleTo } from './validation/visibility.ts'
+
+const maxFaults = 200
+const scopeNames = ['input', 'steps', 'trigger', 'run', 'now', 'previous']
+/** What a loop variable may not be called: the scope, and words of CEL and Liquid. */
+const reservedNames = new Set([
+  ...scopeNames,
+  ...'secret true false null nil empty blank and or not contains forloop has get in as'.split(' '),
+  ...'break const continue else for function if import let loop package namespace return var void while'.split(' '),
+])
+const stepMembers = ['output', 'error', 'status']
+
+/** Every fault of a definition at once, each by JSON pointer into the document as it was given. Never throws. */
+export function validateDefinition(value: unknown): { definition: RecipeDefinition | null; faults: Fault[] } {
+  const { json, faults: unreadable } = toPlainJson(value)
+  if (unreadable.length > 0) return { definition: null, faults: unreadable }
+  const shape = checkShape(json)
+  const faults = [...shape.faults, ...(isFields(json) ? meaningFaults(json) : [])]
+  return { definition: faults.length === 0 ? shape.definition : null, faults: distinct(faults).slice(0, maxFaults) }
+}
+
+/** The faults that no shape shows: what texts and expressions say, and how the parts fit together. */
+function meaningFaults(recipe: Fields): Fault[] {
+  const outline = outlineOf(recipe['steps'])
+  const inputs = isFields(recipe['inputs']) ? recipe['inputs'] : null
+  const ids = new Map(outline.all.flatMap((place) => (place.id === null ? [] : [[place.id, place] as const])))
+  const faults = [...outline.faults, ...slugFaults(recipe), ...idFaults(outline)]
+
+  for (const place of outline.all) {
+    const report = readStep(place)
+    const scope = { visible: visibleTo(place), variables: place.list.variables, ids, inputs }
+    faults.push(
+      ...report.faults,
+      ...referenceFaults(report, scope),
+      ...gotoFaults(place, ids),
+      ...variableFaults(place),
+    )
+  }
+
+  const whole = new FieldReader()
+  whole.tree(recipe['output'], '/output')
+  whole.schema(inputs, '/inputs')
+  if (inputs && inputs['type'] !== undefined && inputs['type'] !== 'object')
+    whole.fault('/inputs/type', 'must be object')
+  if (isFields(recipe['settings'])) whole.duration(recipe['settings']['timeout'], '/settings/timeout')
+  const scope = { visible: visibleAtEnd(outline.root), variables: [], ids, inputs }
+  return [...faults, ...whole.faults, ...referenceFaults(whole, scope)]
+}
+
+function slugFaults({ slug }: Fields): Fault[] {
+  const detail = typeof slug === 'string' && slugPattern.test(slug) ? faultOfSlug(slug) : null
+  return detail === null ? [] : [{ pointer: '/slug', detail }]
+}
+
+function idFaults({ all }: Outline): Fault[] {
+  const first = new Map<string, StepPlace>()
+  return all.flatMap((place) => {
+    if (place.id === null) return []
+    const other = first.get(place.id)
+    if (!other) first.set(place.id, place)
+    return other
+      ? [{ pointer: `${place.pointer}/id`, detail: `${place.id} is already the id of ${other.pointer}` }]
+      : []
+  })
+}
+
+function gotoFaults(place: StepPlace, ids: Map<string, StepPlace>): Fault[] {
+  const target = gotoOf(place)
+  if (target === null || place.list.steps.some((step) => step.id === target)) return []
+  const detail = ids.has(target)
+    ? `${target} is in another list of steps; goto stays within its own`
+    : `there is no step ${target}`
+  return [{ pointer: `${place.pointer}/on_error/goto`, detail }]
+}
+
+function variableFaults({ fields, kind, pointer, list }: StepPlace): Fault[] {
+  const variable = fields['as']
+  if (kind !== 'foreach' || typeof variable !== 'string') return []
+  if (reservedNames.has(variable))
+    return [{ pointer: `${pointer}/as`, detail: `must not be ${variable}, which has a meaning already` }]
+  if (list.variables.includes(variable))
+    return [{ pointer: `${pointer}/as`, detail: `${variable} is the variable of a foreach around it` }]
+  return []
+}
+
+interface StepScope {
+  visible: ReadonlySet<string>
+  variables: string[]
+  ids: ReadonlyMap<string, StepPlace>
+  inputs: Fields | null
+}
+
+function referenceFaults({ references }: FieldReport, scope: StepScope): Fault[] {
+  return references.flatMap(({ root, path, pointer }) => {
+    const detail = referenceFault(root, path, scope)
+    return detail === null ? [] : [{ pointer, detail }]
+  })
+}
+
+function referenceFault(root: string, path: string[], { visible, variables, ids, inputs }: StepScope): string | null {
+  if (variables.includes(root)) return null
+  if (!scopeNames.includes(root)) {
+    return `${root} is not known here; there are ${[...scopeNames, ...variables].join(', ')}`
+  }
+  const [name, member] = path
+  if (name === undefined) return null
+  if (root === 'input' && inputs && !acceptsInput(inputs, name))
+    return `input.${name} is not among the properties of inputs`
+  if (root !== 'steps') return null
+  if (!ids.has(name)) return `there is no step ${name}`
+  if (!visible.has(name)) return `step ${name} cannot have run before this`
+  if (member !== undefined && !stepMembers.includes(member)) {
+    return `steps.${name} has ${stepMembers.join(', ')}, not ${member}; its result is steps.${name}.output`
+  }
+  return null
+}
+
+/** A schema that admits further names in some other way is given the benefit of the doubt. */
+function acceptsInput(inputs: Fields, name: string): boolean {
+  const { properties, additionalProperties } = inputs
+  if (!isFields(properties) || Object.hasOwn(properties, name)) return true
+  if (additionalProperties !== undefined && additionalProperties !== false) return true
+  return ['patternProperties', 'allOf', 'anyOf', 'oneOf', '$ref', 'if', 'dependentSchemas'].some((keyword) =>
+    Object.hasOwn(inputs, keyword),
+  )
+}
+
+function distinct(faults: Fault[]): Fault[] {
+  const seen = new Set<string>()
+  return faults.filter(({ pointer, detail }) => {
+    const key = JSON.stringify([pointer, detail])
+    return seen.has(key) ? false : seen.add(key)
+  })
+}
