@@ -27,6 +27,8 @@ export interface FeedItem {
 }
 
 const maxItems = 5000
+/** Characters of a feed. The largest that are published stay below; the XML reader takes about a second for it. */
+const maxLength = 3_000_000
 
 /** What a feed can look like at its start; the sniffing of `auto` and a first check of `feed` use it. */
 export function looksLikeFeed(text: string): boolean {
@@ -37,6 +39,9 @@ export function looksLikeFeed(text: string): boolean {
 }
 
 export function parseFeed(text: string): Feed {
+  if (text.length > maxLength) {
+    throw new LanguageError(`The feed has ${text.length} characters; ${maxLength} can be read.`)
+  }
   const { format, feed } = read(text)
   if (format === 'atom') return fromAtom(feed)
   if (format === 'json') return fromJsonFeed(feed)
