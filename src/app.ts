@@ -1,5 +1,7 @@
 import { Hono } from 'hono'
 import type { Config } from './config.ts'
+import { AppError } from './lib/errors.ts'
+import { createDocument, type OpenApiDocument } from './lib/openapi/document.ts'
 import type { Operation, RouteGroup } from './lib/operation.ts'
 import { apiTrackingLayer } from './middleware/api-tracking.ts'
 import { bodyLimitLayer, defaultMaxBodyBytes } from './middleware/body-limit.ts'
@@ -24,6 +26,8 @@ export interface App {
   fetch(request: Request, env?: unknown, executionCtx?: Waiter): Response | Promise<Response>
   /** The same for tests: a path or URL and an init. */
   request(input: string | Request, init?: RequestInit, env?: unknown): Promise<Response>
+  /** The 400 for a request whose target or Host no URL can be made of, so that there is no Request to hand to `fetch`. */
+  answerMalformed(env?: unknown): Response | Promise<Response>
 }
 
 /**
@@ -33,8 +37,13 @@ export interface App {
 export function createApp(config: Config, open: OpenRuntime): App {
   const metrics = new ApiMetrics()
   const limiterState = createLimiterState()
-  const groups = routeGroups()
-  return assemble(config, open, groups, metrics, limiterState)
+  return assemble(config, open, routeGroups(config, { metrics, limiterState }), metrics, limiterState)
+}
+
+/** The OpenAPI document of the whole API, without serving it. */
+export function createApiDocument(config: Config): OpenApiDocument {
+  const sources = { metrics: new ApiMetrics(), limiterState: createLimiterState() }
+  return createDocument(routeGroups(config, sources), config.apiUrl)
 }
 
 /** The seven layers, outermost first. */
@@ -81,10 +90,17 @@ export function assemble(
   const elsewhereInWidgets = compile(open, layers, unmatchedRoute(true), unmatched)
   hono.notFound((c) => (isWidgetPath(c.req.path) ? elsewhereInWidgets(c) : elsewhere(c)))
 
+  const unreadable = new Hono()
+  const malformed = () => {
+    throw new AppError('malformed', 'The request target or the Host header is not valid.')
+  }
+  unreadable.all('*', compile(open, layers, unmatchedRoute(false), malformed))
+
   const fetch = (request: Request, env?: unknown, executionCtx?: Waiter) =>
     hono.fetch(request, env as object, (executionCtx as typeof noWaiter | undefined) ?? noWaiter)
   return {
     fetch,
+    answerMalformed: (env) => unreadable.fetch(new Request('http://malformed.invalid/'), env as object, noWaiter),
     request: async (input, init, env) =>
       fetch(input instanceof Request ? input : new Request(new URL(input, 'http://localhost'), init), env),
   }

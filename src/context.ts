@@ -42,6 +42,7 @@ export interface Wake {
   /** Subscribes this process. Returns the unsubscribe function. On Workers nothing is ever heard here. */
   listen(listener: (signal: WakeSignal) => void): () => void
 }
+/** `runId` may be `anyRun` (src/lib/any-run.ts): too many to name, or signals were lost. */
 export type WakeSignal =
   | { kind: 'run-ready' | 'command' | 'events'; runId: string }
   | { kind: 'schedules-changed' }
@@ -84,6 +85,20 @@ export interface EgressOptions {
  */
 export type Egress = (request: Request, options?: EgressOptions) => Promise<Response>
 
+/** Files that ship with the product and are served as they are (`swagger-ui.css`). Null = there is no such file. */
+export type Assets = (path: string) => Promise<{ bytes: Uint8Array; mediaType: string } | null>
+
+/** One metric with its samples, as `/metrics` writes it. */
+export interface MetricFamily {
+  /** `automatos_runs_waiting` */
+  name: string
+  help: string
+  type: 'gauge' | 'counter'
+  samples: { labels?: Record<string, string>; value: number }[]
+}
+/** Reads what a part of the process can tell right now. Called at each scrape. */
+export type Collector = () => MetricFamily[] | Promise<MetricFamily[]>
+
 export type Platform = 'node' | 'bun' | 'workers'
 
 /** Measured state of one optional or vital part, as `/health` shows it. */
@@ -111,6 +126,10 @@ export interface Runtime {
   cipher: Cipher
   /** Probes of the platform's own parts (database, blobs, wake), by component name. */
   probes: Record<string, () => Promise<ComponentHealth>>
+  /** Absent where the platform ships no files: then the pages that need them say so. */
+  assets?: Assets
+  /** Gauges of background services and of the process, beside the HTTP figures. */
+  collectors?: Collector[]
 }
 
 /** Who acts. Only authentication and the engine make one; services take tenancy from nowhere else. */

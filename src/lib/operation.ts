@@ -41,8 +41,8 @@ export interface ResponseSpec {
 }
 
 /**
- * How the pipeline treats a route. `api`: everything applies. `health`: counted, never limited. `page` and `asset`:
- * neither counted nor limited, kept out of the document.
+ * How the pipeline treats a route. `api`: everything applies. `health`: counted, never limited. `page`: limited, not
+ * counted. `asset`: neither.
  */
 export type OperationKind = 'api' | 'health' | 'page' | 'asset'
 

@@ -1,8 +1,10 @@
 import type { Context } from 'hono'
 import type { Runtime } from '../context.ts'
+import { AppError } from '../lib/errors.ts'
 import type { Reply } from '../lib/operation.ts'
 import { Exchange, type Decision, type HeaderBag, type Hooks, type Layer, type Route } from './exchange.ts'
-import { describe, requestFields, toProblem } from './problems.ts'
+import { closed, type Closed } from './closed-runtime.ts'
+import { describe, pathOf, requestFields, toProblem } from './problems.ts'
 import { toResponse } from './respond.ts'
 
 export interface Opened {
@@ -27,6 +29,18 @@ export const noWaiter: Waiter & { passThroughOnException(): void; props: unknown
   props: undefined,
 }
 
+const noParams: Record<string, string> = {}
+
+/** `%ff` and the like stand for no text. The router would pass them on undecoded. */
+function requireReadablePath(request: Request): void {
+  if (!request.url.includes('%')) return
+  try {
+    decodeURIComponent(pathOf(request))
+  } catch {
+    throw new AppError('malformed', 'The path is not valid percent-encoded UTF-8.')
+  }
+}
+
 type Hook<K extends keyof Hooks> = NonNullable<Hooks[K]>
 const collect = <K extends keyof Hooks>(hooks: Hooks[], name: K): Hook<K>[] =>
   hooks.flatMap((hook) => (hook[name] ? [hook[name] as Hook<K>] : []))
@@ -45,16 +59,23 @@ export function compile(open: OpenRuntime, layers: readonly Layer[], route: Rout
   const endedHooks = collect(hooks, 'ended')
   const admit: Admit = (exchange) => runFrom(0, admitHooks, exchange)
 
+  const hasParams = route.path.includes(':')
+
   return (c: Context): Response | Promise<Response> => {
-    const executionCtx = c.executionCtx === noWaiter ? undefined : c.executionCtx
-    const opened = open(c.env, executionCtx)
-    return opened instanceof Promise
-      ? opened.then((ready) => start(c, ready, executionCtx))
-      : start(c, opened, executionCtx)
+    const waiter = c.executionCtx === noWaiter ? undefined : c.executionCtx
+    try {
+      const opened = open(c.env, waiter)
+      if (!(opened instanceof Promise)) return start(c, opened, waiter)
+      return opened.catch(closed).then((ready) => start(c, ready, waiter))
+    } catch (error) {
+      return start(c, closed(error), waiter)
+    }
   }
 
-  function start(c: Context, opened: Opened, waiter: Waiter | undefined): Response | Promise<Response> {
-    const exchange = new Exchange(c.req.raw, c.env, route, opened.runtime, c.req.param())
+  function start(c: Context, opened: Opened | Closed, waiter: Waiter | undefined): Response | Promise<Response> {
+    const params = hasParams ? c.req.param() : noParams
+    const exchange = new Exchange(c.req.raw, c.env, route, opened.runtime, params)
+    if ('openError' in opened) return refuse(exchange, opened)
     try {
       const reply = decide(exchange)
       if (!(reply instanceof Promise)) return finish(exchange, reply, opened, waiter)
@@ -67,10 +88,31 @@ export function compile(open: OpenRuntime, layers: readonly Layer[], route: Rout
     }
   }
 
+  /** Without a runtime the layers still give the answer its id, its headers and its place in the figures. */
+  function refuse(exchange: Exchange, { runtime, openError }: Closed): Response | Promise<Response> {
+    const answered = () => {
+      // Nothing was counted, so there is nothing to tell.
+      exchange.limit = exchange.widgetLimit = null
+      const error = new AppError('unavailable', 'The service cannot start.', { cause: openError })
+      return finish(exchange, toProblem(error, exchange), { runtime }, undefined)
+    }
+    try {
+      const early = runFrom(0, before, exchange)
+      return early instanceof Promise ? early.then(answered, answered) : answered()
+    } catch {
+      return answered()
+    }
+  }
+
   function decide(exchange: Exchange): Reply | Promise<Reply> {
     const refusal = runFrom(0, before, exchange)
-    if (refusal instanceof Promise) return refusal.then((ready) => ready ?? answer(exchange, admit))
-    return refusal ?? answer(exchange, admit)
+    if (refusal instanceof Promise) return refusal.then((ready) => ready ?? answerReadable(exchange))
+    return refusal ?? answerReadable(exchange)
+  }
+
+  function answerReadable(exchange: Exchange): Reply | Promise<Reply> {
+    requireReadablePath(exchange.request)
+    return answer(exchange, admit)
   }
 
   function finish(exchange: Exchange, reply: Reply, opened: Opened, waiter: Waiter | undefined): Response {

@@ -18,7 +18,7 @@ export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
   return {
     name: 'rate limit',
     on(route) {
-      if (route.kind !== 'api') return {}
+      if (route.kind === 'health' || route.kind === 'asset') return {}
       return {
         before(exchange) {
           if (exchange.method === 'OPTIONS') return undefined

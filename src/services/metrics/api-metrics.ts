@@ -25,6 +25,7 @@ export class EndpointSlot {
   readonly template: string
   callCount = 0
   errorCount = 0
+  failedStreams = 0
   totalMs = 0
   minMs = Infinity
   maxMs = 0
@@ -51,6 +52,7 @@ export class EndpointSlot {
   /** The answer had begun well and broke on the way. */
   streamFailed(): void {
     this.errorCount++
+    this.failedStreams++
   }
 
   /** Nearest-rank quantiles over the last hundred calls. */
@@ -82,6 +84,13 @@ export class EndpointSlot {
 export class ApiMetrics {
   inFlight = 0
   readonly #slots = new Map<string, EndpointSlot>()
+  #firstSeenMs: number | undefined
+
+  /** Counted from the first look: on Workers no clock runs before the first request. */
+  uptimeMs(clock: Clock): number {
+    const nowMs = clock.monotonicMs()
+    return nowMs - (this.#firstSeenMs ??= nowMs)
+  }
 
   /** Beyond 500 keys all others share one slot, so memory is bounded and nothing goes uncounted. */
   slot(method: string, template: string): EndpointSlot {

@@ -1,0 +1,133 @@
+import { OpenAPIHono, z } from '@hono/zod-openapi'
+import { problemTypes } from '../errors.ts'
+import type { Operation, RouteGroup } from '../operation.ts'
+import { productName, version } from '../version.ts'
+import { authenticationGuide } from './authentication-guide.ts'
+import { problemResponses } from './problem-responses.ts'
+
+export type OpenApiDocument = ReturnType<OpenAPIHono['getOpenAPI31Document']>
+
+/** The OpenAPI 3.1 document of these groups. Made from the same declarations that route and validate the requests. */
+export function createDocument(groups: readonly RouteGroup[], apiUrl: string): OpenApiDocument {
+  const app = new OpenAPIHono()
+  const registry = app.openAPIRegistry
+  registry.registerComponent('securitySchemes', 'bearer', {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'An API key (`ak_srv_…`) as a Bearer token.',
+  })
+  registry.registerComponent('securitySchemes', 'apiKey', {
+    type: 'apiKey',
+    in: 'header',
+    name: 'X-API-Key',
+    description: 'An API key (`ak_srv_…`) in its own header.',
+  })
+  registry.register('Problem', Problem)
+
+  for (const { prefix, tag, operations } of groups) {
+    for (const operation of operations) {
+      if (operation.documented === false) continue
+      registry.registerPath(describeOperation(prefix, tag, operation))
+    }
+  }
+  const documented = groups.filter((group) => group.operations.some((operation) => operation.documented !== false))
+  return app.getOpenAPI31Document({
+    openapi: '3.1.0',
+    info: {
+      title: productName,
+      version,
+      description: authenticationGuide,
+      license: { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' },
+    },
+    servers: [{ url: apiUrl, description: 'This server' }],
+    tags: documented.map(({ tag, description }) => ({ name: tag, description })),
+  })
+}
+
+const Fault = z
+  .object({
+    pointer: z
+      .string()
+      .openapi({ description: 'JSON pointer; `/query/…`, `/params/…`, `/headers/…` outside the body.' }),
+    detail: z.string(),
+  })
+  .openapi('Fault', { example: { pointer: '/name', detail: 'Too small: expected string to have >=1 characters' } })
+
+const Problem = z
+  .object({
+    type: z
+      .enum(Object.keys(problemTypes).map((kind) => `/problems/${kind}`) as [string, ...string[]])
+      .openapi({ description: 'What kind of problem this is. Kinds are added, never renamed.' }),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string().openapi({ description: 'What happened this time, in a sentence that may be shown.' }),
+    instance: z.string().openapi({ description: 'The path of the request.' }),
+    request_id: z.string(),
+    errors: z.array(Fault).optional().openapi({ description: 'Every fault of the input.' }),
+  })
+  .openapi('Problem', { description: 'RFC 9457 problem details: the body of every error.' })
+
+type RouteConfig = Parameters<OpenAPIHono['openAPIRegistry']['registerPath']>[0]
+
+function describeOperation(prefix: string, tag: string, operation: Operation): RouteConfig {
+  const path = `${prefix.replace(/\/$/, '')}${operation.path}`.replace(/(.)\/$/, '$1')
+  return {
+    operationId: operation.operationId,
+    method: operation.method,
+    path,
+    tags: [tag],
+    summary: operation.summary,
+    ...(describeAccess(operation) && { description: describeAccess(operation) }),
+    security: operation.access === 'public' ? [] : [{ bearer: [] }, { apiKey: [] }],
+    request: {
+      ...(operation.params && { params: operation.params }),
+      ...(operation.query && { query: operation.query }),
+      ...(operation.headers && { headers: operation.headers }),
+      ...(operation.body && {
+        body: {
+          required: operation.bodyOptional !== true,
+          content: {
+            'application/json': {
+              schema: operation.body,
+              ...(operation.bodyExample !== undefined && { example: operation.bodyExample }),
+            },
+          },
+        },
+      }),
+    },
+    // Last, so that a response which the operation describes itself wins over the implied problem.
+    responses: { ...problemResponses(operation, path, Problem), ...successResponses(operation) },
+  }
+}
+
+function describeAccess({ description, access }: Operation): string {
+  const needed = access === 'public' || access === 'authenticated' ? '' : `Needs the permission \`${access}\`.`
+  return [description, needed].filter(Boolean).join('\n\n')
+}
+
+function successResponses({ responses }: Operation): RouteConfig['responses'] {
+  return Object.fromEntries(
+    Object.entries(responses).map(([status, response]) => [
+      status,
+      {
+        description: response.description,
+        ...(response.headers && {
+          headers: Object.fromEntries(
+            Object.entries(response.headers).map(([name, description]) => [
+              name,
+              { description, schema: { type: 'string' as const } },
+            ]),
+          ),
+        }),
+        ...(response.schema && {
+          content: {
+            [response.contentType ?? 'application/json']: {
+              schema: response.schema,
+              ...(response.example !== undefined && { example: response.example }),
+            },
+          },
+        }),
+      },
+    ]),
+  )
+}
