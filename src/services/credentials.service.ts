@@ -7,7 +7,7 @@ import { AppError, type Fault } from '../lib/errors.ts'
 import { isUuid, uuidv7 } from '../lib/ids.ts'
 import { readCursor, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
 import { sealingContext } from '../lib/sealing-context.ts'
-import { formatHostPattern, parseHostPattern } from '../lib/net/host-pattern.ts'
+import { coversTopLevel, formatHostPattern, parseHostPattern } from '../lib/net/host-pattern.ts'
 import { checkFields, fieldNames, type CredentialKind, type CredentialSecret } from './credentials/credential-fields.ts'
 
 export { resealCredentials } from './credentials/reseal-credentials.ts'
@@ -98,7 +98,7 @@ export async function deleteCredential({ db, actor }: Context, credential: strin
 function readHosts(hosts: string[], faults: Fault[]): string[] {
   const read = hosts.map((text, index) => {
     const pattern = parseHostPattern(text)
-    if (pattern) return formatHostPattern(pattern)
+    if (pattern && !coversTopLevel(pattern)) return formatHostPattern(pattern)
     faults.push({
       pointer: `/hosts/${index}`,
       detail: 'must be a host, host:port or *.suffix with a dot in the suffix',

@@ -16,10 +16,12 @@ export function parseHostPattern(text: string): HostPattern | null {
   if (port !== null && (port < 1 || port > 65_535)) return null
   const host = asciiHost(rawHost)
   if (host === null) return null
-  // A wildcard over an address, or over a whole top-level domain, is a mistake or an attack.
-  if (star && (parseAddress(host) || !host.includes('.'))) return null
+  if (star && parseAddress(host)) return null
   return { host, wildcard: star !== undefined, port }
 }
+
+/** `*.com` binds a secret to nothing: anyone can have a host under it. */
+export const coversTopLevel = ({ host, wildcard }: HostPattern): boolean => wildcard && !host.includes('.')
 
 export function matchesHostPattern(pattern: HostPattern, host: string, port: number): boolean {
   if (pattern.port !== null && pattern.port !== port) return false

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import {
+  coversTopLevel,
   createAllowList,
   formatHostPattern,
   matchesHostPattern,
@@ -35,7 +36,6 @@ test.each([
 test.each([
   '*',
   '*.',
-  '*.com',
   '*:443',
   '**.example.com',
   'a*.example.com',
@@ -88,4 +88,9 @@ test('an allow list takes hosts, ports, suffixes, addresses and ranges', () => {
     allow.allowsAddress('::ffff:10.1.0.1', 1),
   ]).toEqual([true, false, true, false])
   expect(createAllowList([]).allowsHost('example.com', 443)).toBe(false)
+})
+
+test('a wildcard over a top-level domain is told apart, for whom it is too wide', () => {
+  const wide = ['*.com', '*.example.com', 'com'].map((text) => coversTopLevel(parseHostPattern(text)!))
+  expect(wide).toEqual([true, false, false])
 })
