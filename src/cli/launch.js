@@ -3,9 +3,13 @@
 const version = process.versions.node.split('.').map(Number)
 
 if (version[0] > 22 || (version[0] === 22 && version[1] >= 18)) {
-  const entry = process.argv[2]
+  const entry = new URL('../../' + process.argv[2], import.meta.url)
   process.argv.splice(1, 1)
-  import(new URL('../../' + entry, import.meta.url).href)
+  import('node:module').then(function (module) {
+    // Halves the time to load on every start but the first. Bun has no such cache and needs none.
+    if (module.enableCompileCache) module.enableCompileCache()
+    return import(entry.href)
+  })
 } else {
   console.error(
     'Automatos needs Node 22.18 or newer, this is ' +
