@@ -209,9 +209,12 @@ export class Engine {
     for (const { flow } of this.#held.values()) if (flow) flow.releasing = true
   }
 
-  /** Resolves when nothing is in flight. */
+  /** Resolves when nothing is in flight, a claim included. */
   async idle(): Promise<void> {
-    while (this.#advances.size > 0) await Promise.all(this.#advances.values())
+    while (this.#advances.size > 0 || this.#claiming) {
+      await this.#claiming?.catch(() => {})
+      await Promise.all(this.#advances.values())
+    }
   }
 
   /** Resolves when any run in flight has left. */
