@@ -270,6 +270,7 @@ const settings = z.strictObject({
 })
 
 export const recipeDefinitionSchema = z.strictObject({
+  $schema: z.string().max(2000).optional().describe('For editors; not stored.'),
   name: z.string().trim().min(1).max(200).describe('For people.'),
   slug: slug().optional().describe('Name in URLs. Default: made from the name.'),
   description: z.string().max(4000).optional(),

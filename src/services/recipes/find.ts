@@ -1,0 +1,77 @@
+import type { Kysely, Selectable, Transaction } from 'kysely'
+import type { Database } from '../../db/database.ts'
+import type { WorkflowRecipesTable } from '../../db/tables/recipes.table.ts'
+import { AppError } from '../../lib/errors.ts'
+import { isUuid } from '../../lib/ids.ts'
+import type { RecipeDefinition } from './definition.ts'
+
+export type RecipeRow = Selectable<WorkflowRecipesTable>
+/** A recipe at its latest version. */
+export interface StoredRecipe {
+  row: RecipeRow
+  definition: RecipeDefinition
+  hash: string
+}
+
+export const recipeNotFound = (idOrSlug: string): AppError =>
+  new AppError('not-found', `There is no recipe '${idOrSlug.slice(0, 100)}'.`)
+
+function selectRecipe(db: Kysely<Database>, workspaceId: string, idOrSlug: string) {
+  return db
+    .selectFrom('workflow_recipes as w')
+    .innerJoin('recipe_versions as v', (join) =>
+      join.onRef('v.recipe_id', '=', 'w.id').onRef('v.version', '=', 'w.version'),
+    )
+    .selectAll('w')
+    .select(['v.definition', 'v.hash'])
+    .where('w.workspace_id', '=', workspaceId)
+    .where(isUuid(idOrSlug) ? 'w.id' : 'w.slug', '=', idOrSlug)
+    .where('w.deleted_at', 'is', null)
+}
+
+type JoinedRow = NonNullable<Awaited<ReturnType<ReturnType<typeof selectRecipe>['executeTakeFirst']>>>
+
+const toStored = ({ definition, hash, ...row }: JoinedRow): StoredRecipe => ({
+  row,
+  definition: asDefinition(definition),
+  hash,
+})
+
+/** Only validated definitions are ever written. */
+export const asDefinition = (stored: object): RecipeDefinition => stored as RecipeDefinition
+
+/** A recipe of the workspace; a foreign one answers as a missing one does. */
+export async function findRecipe(db: Kysely<Database>, workspaceId: string, idOrSlug: string): Promise<StoredRecipe> {
+  const row = await selectRecipe(db, workspaceId, idOrSlug).executeTakeFirst()
+  if (!row) throw recipeNotFound(idOrSlug)
+  return toStored(row)
+}
+
+/** Held until the transaction ends, so that saves follow one another. */
+export async function lockRecipe(
+  tx: Transaction<Database>,
+  workspaceId: string,
+  idOrSlug: string,
+): Promise<StoredRecipe> {
+  const held = await tx
+    .selectFrom('workflow_recipes')
+    .select('id')
+    .where('workspace_id', '=', workspaceId)
+    .where(isUuid(idOrSlug) ? 'id' : 'slug', '=', idOrSlug)
+    .where('deleted_at', 'is', null)
+    .forUpdate()
+    .executeTakeFirst()
+  if (!held) throw recipeNotFound(idOrSlug)
+  // Read after the lock: a join that waited for it would still see the version from before the wait.
+  return findRecipe(tx, workspaceId, held.id)
+}
+
+/** What a run is pinned to: the latest version of a recipe. */
+export async function loadRecipeForRun(
+  db: Kysely<Database>,
+  workspaceId: string,
+  idOrSlug: string,
+): Promise<{ id: string; slug: string; version: number; definition: RecipeDefinition } | null> {
+  const row = await selectRecipe(db, workspaceId, idOrSlug).executeTakeFirst()
+  return row ? { id: row.id, slug: row.slug, version: row.version, definition: asDefinition(row.definition) } : null
+}
