@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import type { Runtime } from '../../../src/context.ts'
 import { rolePermissions } from '../../../src/lib/permissions.ts'
 import { Secret } from '../../../src/lib/secret.ts'
@@ -14,9 +14,13 @@ const tokenOf = (digit: string) => `ak_srv_${digit.repeat(64)}`
 async function start(database: TestDatabase, options: { adminKey?: string; databaseUrl?: string } = {}) {
   const base = await createServiceContext(database)
   const lines: string[] = []
+  const deferred: Promise<unknown>[] = []
+  // Before the database closes, as at a shutdown.
+  onTestFinished(async () => void (await Promise.all(deferred)))
   const note = (message: string) => void lines.push(message)
   const runtime: Runtime = {
     ...base,
+    defer: (work) => void deferred.push(work),
     log: { debug: note, info: note, warn: note, error: note, with: () => base.log },
     config: {
       ...base.config,

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import type { Runtime } from '../../../src/context.ts'
 import { jsonb } from '../../../src/db/json.ts'
 import { createApiKey, revokeApiKey, type NewApiKey } from '../../../src/services/api-keys.service.ts'
@@ -14,6 +14,8 @@ async function setUp(on = database) {
   const base = await createServiceContext(on)
   let nowMs = 1_000_000
   const deferred: Promise<unknown>[] = []
+  // Before the database closes, as at a shutdown.
+  onTestFinished(async () => void (await Promise.all(deferred)))
   const ctx = {
     ...base,
     clock: { now: () => new Date(), monotonicMs: () => nowMs },
