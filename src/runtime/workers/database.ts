@@ -2,6 +2,13 @@ import { Kysely } from 'kysely'
 import { PostgresJSDialect } from 'kysely-postgres-js'
 import postgres from 'postgres'
 import type { Database } from '../../db/database.ts'
+import { DriverSocket } from './driver-socket.ts'
+
+type HyperdriveAddress = Pick<Hyperdrive, 'host' | 'port' | 'user' | 'password' | 'database'>
+/** An option that postgres.js reads and its types leave out. */
+interface SocketOption {
+  socket(): DriverSocket
+}
 
 export interface RequestDatabase {
   db: Kysely<Database>
@@ -12,14 +19,23 @@ export interface RequestDatabase {
  * A client of one request, cron trigger or alarm: a Worker may not reuse a socket that another one opened. Hyperdrive
  * keeps the pool behind it. It connects with the first query, so an answer without one costs no connection.
  */
-export function openRequestDatabase(hyperdrive: Pick<Hyperdrive, 'connectionString'>): RequestDatabase {
+export function openRequestDatabase(hyperdrive: HyperdriveAddress): RequestDatabase {
   // fetch_types stays on: without it a client that is first used through reserve() never connects.
-  const client = postgres(hyperdrive.connectionString, {
+  const options: postgres.Options<Record<string, postgres.PostgresType>> & SocketOption = {
+    host: hyperdrive.host,
+    port: hyperdrive.port,
+    user: hyperdrive.user,
+    password: hyperdrive.password,
+    database: hyperdrive.database,
+    // The way to Hyperdrive never leaves the machine; it speaks TLS to the database by itself.
+    ssl: false,
+    socket: () => new DriverSocket(hyperdrive.host, hyperdrive.port),
     max: 5,
     connect_timeout: 10,
     onnotice: () => {},
     connection: { application_name: 'automatos-worker' },
-  })
+  }
+  const client = postgres(options)
   return {
     db: new Kysely<Database>({ dialect: new PostgresJSDialect({ postgres: client }) }),
     // Once the answer has ended nothing is left to wait for but a query that nobody reads any more.

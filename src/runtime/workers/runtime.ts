@@ -37,6 +37,10 @@ function isolateParts(bindings: Bindings): IsolateParts {
   }
   return parts
 }
+// Made with the first request: Workers give no random numbers while a module loads.
+let instance: string | null = null
+const instanceOfIsolate = (): string => (instance ??= `workers-${crypto.randomUUID().slice(0, 8)}`)
+
 export const workerConfig = (bindings: Bindings): Config => isolateParts(bindings).config
 
 const withoutKey = async (): Promise<never> => {
@@ -57,6 +61,7 @@ export function openWorkerRuntime(
   const deferred = createDeferredWork(log)
   const runtime: Runtime = {
     platform: 'workers',
+    instance: instanceOfIsolate(),
     config,
     db,
     blobs: createR2Blobs(bindings.FILES),
