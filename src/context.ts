@@ -111,6 +111,8 @@ export interface ComponentHealth {
 /** What the platform provides. One adapter per platform builds it. */
 export interface Runtime {
   platform: Platform
+  /** Names this process (on Workers: this isolate) in leases and logs. */
+  instance: string
   config: Config
   db: Kysely<Database>
   blobs: Blobs

@@ -70,6 +70,7 @@ export async function createTestApp(options: TestAppOptions = {}): Promise<TestA
   const deferred = createDeferredWork(log)
   const runtime: Runtime = {
     platform: 'node',
+    instance: `test-${crypto.randomUUID()}`,
     config,
     db: database.db,
     blobs: createMemoryBlobs(),

@@ -26,6 +26,7 @@ export async function createServiceContext(
     .execute()
   return {
     platform: 'node',
+    instance: `test-${crypto.randomUUID()}`,
     config: { ...parseConfig({ ENVIRONMENT: 'test', ...env }), ...config },
     db,
     blobs: { put: async () => {}, get: async () => null, delete: async () => {} },

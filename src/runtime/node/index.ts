@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Config } from '../../config.ts'
 import type { Cipher, Log, Runtime } from '../../context.ts'
@@ -38,6 +40,7 @@ export async function openNodeRuntime(config: Config, options: NodeRuntimeOption
   const { db } = database
   return {
     platform: navigator.userAgent.startsWith('Bun/') ? 'bun' : 'node',
+    instance: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
     config,
     db,
     blobs,

@@ -10,8 +10,7 @@ const engines = new WeakMap<object, Engine>()
 export function engineOf(runtime: Runtime): Engine {
   let engine = engines.get(runtime.db)
   if (!engine) {
-    const owner = `${runtime.platform}-${crypto.randomUUID()}`
-    engine = new Engine(runtime, { owner, concurrency: runtime.config.engineConcurrency })
+    engine = new Engine(runtime, { owner: runtime.instance, concurrency: runtime.config.engineConcurrency })
     engines.set(runtime.db, engine)
   }
   return engine
