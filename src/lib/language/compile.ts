@@ -206,6 +206,7 @@ export class Compiler {
     if (macro) return macro
     const declared = Object.hasOwn(functions, name) ? functions[name] : undefined
     const all = receiver ? [receiver, ...args] : args
+    const known = this.references.length
     const runs = all.map((arg) => this.compile(arg, locals))
     if (!declared) return this.fault(`Unknown function: ${name}().`)
     const { min, max, call } = declared
@@ -213,7 +214,7 @@ export class Compiler {
       const wanted = min === max ? `${min}` : max === Infinity ? `at least ${min}` : `${min} to ${max}`
       return this.fault(`${name}() takes ${wanted} arguments (the value before the dot counts), not ${all.length}.`)
     }
-    if (name === 'get') this.#extendReference(all)
+    if (name === 'get') this.#extendReference(this.references[known], all)
     const fault = declared.check?.(all.map((arg) => (arg.op === 'value' ? arg.args : undefined)))
     if (fault) this.faults.push(fault)
     return (frame) => {
@@ -223,17 +224,14 @@ export class Compiler {
     }
   }
 
-  /** `get(steps, 'fetch.output')` uses steps.fetch.output: its literal path belongs to the reference. */
-  #extendReference([target, path]: Node[]): void {
-    if (!target || path?.op !== 'value' || typeof path.args !== 'string') return
-    const reference = staticPath(target)
-    const known = reference && this.references.find((one) => sameReference(one, reference))
-    if (known) known.path.push(...path.args.split(/[.[\]]+/).filter((part) => part !== ''))
+  /** `get(steps, 'fetch.output')` uses steps.fetch.output: its literal path belongs to the reference of its target. */
+  #extendReference(reference: Reference | undefined, [target, path]: Node[]): void {
+    if (!reference || !target || path?.op !== 'value' || typeof path.args !== 'string') return
+    const whole = staticPath(target)
+    if (whole?.root !== reference.root || whole.path.length !== reference.path.length) return
+    reference.path.push(...path.args.split(/[.[\]"']+/).filter((part) => part !== ''))
   }
 }
-
-const sameReference = (left: Reference, right: Reference) =>
-  left.root === right.root && left.path.join('\0') === right.path.join('\0')
 
 /** Functions touch their arguments, so long texts and lists cost more than short ones. */
 function weight(value: Value): number {

@@ -101,7 +101,7 @@ function search(program: Instruction[], text: string, use: (steps: number) => vo
       else if (instruction.kind === 'split') pending.push(instruction.second, instruction.first)
       else if (instruction.test(before, code)) pending.push(index + 1)
     }
-    use(1 + (waiting.length >> 1))
+    use(2 + waiting.length)
     if (code === -1) return false
     threads = waiting.filter((index) => accepts(program[index], code)).map((index) => index + 1)
     before = code

@@ -34,7 +34,7 @@ export const dataFunctions: FunctionTable = {
   hash: takes(1, 1, ([value = null], budget) => {
     const text = canonicalJson(toJson(value, budget))
     budget.allocate(text.length)
-    budget.use(text.length >> 4)
+    budget.use(text.length >> 2)
     return sha256Hex(text)
   }),
   json: takes(1, 1, ([value = null], budget) => {
@@ -45,6 +45,7 @@ export const dataFunctions: FunctionTable = {
   parse_json: takes(1, 1, ([text], budget) => {
     const source = textArg('parse_json', text)
     budget.allocate(source.length)
+    budget.use(source.length >> 2)
     return parseJson(source)
   }),
 }

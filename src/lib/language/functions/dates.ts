@@ -4,11 +4,15 @@ import { LanguageError } from '../scope.ts'
 import { Duration, Timestamp, type Value } from '../values.ts'
 import { type FunctionTable, instantArg, isDuration, takes, textArg } from './declare.ts'
 
+/** Calendars cost more than other functions, and are counted so. */
+const calendarSteps = 60
+
 /** A field of an instant, in UTC unless a zone is given. */
 function field(name: string, read: (parts: ZonedParts) => number) {
-  return takes(1, 2, ([value, zone]) =>
-    read(zonedParts(instantArg(name, value), zone === undefined ? 'UTC' : textArg(name, zone))),
-  )
+  return takes(1, 2, ([value, zone], budget) => {
+    budget.use(calendarSteps)
+    return read(zonedParts(instantArg(name, value), zone === undefined ? 'UTC' : textArg(name, zone)))
+  })
 }
 
 /** A field of an instant, or the whole of a duration in that unit. */
@@ -42,13 +46,11 @@ export const dateFunctions: FunctionTable = {
     }
   }),
   duration: takes(1, 1, ([value]) => toDuration(value)),
-  format_date: takes(2, 3, ([value, pattern, zone]) =>
-    formatInstant(
-      instantArg('format_date', value),
-      textArg('format_date', pattern),
-      zone === undefined ? 'UTC' : textArg('format_date', zone),
-    ),
-  ),
+  format_date: takes(2, 3, ([value, pattern, zone], budget) => {
+    budget.use(calendarSteps)
+    const where = zone === undefined ? 'UTC' : textArg('format_date', zone)
+    return formatInstant(instantArg('format_date', value), textArg('format_date', pattern), where)
+  }),
   getFullYear: field('getFullYear', (parts) => parts.year),
   getMonth: field('getMonth', (parts) => parts.month - 1),
   getDate: field('getDate', (parts) => parts.day),

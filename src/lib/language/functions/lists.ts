@@ -67,6 +67,7 @@ export const listFunctions: FunctionTable = {
     return listArg('unique', list).filter((item) => {
       const key = canonicalJson(toJson(item, budget))
       budget.allocate(key.length)
+      budget.use(4 + (key.length >> 2))
       if (seen.has(key)) return false
       seen.add(key)
       return true
@@ -85,8 +86,11 @@ export const listFunctions: FunctionTable = {
   }),
   first: takes(1, 1, ([list]) => listArg('first', list)[0] ?? null),
   last: takes(1, 1, ([list]) => listArg('last', list).at(-1) ?? null),
-  size: takes(1, 1, ([value = null]) => {
-    if (typeof value === 'string') return [...value].length
+  size: takes(1, 1, ([value = null], budget) => {
+    if (typeof value === 'string') {
+      budget.use(value.length >> 2)
+      return [...value].length
+    }
     if (Array.isArray(value)) return value.length
     if (isMap(value)) return Object.keys(value).length
     throw new LanguageError(`size() wants a string, a list or a map, not a ${kindOf(value)}.`)
