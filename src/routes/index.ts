@@ -1,16 +1,38 @@
 import type { Config } from '../config.ts'
 import { createDocument, type OpenApiDocument } from '../lib/openapi/document.ts'
 import type { RouteGroup } from '../lib/operation.ts'
+import { agentsRoutes } from './agents.routes.ts'
 import { apiKeysRoutes } from './api-keys.routes.ts'
 import { credentialsRoutes } from './credentials.routes.ts'
 import { docsRoutes } from './docs.routes.ts'
+import { executionsRoutes, recipeExecutionsRoutes } from './executions.routes.ts'
 import { healthRoutes, type HealthSources } from './health.routes.ts'
+import { modelsRoutes } from './models.routes.ts'
 import { permissionsRoutes } from './permissions.routes.ts'
+import { recipesRoutes } from './recipes.routes.ts'
+import { schedulesRoutes } from './schedules.routes.ts'
+import { schemasRoutes } from './schemas.routes.ts'
 import { workspacesRoutes } from './workspaces.routes.ts'
 
-/** The table of contents: every group, in the order in which they are mounted. */
+/**
+ * The table of contents: every group, in the order in which they are mounted. Where two patterns match one path the first
+ * wins, so inside a group and among groups with a common prefix static paths stand before those with parameters.
+ */
 export function routeGroups(config: Config, sources: HealthSources): RouteGroup[] {
-  const groups = [healthRoutes(sources), workspacesRoutes, permissionsRoutes, apiKeysRoutes, credentialsRoutes]
+  const groups = [
+    healthRoutes(sources), //  /, /health, /api/health, /metrics
+    workspacesRoutes, //       /api/workspaces
+    permissionsRoutes, //      /api/permissions
+    apiKeysRoutes, //          /api/api-keys
+    credentialsRoutes, //      /api/credentials
+    agentsRoutes, //           /api/agents
+    modelsRoutes, //           /api/models
+    recipesRoutes, //          /api/workflow-recipes
+    recipeExecutionsRoutes, // /api/workflow-recipes/{recipe}/execute, /executions
+    executionsRoutes, //       /api/executions
+    schedulesRoutes, //        /api/schedules
+    schemasRoutes, //          /schemas
+  ]
   if (config.environment === 'production') return groups
   let document: OpenApiDocument | undefined
   return [...groups, docsRoutes(() => (document ??= createDocument(groups, config.apiUrl)))]

@@ -14,7 +14,7 @@ export async function updateSchedule(
   ctx: Context,
   { id, ...input }: ScheduleSettings & { id: string },
 ): Promise<ScheduleView> {
-  const view = await ctx.db.transaction().execute(async (tx) => {
+  const change = ctx.db.transaction().execute(async (tx) => {
     const row = await lockSchedule(tx, ctx, id)
     const now = await databaseNow(tx)
     const settings = applySettings(row, input, now)
@@ -23,17 +23,11 @@ export async function updateSchedule(
       const errors = inputFaults(recipe, settings.input, '/input_data')
       if (errors.length > 0) throw new AppError('invalid', 'The schedule has faults.', { errors })
     }
-    if (settings.name !== row.name) {
-      const other = await tx
-        .selectFrom('schedules')
-        .select('id')
-        .where('recipe_id', '=', row.recipe_id)
-        .where('workspace_id', '=', ctx.actor.workspaceId)
-        .where('name', '=', settings.name)
-        .executeTakeFirst()
-      if (other) throw new AppError('conflict', `The recipe has another schedule named ${settings.name}.`)
-    }
     return toScheduleView(await changeSchedule(tx, row, settings, now), now)
+  })
+  const view = await change.catch((error: unknown) => {
+    if (!isUniqueViolation(error)) throw error
+    throw new AppError('conflict', `The recipe has another schedule named ${input.name}.`)
   })
   ctx.wake.schedulesChanged()
   return view
@@ -58,3 +52,5 @@ export async function deleteSchedule(ctx: Context, { id }: { id: string }): Prom
       .execute()
   })
 }
+
+const isUniqueViolation = (error: unknown): boolean => (error as { code?: unknown } | null)?.code === '23505'
