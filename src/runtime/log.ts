@@ -78,11 +78,11 @@ function printable(text: string, keep = ''): string {
   return out
 }
 
-/** Credentials inside longer texts: our own keys, bearer tokens, passwords in URLs, signed links. */
+/** Credentials inside longer texts: our own keys, bearer tokens, passwords in URLs, signed links. Each pattern is linear. */
 function hideCredentials(line: string): string {
   return line
     .replace(/\bak_(srv|pub)_[0-9a-f]{16,}/g, 'ak_$1_***')
     .replace(/\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi, '$1 ***')
-    .replace(/([a-z][a-z0-9+.-]*:\/\/[^\s/:@"]*):[^\s/@"]+@/gi, '$1:***@')
+    .replace(/:\/\/([^\s/:@"]*):[^\s/@"]+@/g, '://$1:***@')
     .replace(/([?&](?:token|ticket|signature|api_?key|key|secret|password)=)[^&\s"\\]+/gi, '$1***')
 }

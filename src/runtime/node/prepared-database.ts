@@ -27,7 +27,10 @@ function pgliteVersion(): string {
 }
 
 /** Makes the prepared database unless it is there, and removes those of other versions. Returns whether it was made. */
-export async function prepareDatabase(path = preparedDatabasePath()): Promise<boolean> {
+export async function prepareDatabase(
+  path = preparedDatabasePath(),
+  make: (folder: string) => Promise<void> = makeMigrated,
+): Promise<boolean> {
   if (existsSync(path)) return false
   const folder = dirname(path)
   mkdirSync(folder, { recursive: true })
@@ -35,10 +38,7 @@ export async function prepareDatabase(path = preparedDatabasePath()): Promise<bo
 
   const unfinished = `${path}.${process.pid}.unfinished`
   try {
-    const pglite = await PGlite.create(unfinished)
-    const db = new Kysely<Database>({ dialect: new PGliteDialect({ pglite }) })
-    await migrate(db)
-    await db.destroy()
+    await make(unfinished)
     renameSync(unfinished, path)
   } catch (error) {
     // Another process may have made it meanwhile.
@@ -48,4 +48,11 @@ export async function prepareDatabase(path = preparedDatabasePath()): Promise<bo
   }
   for (const name of old) if (name !== basename(path)) rmSync(join(folder, name), { recursive: true, force: true })
   return true
+}
+
+async function makeMigrated(folder: string): Promise<void> {
+  const pglite = await PGlite.create(folder)
+  const db = new Kysely<Database>({ dialect: new PGliteDialect({ pglite }) })
+  await migrate(db)
+  await db.destroy()
 }
