@@ -13,7 +13,7 @@ export function toResponse(
   if (reply.headers !== undefined) {
     const vary = headers['vary']
     Object.assign(headers, reply.headers)
-    if (vary !== undefined && reply.headers['vary'] !== undefined) headers['vary'] = `${vary}, ${reply.headers['vary']}`
+    if (vary !== undefined && reply.headers['vary'] !== undefined) headers['vary'] = `${reply.headers['vary']}, ${vary}`
   }
   if (body === undefined || status === 204 || status === 304) {
     ended(null)

@@ -100,7 +100,8 @@ const gap = z.enum(['shift', 'skip']).openapi({
 const fold = z.enum(['first', 'both']).openapi({
   description: 'A fixed time that a clock change repeats: fire once, or twice. Default first.',
 })
-const json: z.ZodType<Json> = z.json()
+// Described by hand: the schema of any JSON value contains itself, which the generator of the document cannot follow.
+const json: z.ZodType<Json> = z.json().openapi({ type: ['object', 'array', 'string', 'number', 'boolean', 'null'] })
 
 const timing = {
   cron: z

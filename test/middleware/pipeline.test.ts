@@ -1,86 +1,176 @@
-import { z } from '@hono/zod-openapi'
-import { expect, test } from 'vitest'
-import { operation, reply, type RouteGroup } from '../../src/lib/operation.ts'
-import { createTestApp } from '../support/app.ts'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { assemble } from '../../src/app.ts'
+import { createTestApp, testConfig } from '../support/app.ts'
+import { things, type Problem } from '../support/things.ts'
 
-const things: RouteGroup = {
-  prefix: '/api/things',
-  tag: 'things',
-  description: 'For this test.',
-  operations: [
-    operation(
-      {
-        operationId: 'listThings',
-        method: 'get',
-        path: '/',
-        summary: 'List',
-        access: 'agents:read',
-        query: z.object({ limit: z.coerce.number().int().max(200).default(50) }),
-        responses: { 200: { description: 'Things' } },
-      },
-      (ctx, { query }) => reply(200, { items: [], limit: query.limit, workspace: ctx.actor.workspaceId }),
-    ),
-    operation(
-      {
-        operationId: 'makeThing',
-        method: 'post',
-        path: '/{thing}',
-        summary: 'Make',
-        access: 'agents:write',
-        params: z.object({ thing: z.string().max(5) }),
-        body: z.strictObject({ name: z.string(), size: z.number() }),
-        responses: { 201: { description: 'Thing' } },
-      },
-      (_ctx, { body, params }) => reply(201, { ...body, thing: params.thing }, { location: '/x' }),
-    ),
-    operation(
-      { operationId: 'breakThing', method: 'get', path: '/broken', summary: 'Break', access: 'public', responses: {} },
-      () => {
-        throw new Error('select secret from vault')
-      },
-    ),
-  ],
+const { app, get, post, request, signIn, workspaceId, database, key } = await createTestApp({ groups: [things] })
+
+const securityHeaders = {
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'strict-origin-when-cross-origin',
+  'permissions-policy': 'camera=(), microphone=(), geolocation=()',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
 }
-const { app, get, post, signIn, workspaceId } = await createTestApp({ groups: [things] })
 
 test('an operation answers with the headers of every layer', async () => {
-  const response = await get('/api/things?limit=7', { 'x-request-id': 'abc' })
+  const response = await get('/api/things?limit=7', { 'x-request-id': 'abc.D-1_2', origin: 'https://console.example' })
   expect(await response.json()).toEqual({ items: [], limit: 7, workspace: workspaceId })
-  expect(Object.fromEntries(response.headers)).toMatchObject({
+  expect(Object.fromEntries(response.headers)).toEqual({
+    ...securityHeaders,
     'content-type': 'application/json',
-    'x-request-id': 'abc',
-    'x-frame-options': 'DENY',
+    'x-request-id': 'abc.D-1_2',
     vary: 'Origin',
+    'access-control-allow-origin': 'https://console.example',
+    'access-control-allow-credentials': 'true',
+    'access-control-expose-headers': expect.stringContaining('Retry-After'),
     'ratelimit-limit': '100000',
+    'ratelimit-remaining': expect.stringMatching(/^\d+$/),
+    'ratelimit-reset': expect.stringMatching(/^\d+$/),
   })
 })
 
-test('one answer names all faults', async () => {
-  const response = await post('/api/things/too-long', { name: 1, colour: 'red' })
-  expect(response.status).toBe(422)
-  const problem = (await response.json()) as { errors: { pointer: string }[] }
-  expect(problem.errors.map((fault) => fault.pointer).toSorted()).toEqual([
-    '/colour',
-    '/name',
-    '/params/thing',
-    '/size',
-  ])
+test.each(['', 'a b', 'x'.repeat(129), '%C3%A4', '<script>'])(
+  'an id that is not presentable is replaced: %j',
+  async (id) => {
+    const response = await app.request('/api/things/open', { headers: { 'x-request-id': id } })
+    expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f]{12}$/)
+  },
+)
+
+const failures: [number, string, () => Promise<Response>][] = [
+  [
+    400,
+    'malformed',
+    () => request('POST', '/api/things/a', undefined, { 'content-type': 'application/json', 'content-length': 'x' }),
+  ],
+  [401, 'unauthenticated', () => app.request('/api/things')],
+  [403, 'forbidden', async () => (await signIn({ scopes: ['agents:read'] })).post('/api/things/a', {})],
+  [404, 'not-found', () => get('/api/nothing/here')],
+  [405, 'method-not-allowed', () => request('DELETE', '/api/things')],
+  [413, 'too-large', () => request('POST', '/api/things/a', undefined, { 'content-length': '10485761' })],
+  [415, 'unsupported-media-type', () => post('/api/things/a', { name: 'x' }, { 'content-type': 'text/plain' })],
+  [422, 'invalid', () => post('/api/things/a', { name: 1 })],
+  [500, 'internal', () => get('/api/things/broken')],
+  [502, 'upstream-failed', () => get('/api/things/lost')],
+]
+test.each(failures)('%i is a problem document with id and headers', async (status, kind, send) => {
+  const response = await send()
+  expect(response.status).toBe(status)
+  expect(Object.fromEntries(response.headers)).toMatchObject({
+    ...securityHeaders,
+    'content-type': 'application/problem+json',
+    vary: 'Origin',
+  })
+  const problem = (await response.json()) as Problem
+  expect(problem).toMatchObject({
+    type: `/problems/${kind}`,
+    status,
+    title: expect.any(String),
+    detail: expect.any(String),
+    instance: expect.stringMatching(/^\/api\//),
+    request_id: response.headers.get('x-request-id'),
+  })
 })
 
-test('401 without a key, 403 without the permission', async () => {
-  expect((await app.request('/api/things')).status).toBe(401)
-  expect((await (await signIn({ scopes: [] })).get('/api/things/')).status).toBe(403)
+test('429 is a problem document with id, headers and the seconds to wait', async () => {
+  const limited = await createTestApp({
+    groups: [things],
+    database,
+    config: { rateLimitDefault: { limit: 1, windowSeconds: 60 } },
+  })
+  await limited.app.request('/api/things/open')
+  const response = await limited.app.request('/api/things/open')
+  expect(response.status).toBe(429)
+  expect(Object.fromEntries(response.headers)).toMatchObject({
+    ...securityHeaders,
+    'ratelimit-limit': '1',
+    'ratelimit-remaining': '0',
+    'retry-after': expect.stringMatching(/^[1-9]\d*$/),
+    'x-request-id': expect.any(String),
+  })
 })
 
-test('a bug answers a bare 500 with an id', async () => {
-  const response = await app.request('/api/things/broken')
-  expect(response.status).toBe(500)
-  expect(await response.text()).not.toContain('vault')
+test('one answer names all faults: body, path, query and headers', async () => {
+  const body = (await (await post('/api/things/too-long', { name: 1, 'a/b~c': 'red' })).json()) as Problem
+  expect(body.errors?.map((fault) => fault.pointer).toSorted()).toEqual(['/a~1b~0c', '/name', '/params/thing', '/size'])
+  const query = (await (await get('/api/things?limit=201', { 'if-match': 'x' })).json()) as Problem
+  expect(query.errors?.map((fault) => fault.pointer)).toEqual(['/query/limit', '/headers/if-match'])
 })
 
-test('404 and 405 are problems too', async () => {
-  expect((await get('/api/nothing')).status).toBe(404)
-  const wrong = await post('/api/things', {})
-  expect(wrong.status).toBe(405)
-  expect(wrong.headers.get('allow')).toBe('GET, HEAD, OPTIONS')
+test('paths answer with and without a trailing slash', async () => {
+  for (const path of ['/api/things', '/api/things/', '/api/things/open', '/api/things/open/']) {
+    expect((await get(path)).status, path).toBe(200)
+  }
+  expect((await request('DELETE', '/api/things/')).headers.get('allow')).toBe('GET, HEAD, OPTIONS')
+})
+
+test('a static segment wins over a parameter', async () => {
+  expect(await (await get('/api/things/open')).json()).toEqual({ open: true })
+})
+
+test('HEAD answers as GET does, without the body', async () => {
+  const response = await request('HEAD', '/api/things')
+  expect(response.status).toBe(200)
+  expect(response.headers.get('content-type')).toBe('application/json')
+  expect(await response.text()).toBe('')
+})
+
+test('OPTIONS without CORS names the methods, and is 404 where nothing is', async () => {
+  const response = await app.request('/api/things', { method: 'OPTIONS' })
+  expect([response.status, response.headers.get('allow')]).toEqual([204, 'GET, HEAD, OPTIONS'])
+  expect((await app.request('/api/nothing', { method: 'OPTIONS' })).status).toBe(404)
+})
+
+test('an unexpected message reaches nobody but a developer, and the log with its id', async () => {
+  const ids = { 'x-request-id': 'trace-me' }
+  const hiding = await createTestApp({ groups: [things], database, config: { environment: 'production' } })
+  const hidden = await hiding.app.request('/api/things/broken', { headers: ids })
+  expect(await hidden.text()).not.toMatch(/vault|stack/)
+  expect(hidden.headers.get('strict-transport-security')).toBe('max-age=63072000; includeSubDomains; preload')
+  expect(hiding.logged.find((line) => line.level === 'error')?.fields).toMatchObject({
+    request_id: 'trace-me',
+    error: expect.stringContaining('select secret from vault'),
+  })
+  const showing = await createTestApp({ groups: [things], database, config: { environment: 'development' } })
+  const shown = await showing.app.request('/api/things/broken', { headers: ids })
+  expect(((await shown.json()) as Problem).stack).toContain('select secret from vault')
+  expect(shown.headers.get('strict-transport-security')).toBeNull()
+})
+
+test('a body that cannot be written is a 500 like any other bug', async () => {
+  expect((await get('/api/things/cycle')).status).toBe(500)
+})
+
+test('an error of its own may bring headers', async () => {
+  expect((await get('/api/things/lost')).headers.get('retry-after')).toBe('7')
+})
+
+test('a synchronous handler is answered without a promise', async () => {
+  await get('/api/things')
+  const send = () => app.fetch(new Request('http://localhost/api/things', { headers: { 'x-api-key': key } }))
+  expect(send()).toBeInstanceOf(Response)
+})
+
+test('a runtime that cannot be opened answers 503 with id and headers', async () => {
+  onTestFinished(() => void vi.restoreAllMocks())
+  for (const open of [
+    () => {
+      throw new Error('no database')
+    },
+    () => Promise.reject(new Error('no database')),
+  ]) {
+    vi.spyOn(console, 'error').mockImplementation(() => {})
+    const closed = assemble(testConfig(), open, [things])
+    const response = await closed.request('/api/things')
+    expect(response.status).toBe(503)
+    expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f]{12}$/)
+    expect(await response.text()).not.toContain('no database')
+  }
+})
+
+test('a request that no URL can be made of gets its 400 through the same layers', async () => {
+  const response = await app.answerMalformed()
+  expect(response.status).toBe(400)
+  expect(Object.fromEntries(response.headers)).toMatchObject({ ...securityHeaders, 'x-request-id': expect.any(String) })
 })

@@ -26,11 +26,15 @@ export function createDocument(groups: readonly RouteGroup[], apiUrl: string): O
 
   for (const { prefix, tag, operations } of groups) {
     for (const operation of operations) {
-      if (operation.documented === false) continue
+      if (!isDocumented(operation)) continue
       registry.registerPath(describeOperation(prefix, tag, operation))
     }
   }
-  const documented = groups.filter((group) => group.operations.some((operation) => operation.documented !== false))
+  // Two groups may share a tag; the first one describes it.
+  const tags = new Map<string, string>()
+  for (const { tag, description, operations } of groups) {
+    if (operations.some(isDocumented) && !tags.has(tag)) tags.set(tag, description)
+  }
   return app.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
@@ -40,9 +44,11 @@ export function createDocument(groups: readonly RouteGroup[], apiUrl: string): O
       license: { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' },
     },
     servers: [{ url: apiUrl, description: 'This server' }],
-    tags: documented.map(({ tag, description }) => ({ name: tag, description })),
+    tags: [...tags].map(([name, description]) => ({ name, description })),
   })
 }
+
+const isDocumented = (operation: Operation) => operation.documented !== false
 
 const Fault = z
   .object({
