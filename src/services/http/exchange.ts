@@ -1,4 +1,5 @@
 import type { EgressOptions, ServiceContext } from '../../context.ts'
+import { canonicalJson } from '../../lib/canonical.ts'
 import { EgressError } from '../../lib/egress-error.ts'
 import type { Json } from '../../lib/json.ts'
 
@@ -71,16 +72,17 @@ function toPayload(body: Json, headers: Headers): string {
   }
   if (mediaType?.startsWith('application/x-www-form-urlencoded') && typeof body === 'object' && body !== null) {
     const fields = new URLSearchParams()
-    for (const [name, value] of Object.entries(body)) {
+    for (const [name, value] of Object.entries(body).toSorted(([a], [b]) => (a < b ? -1 : 1))) {
       for (const each of Array.isArray(value) ? value : [value]) fields.append(name, textValue(each))
     }
     return fields.toString()
   }
   if (mediaType === null) headers.set('content-type', 'application/json')
-  return JSON.stringify(body)
+  // A repeat of this request may render its body from recorded values, whose keys come in another order.
+  return canonicalJson(body)
 }
 
 /** A value where HTTP has only text: headers, query, form fields. */
-export const textValue = (value: Json): string => (typeof value === 'string' ? value : JSON.stringify(value))
+export const textValue = (value: Json): string => (typeof value === 'string' ? value : canonicalJson(value))
 
 export const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)

@@ -1,4 +1,6 @@
 import type { LanguageModelV4CallOptions, LanguageModelV4Message } from '@ai-sdk/provider'
+import { canonicalJson } from '../../lib/canonical.ts'
+import type { Json } from '../../lib/json.ts'
 import { offlineProvider } from './providers.ts'
 import type { ModelChoice, ModelMessage, ModelRequest } from './types.ts'
 
@@ -50,7 +52,7 @@ function toMessage(message: ModelMessage, provider: string): LanguageModelV4Mess
       type: 'tool-result',
       toolCallId: id,
       toolName: name,
-      output: { type: is_error ? 'error-json' : 'json', value: result },
+      output: { type: is_error ? 'error-json' : 'json', value: inOrder(result) },
     })),
   }
 }
@@ -65,7 +67,10 @@ function assistantContent(message: Extract<ModelMessage, { role: 'assistant' }>,
       type: 'tool-call' as const,
       toolCallId: call.id,
       toolName: call.name,
-      input: call.input,
+      input: inOrder(call.input),
     })),
   ]
 }
+
+/** What was recorded comes back with its keys in another order. Sorted, a resumed round asks in the same words as the first. */
+const inOrder = (value: Json): Json => JSON.parse(canonicalJson(value)) as Json

@@ -54,6 +54,7 @@ const fallback = z.strictObject({
     .refine((provider) => provider !== 'offline', 'must not be the offline model'),
   model: z.string().min(1).max(200),
   base_url: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
+  credential: slug().optional(),
 })
 const model = z
   .strictObject({
@@ -66,6 +67,7 @@ const model = z
       .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
       .optional()
       .describe('Base URL of an OpenAI-compatible server.'),
+    credential: slug().optional().describe('Slug of a stored credential for base_url.'),
     fallbacks: z.array(fallback).max(5).optional().describe('Tried in order on 408, 429, 5xx and timeouts.'),
   })
   .describe('Which model answers. Default: the one of the agent or of the workspace.') satisfies z.ZodType<ModelChoice>

@@ -1,3 +1,4 @@
+import { canonicalJson } from '../../lib/canonical.ts'
 import type { Json } from '../../lib/json.ts'
 
 /** Part of every system prompt: what comes between the tags, and from tools, was written by others. */
@@ -11,4 +12,4 @@ export function userPrompt(prompt: string, context: Json | undefined): string {
 }
 
 /** In JSON `</` may be written `<\/`; the value stays the same. */
-const delimited = (value: Json): string => JSON.stringify(value, null, 1).replaceAll('</', '<\\/')
+const delimited = (value: Json): string => canonicalJson(value).replaceAll('</', '<\\/')

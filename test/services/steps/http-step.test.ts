@@ -47,7 +47,7 @@ const json = (response: ServerResponse, status: number, body: unknown, headers: 
   response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
 
 describe('an http step', () => {
-  test('sends what was rendered and returns status, headers and parsed body, without cookies', async () => {
+  test('sends what was rendered, keys in one order, and returns status, headers and parsed body, without cookies', async () => {
     const ctx = await setUp()
     let seen: { method?: string; url?: string; headers: IncomingMessage['headers']; body: string } | undefined
     handle = ({ method, url: path, headers }, response, body) => {
@@ -62,7 +62,7 @@ describe('an http step', () => {
           url: `${url}/people/{{ name }}`,
           headers: { 'X-Name': '{{ name }}' },
           query: { tag: { $expr: 'tags' }, skip: { $expr: 'nothing' } },
-          body: { person: { name: '{{ name }}' } },
+          body: { person: { name: '{{ name }}', age: 7 } },
         },
         { auth: { credential: 'crm' } },
       ),
@@ -71,7 +71,7 @@ describe('an http step', () => {
     expect(seen).toMatchObject({
       method: 'POST',
       url: '/people/Ada?tag=a+b&tag=c',
-      body: '{"person":{"name":"Ada"}}',
+      body: '{"person":{"age":7,"name":"Ada"}}',
       headers: {
         'x-name': 'Ada',
         'content-type': 'application/json',

@@ -1,0 +1,134 @@
+import type { ServiceContext } from '../../context.ts'
+import { jsonb } from '../../db/json.ts'
+import { canonicalJson } from '../../lib/canonical.ts'
+import { AppError } from '../../lib/errors.ts'
+import { isUuid, uuidv7 } from '../../lib/ids.ts'
+import { numberedSlug, slugOf } from '../../lib/slug.ts'
+import { sql } from 'kysely'
+import { toAgent, type Agent, type AgentLimits } from './agent.ts'
+import { agentNotFound, getAgent } from './find.ts'
+import { checkAgentFields, type AgentFields } from './input.ts'
+
+type Context = Pick<ServiceContext, 'db' | 'actor'>
+
+/** Names tried for an agent whose slug is made from its name. */
+const maxSlugTries = 100
+
+export type NewAgent = Pick<AgentFields, 'name'> & Partial<AgentFields>
+
+/** A slug that the caller chose and that is taken is a conflict; one made from the name gets a number. */
+export async function createAgent(ctx: Context, input: NewAgent): Promise<Agent> {
+  checkAgentFields(input)
+  const made = slugOf(input.name, 'agent')
+  for (let n = 1; n <= (input.slug === undefined ? maxSlugTries : 1); n++) {
+    const agent = await insertAgent(ctx, { ...input, slug: input.slug ?? numberedSlug(made, n) })
+    if (agent) return agent
+  }
+  throw slugTaken(input.slug ?? made)
+}
+
+async function insertAgent({ db, actor }: Context, input: NewAgent & { slug: string }): Promise<Agent | null> {
+  const row = await db
+    .insertInto('agents')
+    .values({
+      id: uuidv7(),
+      workspace_id: actor.workspaceId,
+      slug: input.slug,
+      name: input.name,
+      description: input.description ?? null,
+      system_prompt: input.system_prompt ?? null,
+      model: input.model ? jsonb(input.model) : null,
+      tools: jsonb(input.tools ?? []),
+      limits: jsonb(input.limits ?? {}),
+      deleted_at: null,
+    })
+    .onConflict((conflict) => conflict.columns(['workspace_id', 'slug']).where('deleted_at', 'is', null).doNothing())
+    .returningAll()
+    .executeTakeFirst()
+  return row ? toAgent(row) : null
+}
+
+/** In a change, a limit that is null is removed. */
+export type AgentChanges = Partial<Omit<AgentFields, 'limits'>> & {
+  limits?: { [K in keyof AgentLimits]?: AgentLimits[K] | null } | undefined
+}
+
+/** A merge: what is not named stays. `model` and `tools` are replaced as a whole, limits one by one. */
+export async function updateAgent(ctx: Context, ref: string, changes: AgentChanges): Promise<Agent> {
+  const { limits: limitChanges, ...given } = changes
+  const limits = limitChanges && withoutNulls(limitChanges)
+  checkAgentFields({ ...given, ...(limits && { limits }) })
+  return ctx.db.transaction().execute(async (tx) => {
+    const row = await tx
+      .selectFrom('agents')
+      .selectAll()
+      .where('workspace_id', '=', ctx.actor.workspaceId)
+      .where(isUuid(ref) ? 'id' : 'slug', '=', ref)
+      .where('deleted_at', 'is', null)
+      .forUpdate()
+      .executeTakeFirst()
+    if (!row) throw agentNotFound(ref)
+    const current = toAgent(row)
+    const merged = { ...current.limits, ...limitChanges }
+    const next: Agent = { ...current, ...defined(given), limits: withoutNulls(merged) }
+    if (canonicalJson(next) === canonicalJson(current)) return current
+    if (next.slug !== current.slug) {
+      const other = await tx
+        .selectFrom('agents')
+        .select('id')
+        .where('workspace_id', '=', ctx.actor.workspaceId)
+        .where('slug', '=', next.slug)
+        .where('deleted_at', 'is', null)
+        .executeTakeFirst()
+      if (other) throw slugTaken(next.slug)
+    }
+    const updated = await tx
+      .updateTable('agents')
+      .set({
+        slug: next.slug,
+        name: next.name,
+        description: next.description,
+        system_prompt: next.system_prompt,
+        model: next.model ? jsonb(next.model) : null,
+        tools: jsonb(next.tools),
+        limits: jsonb(next.limits),
+        version: sql<number>`version + 1`,
+        updated_at: sql<Date>`app_now()`,
+      })
+      .where('id', '=', current.id)
+      .returningAll()
+      .executeTakeFirstOrThrow()
+      .catch((error: unknown) => {
+        // Two changes raced for one slug: the look above saw neither.
+        throw (error as { code?: unknown } | null)?.code === '23505' ? slugTaken(next.slug) : error
+      })
+    return toAgent(updated)
+  })
+}
+
+/** The row stays for the runs that name it; its slug is free again. */
+export async function deleteAgent({ db, actor }: Context, ref: string): Promise<void> {
+  const deleted = await db
+    .updateTable('agents')
+    .set({ deleted_at: sql<Date>`app_now()` })
+    .where('workspace_id', '=', actor.workspaceId)
+    .where(isUuid(ref) ? 'id' : 'slug', '=', ref)
+    .where('deleted_at', 'is', null)
+    .returning('id')
+    .executeTakeFirst()
+  if (!deleted) throw agentNotFound(ref)
+}
+
+export async function cloneAgent(ctx: Context, ref: string, input: { name?: string; slug?: string }): Promise<Agent> {
+  const { name, description, system_prompt, model, tools, limits } = await getAgent(ctx, ref)
+  const copy = { name: input.name ?? `${name} (copy)`.slice(0, 200), description, system_prompt, model, tools, limits }
+  return createAgent(ctx, { ...copy, ...(input.slug !== undefined && { slug: input.slug }) })
+}
+
+const slugTaken = (slug: string): AppError => new AppError('conflict', `There is an agent '${slug}' already.`)
+
+const defined = <T extends object>(fields: T): T =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T
+
+const withoutNulls = (limits: { [K in keyof AgentLimits]?: AgentLimits[K] | null }): AgentLimits =>
+  Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== null && value !== undefined))
