@@ -355,9 +355,8 @@ describe('redirects', () => {
       if (request.url === '/a') response.writeHead(status, { location: '/b' }).end()
       else response.end()
     })
-    await guard()(
-      new Request(`http://127.0.0.1:${port}/a`, { method, body: 'body', headers: { 'content-type': 'text/plain' } }),
-    )
+    const sent: RequestInit = { method, body: 'body', headers: { 'content-type': 'text/plain' } }
+    await guard()(new Request(`http://127.0.0.1:${port}/a`, sent))
     expect(seen[1]).toMatchObject({ method: then, body })
     expect(seen[1]!.headers['content-type']).toBe(body === '' ? undefined : 'text/plain')
   })
