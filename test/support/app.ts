@@ -8,6 +8,7 @@ import type { RouteGroup } from '../../src/lib/operation.ts'
 import { permissions, type Permission } from '../../src/lib/permissions.ts'
 import { createCipher } from '../../src/runtime/cipher.ts'
 import { systemClock } from '../../src/runtime/clock.ts'
+import { credentialReader } from '../../src/runtime/credential-reader.ts'
 import { createDeferredWork } from '../../src/runtime/defer.ts'
 import { createEgress } from '../../src/runtime/egress.ts'
 import { createLocalWake } from '../../src/runtime/local-wake.ts'
@@ -68,6 +69,7 @@ export async function createTestApp(options: TestAppOptions = {}): Promise<TestA
   const { log, lines } = createMemoryLog()
   const config = testConfig(options.config)
   const deferred = createDeferredWork(log)
+  const cipher = createCipher(`test:${btoa('0'.repeat(32))}`)
   const runtime: Runtime = {
     platform: 'node',
     instance: `test-${crypto.randomUUID()}`,
@@ -80,8 +82,14 @@ export async function createTestApp(options: TestAppOptions = {}): Promise<TestA
     clock: systemClock,
     random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
     log,
-    egress: createEgress({ config, fetch: pinnedFetch, resolve: resolveAddresses, credentials: async () => null, log }),
-    cipher: createCipher(`test:${btoa('0'.repeat(32))}`),
+    egress: createEgress({
+      config,
+      fetch: pinnedFetch,
+      resolve: resolveAddresses,
+      credentials: credentialReader(database.db, cipher, deferred.defer),
+      log,
+    }),
+    cipher,
     probes: {},
     ...options.runtime,
   }
