@@ -157,9 +157,13 @@ async function writeSlotsAndRuns(
 ): Promise<string[]> {
   const ledger: NewLedgerRow[] = []
   const runs: NewRun[] = []
+  // Ids ascend with the slots, so runs of one moment list in the order of their slots.
+  const firing = decided.flatMap(({ decision }) => decision.entries.filter((entry) => entry.status === 'fired'))
+  const runIds = firing.map(() => uuidv7()).toSorted()
+  let next = 0
   for (const { row, decision } of decided) {
     for (const entry of decision.entries) {
-      const runId = entry.status === 'fired' ? uuidv7() : null
+      const runId = entry.status === 'fired' ? (runIds[next++] ?? null) : null
       ledger.push({ ...entry, scheduleId: row.id, workspaceId: row.workspace_id, runId })
       if (runId !== null && row.recipe_version !== null)
         runs.push(scheduledRun({ ...row, recipe_version: row.recipe_version }, entry.slotAt, runId))
