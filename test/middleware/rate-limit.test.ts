@@ -1,0 +1,124 @@
+import { expect, test } from 'vitest'
+import type { Limiter } from '../../src/context.ts'
+import { createMemoryLimiter } from '../../src/runtime/memory-limiter.ts'
+import { createTestApp, type KeyOptions } from '../support/app.ts'
+import { things } from '../support/things.ts'
+
+const { database } = await createTestApp({ groups: [things] })
+const config = {
+  rateLimitDefault: { limit: 3, windowSeconds: 60 },
+  rateLimitAuthenticated: { limit: 5, windowSeconds: 60 },
+}
+const proxy = { incoming: { socket: { remoteAddress: '10.0.0.1' } } }
+
+async function limited(limiter?: Limiter) {
+  let nowMs = 0
+  const clock = { now: () => new Date(nowMs), monotonicMs: () => nowMs }
+  const app = await createTestApp({
+    groups: [things],
+    database,
+    config,
+    runtime: { limiter: limiter ?? createMemoryLimiter(clock) },
+  })
+  const from = (address: string, headers: Record<string, string> = {}, path = '/api/things') =>
+    app.app.request(path, { headers: { 'x-forwarded-for': address, ...headers } }, proxy)
+  const statuses = async (count: number, send: () => Promise<Response>) => {
+    const seen = []
+    for (let i = 0; i < count; i++) seen.push((await send()).status)
+    return seen
+  }
+  const keyOf = async (options?: KeyOptions) => (await app.signIn(options)).key
+  return { ...app, from, statuses, keyOf, pass: (seconds: number) => void (nowMs += seconds * 1000) }
+}
+
+test('without a credential the address pays', async () => {
+  const { from, statuses, pass } = await limited()
+  expect(await statuses(4, () => from('192.0.2.1'))).toEqual([401, 401, 401, 429])
+  expect((await from('192.0.2.2')).status).toBe(401)
+  pass(120)
+  expect((await from('192.0.2.1')).status).toBe(401)
+})
+
+test('a failed authentication costs its address, a good key does not, and is not stopped by it', async () => {
+  const { from, statuses, keyOf } = await limited()
+  const wrong = { authorization: `Bearer ak_srv_${'0'.repeat(64)}` }
+  expect(await statuses(4, () => from('192.0.2.1', wrong))).toEqual([401, 401, 401, 429])
+  const right = { authorization: `Bearer ${await keyOf()}` }
+  expect(await statuses(5, () => from('192.0.2.1', right))).toEqual([200, 200, 200, 200, 200])
+})
+
+test('one tenant never spends what another has', async () => {
+  const { from, statuses, keyOf } = await limited()
+  const one = { 'x-api-key': await keyOf() }
+  const other = { 'x-api-key': await keyOf() }
+  expect(await statuses(6, () => from('192.0.2.1', one))).toEqual([200, 200, 200, 200, 200, 429])
+  expect((await from('192.0.2.1', other)).status).toBe(200)
+})
+
+test('a key may have a limit of its own', async () => {
+  const { from, statuses, keyOf } = await limited()
+  const key = { 'x-api-key': await keyOf({ rateLimit: 2 }) }
+  expect(await statuses(3, () => from('192.0.2.1', key))).toEqual([200, 200, 429])
+})
+
+test('a credential that nobody checks buys nothing on a public route', async () => {
+  const { from, statuses } = await limited()
+  const send = () => from('192.0.2.1', { authorization: 'Bearer whatever' }, '/api/things/open')
+  expect(await statuses(4, send)).toEqual([200, 200, 200, 429])
+})
+
+test('paths that do not exist are not free', async () => {
+  const { from, statuses } = await limited()
+  expect(await statuses(4, () => from('192.0.2.1', {}, '/wp-login.php'))).toEqual([404, 404, 404, 429])
+})
+
+test('RateLimit headers tell what is left', async () => {
+  const { from } = await limited()
+  const { headers } = await from('192.0.2.1', {}, '/api/things/open')
+  expect([headers.get('ratelimit-limit'), headers.get('ratelimit-remaining'), headers.get('ratelimit-reset')]).toEqual([
+    '3',
+    '2',
+    '60',
+  ])
+})
+
+test('a limiter that is down lets everything pass, and /health tells', async () => {
+  const down: Limiter[] = [
+    {
+      take: () => {
+        throw new Error('connection refused')
+      },
+      peek: () => {
+        throw new Error('connection refused')
+      },
+    },
+    { take: () => Promise.reject(new Error('timeout')), peek: () => Promise.reject(new Error('timeout')) },
+  ]
+  for (const limiter of down) {
+    const whole = await createTestApp({ database, config, runtime: { limiter } })
+    const seen = []
+    for (let i = 0; i < 5; i++) seen.push((await whole.app.request('/api/agents')).status)
+    expect(seen).toEqual([401, 401, 401, 401, 401])
+    const health = (await (await whole.app.request('/health')).json()) as { status: string; components: object }
+    expect(health).toMatchObject({ status: 'degraded', components: { limiter: { status: 'degraded' } } })
+    expect(whole.logged.filter((line) => line.message.includes('limiter'))).toHaveLength(1)
+  }
+})
+
+test('a limiter that answers later is waited for', async () => {
+  const memory = createMemoryLimiter({ monotonicMs: () => 0 })
+  const { from, statuses, keyOf } = await limited({
+    take: async (...args) => memory.take(...args),
+    peek: async (...args) => memory.peek(...args),
+  })
+  expect(await statuses(4, () => from('192.0.2.1'))).toEqual([401, 401, 401, 429])
+  const key = { 'x-api-key': await keyOf({ rateLimit: 1 }) }
+  expect(await statuses(2, () => from('192.0.2.1', key))).toEqual([200, 429])
+})
+
+test('health is never limited', async () => {
+  const whole = await createTestApp({ database, config })
+  for (const path of ['/health', '/health/live', '/health/ready', '/', '/metrics']) {
+    for (let i = 0; i < 5; i++) expect((await whole.app.request(path)).status, path).toBe(200)
+  }
+})
