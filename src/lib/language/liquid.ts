@@ -38,7 +38,7 @@ export class SecretTag extends Tag {
 
   constructor(token: TagToken, remainTokens: ConstructorParameters<typeof Tag>[1], liquid: Liquid) {
     super(token, remainTokens, liquid)
-    this.ref = token.args.trim().replace(/^(['"])(.*)\1$/, '$2')
+    this.ref = /^\s*'([^']*)'\s*$/.exec(token.args)?.[1] ?? ''
     assertSecretRef(this.ref)
   }
 
@@ -88,9 +88,10 @@ function meteredOperators(): Operators {
   return metered
 }
 
-/** How much work a value is at least: its length. */
-export function weightOf(value: unknown): number {
-  return typeof value === 'string' || Array.isArray(value) ? value.length : 1
+/** How much work it is to compare a value: texts are fast, each element of a list is a comparison of its own. */
+function weightOf(value: unknown): number {
+  if (Array.isArray(value)) return value.length * 100
+  return typeof value === 'string' ? value.length : 1
 }
 
 /** A rendering of its own: counted renders, and a scope without a prototype that assignments cannot reach. */

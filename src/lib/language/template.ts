@@ -160,6 +160,7 @@ function asFault(error: unknown, source: string): LanguageError {
   if (/\bsecret\s*\(/.test(source) && error.name !== 'RenderError') {
     return new LanguageError("secret() stands alone in its braces, with a literal name: {{ secret('slug.field') }}.")
   }
+  if (/^memory alloc limit/i.test(error.message)) return new LanguageError('The template does too much work.')
   const message = error.message.split('\n')[0] ?? ''
   return new LanguageError(`${message.charAt(0).toUpperCase()}${message.slice(1, 300)}.`)
 }
