@@ -3,6 +3,7 @@ import { createApp } from './app.ts'
 import { parseConfig, type Config } from './config.ts'
 import type { Actor } from './context.ts'
 import { migrate } from './db/migrate.ts'
+import { answerClientError } from './middleware/client-error.ts'
 import { adminKeyPath, hasAdminKeyFile, writeAdminKey } from './runtime/node/admin-key-file.ts'
 import { renderBanner } from './runtime/node/banner.ts'
 import { readEnvironment } from './runtime/node/environment.ts'
@@ -35,8 +36,13 @@ async function serve(config: Config): Promise<void> {
     adminKey = await provideAdminKey(runtime)
     supervisor = createSupervisor(runtime, backgroundServices(config))
     const app = createApp(config, () => ({ runtime }))
-    const { platform } = runtime
-    server = await listen({ platform, host: config.host, port: config.port, fetch: app.fetch })
+    server = await listen({
+      platform: runtime.platform,
+      host: config.host,
+      port: config.port,
+      fetch: app.fetch,
+      answerClientError: (error, socket) => answerClientError(error, socket, config),
+    })
   } catch (error) {
     await supervisor?.stop()
     await runtime.close()

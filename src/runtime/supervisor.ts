@@ -1,25 +1,8 @@
 import type { BackgroundService, ComponentHealth, Runtime, TickReport, WakeSignal } from '../context.ts'
+import { serviceMetrics, type ServiceStatus } from './service-status.ts'
 
 /** Calls back once after the time; returns what cancels it. Tests pass their own. */
 export type After = (ms: number, callback: () => void) => () => void
-
-export interface ServiceStatus {
-  name: string
-  period_ms: number
-  /** Null before the first tick. */
-  last_tick_at: string | null
-  last_duration_ms: number | null
-  last_result: 'ok' | 'failed' | null
-  last_done: number | null
-  last_error: string | null
-  /** How late the service is: the tick in progress or the last one, or the one that is overdue now. */
-  lag_ms: number
-  /** Null while no tick is in progress. */
-  running_ms: number | null
-  failures_in_a_row: number
-  ticks: number
-  failures: number
-}
 
 export interface Supervisor {
   status(): ServiceStatus[]
@@ -41,7 +24,7 @@ const realAfter: After = (ms, callback) => {
 
 /**
  * Calls each service at its period and, where a wake-up concerns it, at once. A service never has two ticks at the
- * same time in a process; what arrives during one leads to one more after it. Registers the probe `services`.
+ * same time in a process; what arrives during one leads to one more after it. Registers the probe `services` and its metrics.
  */
 export function createSupervisor(
   runtime: Runtime,
@@ -52,10 +35,12 @@ export function createSupervisor(
   const unsubscribe = runtime.wake.listen((signal) => {
     for (const loop of loops) loop.hear(signal)
   })
+  const status = () => loops.map((loop) => loop.status())
   runtime.probes['services'] = async () => toHealth(loops)
+  runtime.collectors = [...(runtime.collectors ?? []), () => serviceMetrics(status())]
   for (const loop of loops) loop.start()
   return {
-    status: () => loops.map((loop) => loop.status()),
+    status,
     async stop() {
       unsubscribe()
       await Promise.all(loops.map((loop) => loop.stop()))

@@ -35,7 +35,16 @@ function supervise(
     time.after,
   )
   const status = () => supervisor.status()[0]!
-  return { time, log, wake, ticks, supervisor, status, health: () => runtime.probes['services']!() }
+  return {
+    time,
+    log,
+    wake,
+    ticks,
+    supervisor,
+    status,
+    health: () => runtime.probes['services']!(),
+    metrics: async () => (await Promise.all(runtime.collectors!.map((collect) => collect()))).flat(),
+  }
 }
 
 test('ticks at once and then at its period', async () => {
@@ -142,7 +151,7 @@ test('one failing service does not hold up another', async () => {
 test('measures when, how long, how late and how much', async () => {
   let finish: (report: TickReport) => void = () => {}
   const slow = new Promise<TickReport>((resolve) => (finish = resolve))
-  const { time, status } = supervise({}, [slow])
+  const { time, status, metrics } = supervise({}, [slow])
   expect(status()).toMatchObject({ last_tick_at: null, last_result: null, last_duration_ms: null, ticks: 0 })
   await time.advance(70)
   finish({ done: 7, more: false })
@@ -156,6 +165,12 @@ test('measures when, how long, how late and how much', async () => {
     last_done: 7,
     lag_ms: 0,
   })
+  expect(await metrics()).toContainEqual(
+    expect.objectContaining({
+      name: 'automatos_service_last_duration_seconds',
+      samples: [{ labels: { service: 'example' }, value: 0.07 }],
+    }),
+  )
 })
 
 test('a tick that hangs shows in health', async () => {

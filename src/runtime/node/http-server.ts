@@ -10,7 +10,7 @@ export interface ListenOptions {
   port: number
   fetch(request: Request, env?: unknown): Response | Promise<Response>
   /** Answers what is no HTTP request, on Node; Bun answers by itself. */
-  answerClientError?(error: Error, socket: Socket): void
+  answerClientError(error: Error, socket: Socket): void
 }
 
 export interface HttpServer {
@@ -34,7 +34,7 @@ async function listenOnNode({ host, port, fetch, answerClientError }: ListenOpti
   // Longer than the idle time of usual proxies (60 s), so that it is never us who close under their next request.
   const serverOptions = { keepAliveTimeout: 65_000, headersTimeout: 60_000 }
   const server = createAdaptorServer({ fetch, serverOptions }) as Server
-  if (answerClientError) server.on('clientError', answerClientError)
+  server.on('clientError', answerClientError)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, () => {

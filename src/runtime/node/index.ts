@@ -35,7 +35,7 @@ export async function openNodeRuntime(config: Config, options: NodeRuntimeOption
   const dataDir = openDataDir(config.dataDir)
   const cipher = await openCipher(config, dataDir, log)
   const blobs = await openFolderBlobs(join(dataDir, 'blobs'))
-  const database = await openDatabase(config, dataDir, systemClock, log)
+  const database = await openDatabase(config, dataDir, log)
   const deferred = createDeferredWork(log)
   const { db } = database
   return {
