@@ -37,11 +37,12 @@ export function parseKeyRing(text: string): RingKey[] {
  */
 export function createCipher(keyRing: string): Cipher {
   const ring = parseKeyRing(keyRing)
-  const imported = new Map<string, Promise<CryptoKey>>()
-  const ringKey = (key: RingKey) => {
-    let promise = imported.get(key.id)
-    if (!promise) imported.set(key.id, (promise = importKey(key.bytes)))
-    return promise
+  const imported = new Map<string, CryptoKey>()
+  // Keys are kept, not promises of them: on Workers a request must not wait for what another one has begun.
+  const ringKey = async (key: RingKey): Promise<CryptoKey> => {
+    const known = imported.get(key.id) ?? (await importKey(key.bytes))
+    imported.set(key.id, known)
+    return known
   }
 
   return {

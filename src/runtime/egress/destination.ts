@@ -38,9 +38,10 @@ export function createDestinationCheck(allow: AllowList, resolve: ((host: string
     if (addresses.length === 0) throw new EgressError('egress-failed', `${host} has no address.`)
     for (const text of addresses) {
       const address = parseAddress(text)
-      const kind = address === null ? 'reserved' : classifyAddress(address)
+      const kind = address === null ? 'unknown' : classifyAddress(address)
       // A name that the operator trusts may be private, but its DNS must not point it at a metadata service.
-      const open = kind === 'public' || (trusted && kind !== 'metadata') || allow.allowsAddress(text, port)
+      const trustworthy = trusted && kind !== 'metadata' && kind !== 'unknown'
+      const open = kind === 'public' || trustworthy || allow.allowsAddress(text, port)
       // One bad answer refuses them all: which one a client would take is the attacker's game.
       if (!open) {
         throw refused(
