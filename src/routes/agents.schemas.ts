@@ -134,7 +134,7 @@ export const agentExample = {
   description: 'Finds and sums up what is known.',
   version: 1,
   system_prompt: 'You find facts and name where they come from.',
-  model: { provider: 'openai', model: 'gpt-5.4-mini' },
+  model: { provider: 'openai', model: 'gpt-6.1-terra' },
   tools: ['http_request', 'now'],
   limits: { max_rounds: 6 },
   created_at: '2026-11-22T08:00:00.000Z',

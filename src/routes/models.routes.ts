@@ -20,6 +20,7 @@ const Model = z
     capabilities: z.array(z.string()),
     input_usd: price('input tokens'),
     cached_input_usd: price('input tokens that come from the cache of the provider'),
+    cache_write_usd: price('input tokens that are put into that cache'),
     output_usd: price('output tokens'),
     price_limit_tokens: count.openapi({
       description: 'Prompts above this many tokens cost more than the prices say; their cost is not computed.',
@@ -29,15 +30,16 @@ const Model = z
   .openapi('Model')
 const modelExample = {
   provider: 'openai',
-  model: 'gpt-5.4-mini',
-  name: 'GPT-5.4 mini',
-  context_window: 400_000,
+  model: 'gpt-6.1-terra',
+  name: 'GPT-6.1 Terra',
+  context_window: 1_050_000,
   max_output_tokens: 128_000,
   capabilities: ['text', 'tools'],
-  input_usd: '0.75',
-  cached_input_usd: '0.075',
-  output_usd: '4.50',
-  price_limit_tokens: null,
+  input_usd: '1',
+  cached_input_usd: '0.05',
+  cache_write_usd: '1.25',
+  output_usd: '5',
+  price_limit_tokens: 272_000,
   available: true,
 }
 
@@ -88,7 +90,7 @@ export const modelsRoutes: RouteGroup = {
             schema: DefaultModel,
             example: {
               provider: 'openai',
-              model: 'gpt-5.4-mini',
+              model: 'gpt-6.1-terra',
               source: 'environment',
               reason: 'It is the first provider that is configured (OPENAI_API_KEY).',
               available: true,
@@ -115,7 +117,7 @@ export const modelsRoutes: RouteGroup = {
           })
           .openapi('TestModel'),
         bodyOptional: true,
-        bodyExample: { provider: 'openai', model: 'gpt-5.4-mini' },
+        bodyExample: { provider: 'openai', model: 'gpt-6.1-terra' },
         responses: {
           200: {
             description: 'What the model answered.',
@@ -124,9 +126,9 @@ export const modelsRoutes: RouteGroup = {
               text: 'ready',
               finish_reason: 'stop',
               provider: 'openai',
-              model: 'gpt-5.4-mini',
+              model: 'gpt-6.1-terra',
               usage: { input_tokens: 14, cached_input_tokens: 0, output_tokens: 5, reasoning_tokens: 0 },
-              cost_usd: '0.000033',
+              cost_usd: '0.000039',
               latency_ms: 612,
             },
           },

@@ -1,9 +1,11 @@
 import { sql } from 'kysely'
 import type { Runtime } from '../context.ts'
 import { firstWorkspaceSeed } from './0001-first-workspace.seed.ts'
+import { systemPromptsSeed } from './0002-system-prompts.seed.ts'
+import { modelsSeed } from './0003-models.seed.ts'
 import type { Seed } from './seed.ts'
 
-const seeds: readonly Seed[] = [firstWorkspaceSeed]
+const seeds: readonly Seed[] = [firstWorkspaceSeed, systemPromptsSeed, modelsSeed]
 
 // "seeds" in ASCII.
 const lockKey = '495622382707'

@@ -56,6 +56,7 @@ export const foundation: Migration = {
       capabilities jsonb not null default '[]',
       input_usd numeric,
       cached_input_usd numeric,
+      cache_write_usd numeric,
       output_usd numeric,
       price_limit_tokens integer,
       seed_hash text,

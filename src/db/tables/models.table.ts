@@ -15,6 +15,8 @@ export interface ModelsTable {
   capabilities: JsonColumn<string[]>
   input_usd: string | null
   cached_input_usd: string | null
+  /** Input tokens that are put into the cache of the provider. */
+  cache_write_usd: string | null
   output_usd: string | null
   /** The prices hold for prompts up to this many tokens; a longer one costs more, how much is not known here. Null = always. */
   price_limit_tokens: number | null

@@ -199,7 +199,9 @@ async function billOf(
   // A tenant's own server may call its models what it likes; our prices say nothing about it.
   const price = choice.base_url === undefined ? await findPrice(ctx, choice.provider, choice.model) : null
   if (price === null) return { cost_usd: null, price: null }
-  // Writing to a provider's cache has a price of its own that the catalogue does not hold.
-  const cost = progress.cacheWriteTokens > 0 ? null : costOf(progress.usage, price)
-  return { cost_usd: cost, price: { source: 'catalogue', ...price } }
+  const { usage, cacheWriteTokens } = progress
+  return {
+    cost_usd: costOf(usage, cacheWriteTokens, price),
+    price: { source: 'catalogue', ...price, ...(cacheWriteTokens > 0 && { cache_write_tokens: cacheWriteTokens }) },
+  }
 }

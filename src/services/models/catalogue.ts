@@ -21,7 +21,7 @@ type Context = Pick<ServiceContext, 'db'>
 export async function findPrice({ db }: Context, provider: string, model: string): Promise<Price | null> {
   const row = await db
     .selectFrom('models')
-    .select(['input_usd', 'cached_input_usd', 'output_usd', 'price_limit_tokens'])
+    .select(['input_usd', 'cached_input_usd', 'cache_write_usd', 'output_usd', 'price_limit_tokens'])
     .where('provider', '=', provider)
     .where('model', '=', model)
     .executeTakeFirst()
@@ -56,6 +56,7 @@ export async function listModels(
       capabilities: row.capabilities,
       input_usd: row.input_usd,
       cached_input_usd: row.cached_input_usd,
+      cache_write_usd: row.cache_write_usd,
       output_usd: row.output_usd,
       price_limit_tokens: row.price_limit_tokens,
       available: (findProvider(row.provider)?.connection(config) ?? null) !== null,

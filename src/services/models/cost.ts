@@ -5,6 +5,7 @@ import type { ModelAnswer } from './types.ts'
 export interface Price {
   input_usd: string | null
   cached_input_usd: string | null
+  cache_write_usd: string | null
   output_usd: string | null
   /** Up to how long a prompt the prices hold; null = any. */
   price_limit_tokens: number | null
@@ -14,13 +15,14 @@ export interface Price {
 const perMillion = 6
 
 /** The exact cost of a call. Null when any count or price that it needs is not known: a guess would look like a fact. */
-export function costOf(usage: ModelAnswer['usage'], price: Price | null): string | null {
+export function costOf(usage: ModelAnswer['usage'], cacheWriteTokens: number, price: Price | null): string | null {
   if (price === null || usage.input_tokens === null || usage.output_tokens === null) return null
   if (price.price_limit_tokens !== null && usage.input_tokens > price.price_limit_tokens) return null
   const cached = usage.cached_input_tokens ?? 0
   const parts = [
-    costOfTokens(usage.input_tokens - cached, price.input_usd),
+    costOfTokens(usage.input_tokens - cached - cacheWriteTokens, price.input_usd),
     costOfTokens(cached, price.cached_input_usd),
+    costOfTokens(cacheWriteTokens, price.cache_write_usd),
     costOfTokens(usage.output_tokens, price.output_usd),
   ]
   return parts.reduce((sum, part) => (sum === null || part === null ? null : addDecimals(sum, part)), '0')

@@ -35,7 +35,7 @@ export const providers: readonly Provider[] = [
   {
     id: 'openai',
     name: 'OpenAI',
-    defaultModel: 'gpt-5.4-mini',
+    defaultModel: 'gpt-6.1-terra',
     requires: 'OPENAI_API_KEY',
     connection: (config) => keyed(config.openaiApiKey, config.openaiBaseUrl ?? 'https://api.openai.com/v1'),
     async open(connection, model) {
@@ -59,7 +59,7 @@ export const providers: readonly Provider[] = [
   {
     id: 'google',
     name: 'Google Gemini',
-    defaultModel: 'gemini-3.5-flash',
+    defaultModel: 'gemini-3.8-flash',
     requires: 'GOOGLE_API_KEY',
     connection: (config) =>
       keyed(config.googleApiKey, config.googleBaseUrl ?? 'https://generativelanguage.googleapis.com/v1beta'),
@@ -71,7 +71,7 @@ export const providers: readonly Provider[] = [
   {
     id: 'openrouter',
     name: 'OpenRouter',
-    defaultModel: 'openai/gpt-5.4-mini',
+    defaultModel: 'openrouter/auto',
     requires: 'OPENROUTER_API_KEY',
     connection: (config) => keyed(config.openrouterApiKey, config.openrouterBaseUrl ?? 'https://openrouter.ai/api/v1'),
     open: (connection, model) => openCompatible('openrouter', connection, model),

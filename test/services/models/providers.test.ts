@@ -33,6 +33,7 @@ for (const provider of providers) {
       capabilities: jsonb([]),
       input_usd: '0.15',
       cached_input_usd: '0.075',
+      cache_write_usd: null,
       output_usd: '0.60',
       price_limit_tokens: null,
       seed_hash: null,
