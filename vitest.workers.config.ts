@@ -1,29 +1,42 @@
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 
-// `npm run test:workers`: inside workerd, on the bindings of wrangler.toml. Its own file, so that `npm test` does without workerd.
+// `npm run test:workers`. A file of its own, so that `npm test` needs no workerd.
+// workers: inside workerd, on the bindings of wrangler.toml. workers-e2e: from outside, on a real `wrangler dev`.
 export default defineConfig({
-  plugins: [
-    cloudflareTest(({ inject }) => ({
-      main: './test/workers/support/worker.ts',
-      wrangler: { configPath: './wrangler.toml' },
-      miniflare: {
-        bindings: {
-          ENVIRONMENT: 'test',
-          LOG_LEVEL: 'error',
-          CREDENTIAL_ENCRYPTION_KEY: inject<string>('workersKeyRing'),
-        },
-        durableObjects: { PROBE: { className: 'ProbeWorker', useSQLite: true } },
-      },
-    })),
-  ],
   test: {
-    name: 'workers',
-    include: ['test/workers/**/*.test.ts'],
-    exclude: ['test/workers/e2e/**'],
-    globalSetup: ['test/workers/support/setup.ts'],
     testTimeout: 20_000,
-    hookTimeout: 60_000,
+    hookTimeout: 120_000,
     maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        plugins: [
+          cloudflareTest(({ inject }) => ({
+            main: './test/workers/support/worker.ts',
+            wrangler: { configPath: './wrangler.toml' },
+            miniflare: {
+              bindings: {
+                ENVIRONMENT: 'test',
+                LOG_LEVEL: 'error',
+                CREDENTIAL_ENCRYPTION_KEY: inject<string>('workersKeyRing'),
+                RATE_LIMIT_DEFAULT: '1000/minute',
+              },
+              durableObjects: { PROBE: { className: 'ProbeWorker', useSQLite: true } },
+            },
+          })),
+        ],
+        test: {
+          name: 'workers',
+          include: ['test/workers/**/*.test.ts'],
+          exclude: ['test/workers/e2e/**'],
+          globalSetup: ['test/workers/support/setup.ts'],
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'workers-e2e', include: ['test/workers/e2e/**/*.test.ts'] },
+      },
+    ],
   },
 })

@@ -2,21 +2,15 @@ import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { PGlite } from '@electric-sql/pglite'
-import { parseConfig, type Config } from '../config.ts'
+import { parseConfig } from '../config.ts'
 import { settings } from '../config/settings.ts'
-import { migrate } from '../db/migrate.ts'
 import { adminKeyPath, writeAdminKey } from '../runtime/node/admin-key-file.ts'
-import { lockDataDir } from '../runtime/node/data-dir-lock.ts'
 import { readEnvironment } from '../runtime/node/environment.ts'
-import { openNodeRuntime } from '../runtime/node/index.ts'
 import { loadOrCreateKeyRing } from '../runtime/node/key-ring.ts'
 import { firstSignal } from '../runtime/node/shutdown.ts'
 import { reportStartFault } from '../runtime/node/start-faults.ts'
-import { runSeeds } from '../seeds/index.ts'
-import { ensureAdminKey } from '../services/identity/admin-key.ts'
 import { callEachMinute } from './dev/cron.ts'
-import { serveEmbedded } from './dev/embedded-server.ts'
+import { openWorkerDatabase } from './dev/database.ts'
 import { startWrangler } from './dev/wrangler.ts'
 
 /**
@@ -38,8 +32,7 @@ async function develop(): Promise<void> {
   const adminKey = env['ADMIN_API_KEY'] || (await keptAdminKey(folder))
   const config = parseConfig({ ...env, DATA_DIR: folder, ADMIN_API_KEY: adminKey })
 
-  await prepare(config)
-  const database = await openDatabase(config, folder)
+  const database = await openWorkerDatabase(config)
   try {
     const keyRing = config.credentialEncryptionKey?.reveal() ?? (await loadOrCreateKeyRing(folder)).keyRing
     const wrangler = await startWrangler({
@@ -68,42 +61,6 @@ async function develop(): Promise<void> {
     await wrangler.stop()
   } finally {
     await database.close()
-  }
-}
-
-/** What a deployment does with `npm run migrate`: schema, seeds, the admin key. */
-async function prepare(config: Config): Promise<void> {
-  const runtime = await openNodeRuntime(config)
-  try {
-    await migrate(runtime.db)
-    await runSeeds(runtime)
-    await ensureAdminKey(runtime)
-  } finally {
-    await runtime.close()
-  }
-}
-
-async function openDatabase(
-  config: Config,
-  folder: string,
-): Promise<{ url: string; label: string; close(): Promise<void> }> {
-  if (config.databaseUrl) {
-    const url = new URL(config.databaseUrl.reveal())
-    // Hyperdrive wants a password, also where the server asks for none.
-    url.password ||= 'none'
-    return { url: url.href, label: `PostgreSQL at ${url.host}${url.pathname}`, close: async () => {} }
-  }
-  const lock = lockDataDir(folder)
-  const pglite = await PGlite.create(join(folder, 'pglite'))
-  const server = await serveEmbedded(pglite)
-  return {
-    url: `postgres://dev:dev@127.0.0.1:${server.port}/postgres`,
-    label: `embedded PostgreSQL (PGlite) in ${folder}, on 127.0.0.1:${server.port}`,
-    async close() {
-      await server.close()
-      await pglite.close()
-      lock.release()
-    },
   }
 }
 

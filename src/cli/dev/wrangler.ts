@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { createServer, type AddressInfo } from 'node:net'
+import { dirname, join } from 'node:path'
 
 export interface WranglerOptions {
   port: number
@@ -31,7 +32,7 @@ export async function startWrangler(options: WranglerOptions): Promise<Wrangler>
     ...['--test-scheduled', '--show-interactive-dev-session=false', '--log-level', 'warn'],
     ...['--persist-to', options.stateFolder, '--env-file', options.variables],
   ]
-  const program = createRequire(import.meta.url).resolve('wrangler/bin/wrangler.js')
+  const program = join(dirname(createRequire(import.meta.url).resolve('wrangler/package.json')), 'bin/wrangler.js')
   // A group of its own: wrangler, its bundler and workerd are ended together.
   const child = spawn(process.execPath, [program, ...args], {
     detached: true,

@@ -1,17 +1,13 @@
-import { randomBytes } from 'node:crypto'
 import type { TestProject } from 'vitest/node'
-import { openWorkersDatabase } from './database.ts'
-
-declare module 'vitest' {
-  interface ProvidedContext {
-    workersKeyRing: string
-  }
-}
+import './provided.ts'
+import { openTestInstallation } from './installation.ts'
 
 export default async function setup(project: TestProject) {
-  const database = await openWorkersDatabase()
-  // Read where the bindings are made: Hyperdrive then leads to an empty, migrated database.
-  process.env['CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_HYPERDRIVE'] = database.url
-  project.provide('workersKeyRing', `k1:${randomBytes(32).toString('base64')}`)
-  return database.close
+  const installation = await openTestInstallation()
+  console.log(`Workers tests run on ${installation.label}`)
+  // Read where the bindings are made: it is where Hyperdrive leads.
+  process.env['CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_HYPERDRIVE'] = installation.databaseUrl
+  project.provide('workersKeyRing', installation.keyRing)
+  project.provide('workersAdminKey', installation.adminKey)
+  return installation.close
 }
