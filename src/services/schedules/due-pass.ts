@@ -6,7 +6,7 @@ import { uuidv7 } from '../../lib/ids.ts'
 import { requestCancel } from '../runs/commands.ts'
 import { insertRuns, type NewRun } from '../runs/create-run.ts'
 import { decide, type Decision } from './decide.ts'
-import { insertLedgerRows, supersedePendingSlots, type NewLedgerRow } from './ledger.ts'
+import { dropPendingSlots, insertLedgerRows, type NewLedgerRow } from './ledger.ts'
 import { scheduledRun, type RunSource } from './scheduled-run.ts'
 import { specOf } from './timing.ts'
 
@@ -32,7 +32,7 @@ export const selectDue = (limit: number) => sql<DueRow>`
   select s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.cron, s.interval_s, s.anchor_at, s.timezone, s.grace_s,
     s.misfire, s.overlap, s.dst, s.jitter_s, s.start_at, s.end_at, s.accounted_until,
     v.version as recipe_version, v.definition -> 'settings' ->> 'timeout' as timeout,
-    app_now()::timestamptz(3) as now
+    date_trunc('milliseconds', app_now()) as now
   from schedules s
   left join workflow_recipes w on w.id = s.recipe_id and w.deleted_at is null
   left join recipe_versions v on v.recipe_id = w.id and v.version = w.version
@@ -87,9 +87,10 @@ export async function fireDue(tx: Transaction<Database>, limit: number): Promise
     }
   }
   const superseded = decided.filter(({ decision }) => decision.supersedesPending)
-  await supersedePendingSlots(
+  await dropPendingSlots(
     tx,
     superseded.map(({ row }) => row.id),
+    { status: 'coalesced', reason: 'superseded' },
   )
   pass.started = await writeSlotsAndRuns(tx, decided)
   const ending = decided.flatMap(({ row, decision }) =>

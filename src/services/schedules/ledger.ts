@@ -68,12 +68,16 @@ export async function firePendingSlots(db: Kysely<Database>, slots: ReleasedSlot
   return new Set(fired.rows.map((row) => row.run_id))
 }
 
-/** Gives up the slots that are held back for these schedules: later ones take their place. */
-export async function supersedePendingSlots(db: Kysely<Database>, scheduleIds: string[]): Promise<void> {
+/** Gives up the slots that are held back for these schedules. */
+export async function dropPendingSlots(
+  db: Kysely<Database>,
+  scheduleIds: string[],
+  verdict: Pick<LedgerEntry, 'status' | 'reason'>,
+): Promise<void> {
   if (scheduleIds.length === 0) return
   await db
     .updateTable('schedule_slots')
-    .set({ status: 'coalesced', reason: 'superseded' })
+    .set(verdict)
     .where('schedule_id', 'in', scheduleIds)
     .where('status', '=', 'pending')
     .execute()

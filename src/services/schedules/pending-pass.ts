@@ -19,7 +19,7 @@ export async function firePending(tx: Transaction<Database>, limit: number): Pro
   const { rows } = await sql<ReleasedRow>`
     select s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.jitter_s, p.slot_at,
       v.version as recipe_version, v.definition -> 'settings' ->> 'timeout' as timeout,
-      app_now()::timestamptz(3) as now
+      date_trunc('milliseconds', app_now()) as now
     from schedule_slots p
     join schedules s on s.id = p.schedule_id
     join workflow_recipes w on w.id = s.recipe_id and w.deleted_at is null

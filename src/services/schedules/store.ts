@@ -6,7 +6,7 @@ import type { ScheduleRow } from '../../db/tables/schedules.table.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isUuid, uuidv7 } from '../../lib/ids.ts'
 import { stretchOf } from '../../lib/slots/stretch.ts'
-import { insertLedgerRows } from './ledger.ts'
+import { dropPendingSlots, insertLedgerRows } from './ledger.ts'
 import { hasOtherSlots, type SettingColumns } from './settings.ts'
 import { placement, specOf } from './timing.ts'
 
@@ -88,6 +88,9 @@ export async function changeSchedule(
   const endsPause = row.paused && !settings.paused
   const endsStretch = endsPause || row.fault !== null || hasOtherSlots(row, settings)
   if (endsStretch) await accountForPast(tx, row, now)
+  // What an overlap holds back is held by the policy that is given up here.
+  const releases = settings.overlap !== row.overlap && (settings.overlap === 'allow' || settings.overlap === 'skip')
+  if (releases) await dropPendingSlots(tx, [row.id], { status: 'skipped', reason: 'edited' })
   const accountedUntil = endsStretch
     ? new Date(Math.max(now.getTime(), row.accounted_until.getTime()))
     : row.accounted_until

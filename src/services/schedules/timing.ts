@@ -32,7 +32,7 @@ export function placement(row: TimingColumns & Pick<ScheduleRow, 'id' | 'jitter_
 
 /** The database's clock: the only one that decides what is due. */
 export async function databaseNow(db: Kysely<Database>): Promise<Date> {
-  const { rows } = await sql<{ now: Date }>`select app_now()::timestamptz(3) as now`.execute(db)
+  const { rows } = await sql<{ now: Date }>`select date_trunc('milliseconds', app_now()) as now`.execute(db)
   const now = rows[0]?.now
   if (!now) throw new Error('The database did not tell the time.')
   return now

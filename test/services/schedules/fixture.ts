@@ -11,15 +11,21 @@ import { createServiceContext } from '../../support/service-context.ts'
 
 export interface Workbench extends TestDatabase {
   ctx: ServiceContext
-  /** Puts the database's clock at this instant. It runs on from there. */
+  /** Puts the database's clock at this instant, where it stands still: no test depends on how fast it runs. */
   setClock(instant: string): Promise<void>
 }
 
 export async function createWorkbench(): Promise<Workbench> {
   const database = await createTestDatabase()
   const ctx = await createServiceContext(database)
-  const setClock = async (instant: string) =>
-    database.shiftClock({ seconds: (Date.parse(instant) - Date.now()) / 1000 })
+  const setClock = async (instant: string) => {
+    await sql
+      .raw(
+        `create or replace function app_now() returns timestamptz language sql stable as
+         'select timestamptz ''${new Date(instant).toISOString()}'''`,
+      )
+      .execute(database.db)
+  }
   return { ...database, ctx, setClock }
 }
 
@@ -57,6 +63,16 @@ export async function aVersion(
 export async function aSchedule(bench: Workbench, settings: ScheduleSettings): Promise<string> {
   const schedule = await createSchedule(bench.ctx, { recipe_id: await aRecipe(bench), ...settings })
   return schedule.id
+}
+
+/** The same schedule many times over; `shift` puts each copy's next time another minute later. */
+export async function copySchedule({ db }: Pick<Workbench, 'db'>, id: string, copies: number, shift = false) {
+  await sql`
+    insert into schedules (id, workspace_id, recipe_id, name, cron, anchor_at, timezone, misfire, overlap, dst,
+      accounted_until, next_slot_at, next_fire_at)
+    select gen_random_uuid(), workspace_id, recipe_id, 'copy ' || n, cron, anchor_at, timezone, misfire, overlap, dst,
+      accounted_until, next_slot_at, next_fire_at + ${shift ? 1 : 0} * n * interval '1 minute'
+    from schedules, generate_series(1, ${copies}::int) n where id = ${id}`.execute(db)
 }
 
 /** Ticks until nothing is due. */

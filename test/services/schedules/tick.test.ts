@@ -4,7 +4,17 @@ import { jsonb } from '../../../src/db/json.ts'
 import { createSchedule } from '../../../src/services/schedules.service.ts'
 import { selectDue } from '../../../src/services/schedules/due-pass.ts'
 import { schedulesTick } from '../../../src/services/schedules/tick.ts'
-import { aRecipe, aSchedule, aVersion, createWorkbench, ledger, runsOf, story, tickAll } from './fixture.ts'
+import {
+  aRecipe,
+  aSchedule,
+  aVersion,
+  copySchedule,
+  createWorkbench,
+  ledger,
+  runsOf,
+  story,
+  tickAll,
+} from './fixture.ts'
 
 const bench = await createWorkbench()
 const { db, ctx, setClock } = bench
@@ -65,25 +75,24 @@ test('after the commit each new run is announced', async () => {
 
 test('three tickers at once over many due schedules fire each slot once', async () => {
   await setClock('2031-04-01T00:00:30Z')
-  const recipeId = await aRecipe(bench)
-  const ids: string[] = []
-  for (let i = 0; i < 250; i++) {
-    const schedule = await createSchedule(ctx, {
-      recipe_id: recipeId,
-      name: `job ${i}`,
-      cron: '* * * * *',
-      overlap: 'allow',
-    })
-    ids.push(schedule.id)
-  }
-  for (const instant of ['2031-04-01T00:01:00Z', '2031-04-01T00:02:01Z']) {
+  const id = await aSchedule(bench, { cron: '* * * * *', overlap: 'allow' })
+  await copySchedule(bench, id, 249)
+  for (const instant of ['2031-04-01T00:01:00Z', '2031-04-01T00:02:00Z']) {
     await setClock(instant)
     await Promise.all([tickAll(bench), tickAll(bench), tickAll(bench)])
   }
-  const slots = await db.selectFrom('schedule_slots').selectAll().where('schedule_id', 'in', ids).execute()
+  const slots = await db
+    .selectFrom('schedule_slots')
+    .selectAll()
+    .where('slot_at', '>', new Date('2031-04-01T00:00:00Z'))
+    .execute()
   expect(slots).toHaveLength(500)
   expect(new Set(slots.map((slot) => slot.status))).toEqual(new Set(['fired']))
-  const runs = await db.selectFrom('runs').select(['id']).where('schedule_id', 'in', ids).execute()
+  const runs = await db
+    .selectFrom('runs')
+    .select(['id'])
+    .where('slot_at', '>', new Date('2031-04-01T00:00:00Z'))
+    .execute()
   expect(new Set(runs.map((run) => run.id))).toEqual(new Set(slots.map((slot) => slot.run_id)))
   expect(runs).toHaveLength(500)
 })
@@ -110,10 +119,10 @@ test('a slot fires no earlier than its jitter says, which is the same on every p
   const fireAt = row.next_fire_at!.getTime()
   expect(fireAt).toBeGreaterThan(Date.parse('2031-06-01T09:00:00Z'))
   expect(fireAt).toBeLessThanOrEqual(Date.parse('2031-06-01T09:30:00Z'))
-  await setClock(new Date(fireAt - 5000).toISOString())
+  await setClock(new Date(fireAt - 1).toISOString())
   await tickAll(bench)
   expect(await story(bench, id)).toEqual([])
-  await setClock(new Date(fireAt + 1).toISOString())
+  await setClock(new Date(fireAt).toISOString())
   await tickAll(bench)
   expect(await ledger(bench, id)).toMatchObject([{ slot_at: new Date('2031-06-01T09:00:00Z') }])
 })
@@ -151,21 +160,13 @@ test('the report says how long nothing is due', async () => {
   await setClock('2031-08-01T12:00:00Z')
   await aSchedule(bench, { cron: '0 * * * *' })
   const report = await schedulesTick(ctx)
-  expect(report).toMatchObject({ done: 0, more: false })
-  expect(report.nextInMs).toBeGreaterThan(3_590_000)
-  expect(report.nextInMs).toBeLessThanOrEqual(3_600_000)
+  expect(report).toEqual({ done: 0, more: false, nextInMs: 3_600_000 })
 })
 
 test('finding what is due reads the partial index alone', async () => {
   await setClock('2031-09-01T12:00:30Z')
-  const recipeId = await aRecipe(bench)
-  const template = await createSchedule(ctx, { recipe_id: recipeId, cron: '* * * * *' })
-  await sql`
-    insert into schedules (id, workspace_id, recipe_id, name, cron, anchor_at, timezone, misfire, overlap, dst,
-      accounted_until, next_slot_at, next_fire_at)
-    select gen_random_uuid(), workspace_id, recipe_id, 'copy ' || n, cron, anchor_at, timezone, misfire, overlap, dst,
-      accounted_until, next_slot_at, case when n % 2 = 0 then next_fire_at + n * interval '1 minute' end
-    from schedules, generate_series(1, 3000) n where id = ${template.id}`.execute(db)
+  const id = await aSchedule(bench, { cron: '* * * * *' })
+  await copySchedule(bench, id, 3000, true)
   await sql`analyze schedules`.execute(db)
   const plan = await db.transaction().execute(async (tx) => {
     const { rows } = await sql<Record<string, string>>`explain ${selectDue(200)}`.execute(tx)
