@@ -51,7 +51,10 @@ export const recipeExecutionsRoutes: RouteGroup = {
         }),
         body: z
           .strictObject({
-            input_data: z.json().optional().openapi({ description: 'Checked against the `inputs` of the recipe.', type: 'object' }),
+            input_data: z
+              .json()
+              .optional()
+              .openapi({ description: 'Checked against the `inputs` of the recipe.', type: 'object' }),
             state_key: z
               .string()
               .min(1)
@@ -165,7 +168,11 @@ export const executionsRoutes: RouteGroup = {
         params: executionParams,
         query: z.object({
           limit: pageQuery.limit,
-          cursor: z.string().max(2000).optional().openapi({ description: '`next_cursor` of the page before this one.' }),
+          cursor: z
+            .string()
+            .max(2000)
+            .optional()
+            .openapi({ description: '`next_cursor` of the page before this one.' }),
         }),
         responses: {
           200: {
@@ -249,9 +256,7 @@ export const executionsRoutes: RouteGroup = {
   ],
 }
 
-async function* serverEvents(
-  events: Awaited<ReturnType<typeof followExecution>>,
-): AsyncGenerator<ServerEvent> {
+async function* serverEvents(events: Awaited<ReturnType<typeof followExecution>>): AsyncGenerator<ServerEvent> {
   if (!events) return
   for await (const event of events) yield { id: String(event.seq), event: event.type, data: event }
 }

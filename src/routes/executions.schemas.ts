@@ -11,7 +11,8 @@ const errorSchema = z
   .nullable()
   .openapi({ description: 'Why it failed: a kind for programs, a sentence for people.' })
 
-const anyJson = (description: string) => z.json().openapi({ description, type: ['object', 'array', 'string', 'number', 'boolean', 'null'] })
+const anyJson = (description: string) =>
+  z.json().openapi({ description, type: ['object', 'array', 'string', 'number', 'boolean', 'null'] })
 
 export const startedExecutionSchema = z
   .object({
@@ -35,7 +36,10 @@ export const executionSummarySchema = z
       model_calls: z.int(),
       input_tokens: z.int(),
       output_tokens: z.int(),
-      cost_usd: z.string().nullable().openapi({ description: 'Exact decimal; null when the cost of any call is unknown.' }),
+      cost_usd: z
+        .string()
+        .nullable()
+        .openapi({ description: 'Exact decimal; null when the cost of any call is unknown.' }),
     }),
     created_at: time,
     started_at: time.nullable(),
@@ -45,7 +49,9 @@ export const executionSummarySchema = z
 
 export const executionStepSchema = z
   .object({
-    path: z.string().openapi({ description: '`fetch`, `each/3/note`, `route/default/send`; a second visit is `fetch~2`.' }),
+    path: z
+      .string()
+      .openapi({ description: '`fetch`, `each/3/note`, `route/default/send`; a second visit is `fetch~2`.' }),
     step_id: z.string(),
     kind: z.string().openapi({ description: 'Kind of the step; `item` is one item of a foreach.' }),
     status: z.enum(['pending', 'running', 'waiting', 'succeeded', 'failed', 'skipped', 'canceled']),

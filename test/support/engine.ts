@@ -11,7 +11,12 @@ import type { TestDatabase } from './database.ts'
 import { createServiceContext } from './service-context.ts'
 
 /** What a scripted effect does; the key is what it would send as Idempotency-Key. */
-export type Script = (call: { key: string; step: { id: string }; context: StepContext; count: number }) => Promise<Json> | Json
+export type Script = (call: {
+  key: string
+  step: { id: string }
+  context: StepContext
+  count: number
+}) => Promise<Json> | Json
 
 export interface EngineBench {
   ctx: ServiceContext

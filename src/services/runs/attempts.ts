@@ -41,7 +41,13 @@ export function draftOf(flow: Flow, step: Step, path: string, frame: Frame, reco
 
 export async function succeed(flow: Flow, draft: StepDraft, output: Json): Promise<StepResult> {
   const stored = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, output)
-  flow.write({ ...draft, status: 'succeeded', output: stored, error: null, finishedMs: flow.runtime.clock.monotonicMs() })
+  flow.write({
+    ...draft,
+    status: 'succeeded',
+    output: stored,
+    error: null,
+    finishedMs: flow.runtime.clock.monotonicMs(),
+  })
   flow.emit('step.succeeded', { path: draft.path, kind: draft.kind, attempts: draft.attempts })
   return { status: 'succeeded', output: stored }
 }
@@ -159,9 +165,13 @@ async function attempt(
       const known = calls.get(full)
       if (known?.result !== undefined) return known.result as Awaited<ReturnType<typeof make>>
       if (known)
-        throw new StepError('outcome_unknown', 'The effect was started before a crash; whether it happened is not known.', {
-          retryable: false,
-        })
+        throw new StepError(
+          'outcome_unknown',
+          'The effect was started before a crash; whether it happened is not known.',
+          {
+            retryable: false,
+          },
+        )
       const requestHash = sha256Hex(canonicalJson(request))
       if (step.once) flow.writer.call({ key: full, kind, request_hash: requestHash })
       await flow.readyForEffect(signal)
@@ -192,9 +202,9 @@ function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
     const onAbort = () => reject(signal.reason)
     if (signal.aborted) onAbort()
     signal.addEventListener('abort', onAbort, { once: true })
-    work.then(resolve, (error: unknown) => reject(signal.aborted ? signal.reason : error)).finally(() =>
-      signal.removeEventListener('abort', onAbort),
-    )
+    work
+      .then(resolve, (error: unknown) => reject(signal.aborted ? signal.reason : error))
+      .finally(() => signal.removeEventListener('abort', onAbort))
   })
 }
 

@@ -62,7 +62,11 @@ export interface UsageWrite {
 
 /** How a run's lease ends with a checkpoint. */
 export type Leaving =
-  | { state: Extract<RunState, 'succeeded' | 'failed' | 'canceled' | 'timed_out'>; output: Json; error: JsonObject | null }
+  | {
+      state: Extract<RunState, 'succeeded' | 'failed' | 'canceled' | 'timed_out'>
+      output: Json
+      error: JsonObject | null
+    }
   /** Parked until the earliest of its steps' wake times, or the run's deadline. */
   | { state: 'waiting' }
   /** Handed back to whoever comes next. */

@@ -87,8 +87,13 @@ export async function claimRuns(
       c.trigger, c.schedule_id, c.slot_at, c.state_key, c.input, c.rev, c.fence, c.generation, c.recoveries,
       c.pending_commands, c.usage, c.created_by, c.started_at, c.deadline_at, app_now()::timestamptz(3) as now,
       c.fence = 1 as first
-    from claimed c left join recipe_versions v on v.recipe_id = c.recipe_id and v.version = c.recipe_version`.execute(db)
-  const last = rows.reduce<string | null>((max, row) => (max === null || row.workspace_id > max ? row.workspace_id : max), null)
+    from claimed c left join recipe_versions v on v.recipe_id = c.recipe_id and v.version = c.recipe_version`.execute(
+    db,
+  )
+  const last = rows.reduce<string | null>(
+    (max, row) => (max === null || row.workspace_id > max ? row.workspace_id : max),
+    null,
+  )
   return { runs: rows, after: last }
 }
 

@@ -10,11 +10,7 @@ export type CommandOutcome = 'applied' | 'left-for-owner' | 'already-ended' | 'u
  * is in flight; a run that nobody holds is ended here, and the raised fence keeps out an owner that only thinks it
  * still has it. Call `wake.command` after the commit when it was left for the owner.
  */
-export async function requestCancel(
-  tx: Transaction<Database>,
-  runId: string,
-  reason: string,
-): Promise<CommandOutcome> {
+export async function requestCancel(tx: Transaction<Database>, runId: string, reason: string): Promise<CommandOutcome> {
   const run = await tx
     .selectFrom('runs')
     .select(['state', sql<boolean>`coalesce(lease_until > app_now(), false)`.as('leased')])

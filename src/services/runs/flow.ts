@@ -164,8 +164,7 @@ export class Flow {
     if (this.run.first) return new Map()
     const calls = await loadCalls(this.runtime.db, this.run.id, `${this.run.generation}/${path}`)
     for (const call of calls.values())
-      if (call.result !== undefined)
-        call.result = await unspill(this.runtime.blobs, this.run.workspace_id, call.result)
+      if (call.result !== undefined) call.result = await unspill(this.runtime.blobs, this.run.workspace_id, call.result)
     return calls
   }
 

@@ -30,11 +30,7 @@ export async function runForeach(
     const stored = record?.state?.['items']
     if (stored === undefined) {
       draft = { ...draft, attempts: 1, startedMs: flow.runtime.clock.monotonicMs() }
-      const value = await unspill(
-        flow.runtime.blobs,
-        flow.run.workspace_id,
-        renderTree(step.items, flow.scope(frame)),
-      )
+      const value = await unspill(flow.runtime.blobs, flow.run.workspace_id, renderTree(step.items, flow.scope(frame)))
       items = listOf(value)
       const handle = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, items)
       draft = { ...draft, status: 'running', state: { items: handle } }
@@ -75,7 +71,10 @@ export async function runForeach(
         }
       }
       if (status !== 'succeeded' && failFast) {
-        failure = { status: 'failed', error: { ...(error ?? { kind: 'canceled', detail: 'An item was canceled.' }), item: index } }
+        failure = {
+          status: 'failed',
+          error: { ...(error ?? { kind: 'canceled', detail: 'An item was canceled.' }), item: index },
+        }
         siblings.abort(new ItemAborted())
       }
     }
@@ -141,7 +140,9 @@ async function runItem(
 
 function listOf(value: Json): Json[] {
   if (!Array.isArray(value))
-    throw new StepError('expression', `items is not a list but ${value === null ? 'null' : typeof value}.`, { retryable: false })
+    throw new StepError('expression', `items is not a list but ${value === null ? 'null' : typeof value}.`, {
+      retryable: false,
+    })
   if (value.length > maxItems)
     throw new StepError('too_many_items', `items has ${value.length} entries; at most ${maxItems} are allowed.`, {
       retryable: false,

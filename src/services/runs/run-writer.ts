@@ -2,7 +2,15 @@ import type { Clock } from '../../context.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { uuidv7 } from '../../lib/ids.ts'
-import type { CallWrite, Checkpoint, CheckpointResult, EventWrite, Leaving, StepWrite, UsageWrite } from './checkpoint.ts'
+import type {
+  CallWrite,
+  Checkpoint,
+  CheckpointResult,
+  EventWrite,
+  Leaving,
+  StepWrite,
+  UsageWrite,
+} from './checkpoint.ts'
 
 /** Another worker has the run now, or the lease could not be confirmed: stop at once, without another effect. */
 export class RunLost extends Error {
@@ -254,4 +262,3 @@ export class RunWriter {
     )
   }
 }
-

@@ -40,7 +40,9 @@ export async function startRun(
       throw new AppError('invalid', 'The input does not fit what the recipe asks for.', { errors })
     }
   }
-  const requestHash = sha256Hex(canonicalJson({ recipe: recipe?.id ?? definition, input, stateKey: request.stateKey ?? null }))
+  const requestHash = sha256Hex(
+    canonicalJson({ recipe: recipe?.id ?? definition, input, stateKey: request.stateKey ?? null }),
+  )
   const idempotencyKey = request.idempotencyKey ?? null
   if (idempotencyKey !== null) {
     const known = await findByKey(ctx, idempotencyKey, requestHash)
@@ -67,7 +69,8 @@ export async function startRun(
     ])
   } catch (error) {
     // Two racing requests with one key: the unique index let one through, the other answers its run.
-    const known = idempotencyKey !== null && isUniqueViolation(error) && (await findByKey(ctx, idempotencyKey, requestHash))
+    const known =
+      idempotencyKey !== null && isUniqueViolation(error) && (await findByKey(ctx, idempotencyKey, requestHash))
     if (known) return known
     throw error
   }

@@ -26,7 +26,7 @@ export async function walkList(flow: Flow, steps: readonly Step[], prefix: strin
   const visits = new Map<string, number>()
   let output: Json = null
   let jumps = 0
-  for (let i = 0; i < steps.length; ) {
+  for (let i = 0; i < steps.length;) {
     const step = steps[i]!
     const visit = (visits.get(step.id) ?? 0) + 1
     visits.set(step.id, visit)

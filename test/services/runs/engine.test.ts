@@ -28,8 +28,14 @@ describe('a run', () => {
   test('goes through its steps in order and ends with the output of the last', async () => {
     const b = await bench()
     b.script('first', () => ({ n: 1 }))
-    b.script('second', ({ context }) => ({ n: (context.render({ $expr: 'steps.first.output.n + 1' }) as number) }))
-    const id = await b.start(recipe([http('first'), http('second'), { id: 'sum', kind: 'transform', value: { $expr: 'steps.first.output.n + steps.second.output.n' } }]))
+    b.script('second', ({ context }) => ({ n: context.render({ $expr: 'steps.first.output.n + 1' }) as number }))
+    const id = await b.start(
+      recipe([
+        http('first'),
+        http('second'),
+        { id: 'sum', kind: 'transform', value: { $expr: 'steps.first.output.n + steps.second.output.n' } },
+      ]),
+    )
     const worker = b.worker()
     await worker.claim()
     await worker.idle()
@@ -86,7 +92,11 @@ describe('a run', () => {
         http('a', { on_error: 'continue' }),
         http('b', { on_error: { goto: 'rescue' } }),
         http('passed_over'),
-        { id: 'rescue', kind: 'transform', value: { $expr: "[steps.a.error.kind, steps.b.error.detail, steps.passed_over.status]" } },
+        {
+          id: 'rescue',
+          kind: 'transform',
+          value: { $expr: '[steps.a.error.kind, steps.b.error.detail, steps.passed_over.status]' },
+        },
       ]),
     )
     const worker = b.worker()
@@ -601,7 +611,23 @@ test('one run with a value that the database refuses does not hold up the others
   const b = await bench()
   // jsonb refuses numbers with absurd exponents only as text; a kind that violates the table's check is refused for sure.
   b.script('odd', ({ context }) => {
-    context.usage({ provider: 'x', model: 'y', status: 'nonsense' as never, error: null, input_tokens: 1, cached_input_tokens: null, output_tokens: 1, reasoning_tokens: null, cost_usd: null, price: null, latency_ms: 1, simulated: false }, null)
+    context.usage(
+      {
+        provider: 'x',
+        model: 'y',
+        status: 'nonsense' as never,
+        error: null,
+        input_tokens: 1,
+        cached_input_tokens: null,
+        output_tokens: 1,
+        reasoning_tokens: null,
+        cost_usd: null,
+        price: null,
+        latency_ms: 1,
+        simulated: false,
+      },
+      null,
+    )
     return {}
   })
   const bad = await b.start(recipe([http('odd')]))

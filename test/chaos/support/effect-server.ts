@@ -1,0 +1,43 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+
+export interface Effect {
+  count: number
+  bodies: Set<string>
+}
+
+/** Records every request by its Idempotency-Key and answers after a while, as a real API would. */
+export async function startEffectServer(delayMs: () => number) {
+  const effects = new Map<string, Effect>()
+  let withoutKey = 0
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const key = request.headers['idempotency-key']
+    if (typeof key !== 'string') withoutKey++
+    else {
+      const effect = effects.get(key) ?? { count: 0, bodies: new Set() }
+      effect.count++
+      effect.bodies.add(createHash('sha256').update(Buffer.concat(chunks)).digest('hex'))
+      effects.set(key, effect)
+    }
+    setTimeout(() => {
+      response.writeHead(200, { 'content-type': 'application/json' })
+      response.end(JSON.stringify({ key }))
+    }, delayMs())
+  })
+  server.on('clientError', (_error, socket) => socket.destroy())
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  return {
+    url: `http://127.0.0.1:${port}/effect`,
+    effects,
+    withoutKey: () => withoutKey,
+    close() {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
