@@ -112,6 +112,23 @@ test('validate warns of agents and credentials that do not exist yet', async () 
   })
 })
 
+test('validate warns of fields that have no effect where they stand', async () => {
+  const steps = [
+    {
+      id: 'each',
+      kind: 'foreach',
+      items: [1],
+      as: 'item',
+      retry: { max_attempts: 3 },
+      steps: [{ id: 'pause', kind: 'wait', duration: '1s', timeout: '5s' }],
+    },
+  ]
+  expect((await (await post(`${base}/validate`, named({ steps }))).json()).warnings).toEqual([
+    { pointer: '/steps/0/retry', detail: 'has no effect on a step of kind foreach; put it on the steps inside' },
+    { pointer: '/steps/0/steps/0/timeout', detail: 'has no effect on a step of kind wait' },
+  ])
+})
+
 test('a changed definition is the next version, an equal one is not', async () => {
   const { slug } = await create({ settings: { timeout: '1h', on_failure: { log: true } } })
   const versionAfter = async (body: object, send = patch) =>

@@ -57,7 +57,29 @@ export async function warningsFor(
     names
       .filter(({ name }) => !known.has(`${kind} ${name}`))
       .map(({ pointer, name }) => ({ pointer, detail: `there is no ${kind} ${name} yet` }))
-  return [...missing('agent', agents), ...missing('credential', credentials)]
+  return [...idleFields(definition.steps, '/steps'), ...missing('agent', agents), ...missing('credential', credentials)]
+}
+
+/** Fields that bear on one attempt of an effect, on a step that has none of its own. */
+function idleFields(steps: Step[], pointer: string): Warning[] {
+  return steps.flatMap((step, index) => {
+    const at = pointerTo(pointer, index)
+    if (step.kind !== 'branch' && step.kind !== 'foreach' && step.kind !== 'wait') return []
+    const instead = step.kind === 'wait' ? '' : '; put it on the steps inside'
+    const own = (['retry', 'timeout', 'once'] as const)
+      .filter((field) => step[field] !== undefined)
+      .map((field) => ({ pointer: `${at}/${field}`, detail: `has no effect on a step of kind ${step.kind}${instead}` }))
+    return [...own, ...innerLists(step, at).flatMap((inner) => idleFields(inner.steps, inner.pointer))]
+  })
+}
+
+function innerLists(step: Step, at: string): { steps: Step[]; pointer: string }[] {
+  if (step.kind === 'foreach') return [{ steps: step.steps, pointer: `${at}/steps` }]
+  if (step.kind !== 'branch') return []
+  return [
+    ...step.cases.map((item, index) => ({ steps: item.steps, pointer: `${at}/cases/${index}/steps` })),
+    { steps: step.default ?? [], pointer: `${at}/default` },
+  ]
 }
 
 function collect(steps: Step[], pointer: string, agents: Name[], credentials: Name[]): void {
@@ -66,12 +88,6 @@ function collect(steps: Step[], pointer: string, agents: Name[], credentials: Na
     if (step.kind === 'agent') agents.push({ pointer: `${at}/agent`, name: step.agent })
     if (step.kind === 'http' && step.auth)
       credentials.push({ pointer: `${at}/auth/credential`, name: step.auth.credential })
-    if (step.kind === 'foreach') collect(step.steps, `${at}/steps`, agents, credentials)
-    if (step.kind === 'branch') {
-      for (const [number, item] of step.cases.entries()) {
-        collect(item.steps, `${at}/cases/${number}/steps`, agents, credentials)
-      }
-      collect(step.default ?? [], `${at}/default`, agents, credentials)
-    }
+    for (const inner of innerLists(step, at)) collect(inner.steps, inner.pointer, agents, credentials)
   }
 }

@@ -81,15 +81,15 @@ test('a workspace sees and changes its own recipes only, even under an equal slu
   const other = await createRecipe(theirs, recipe({ slug: 'shared-name', steps: [transform('other')] }))
   expect((await getRecipe(theirs, 'shared-name')).id).toBe(other.id)
   for (const work of [
-    getRecipe(theirs, ours.id),
-    updateRecipe(theirs, ours.id, { name: 'Taken over' }),
-    deleteRecipe(theirs, ours.id),
-    listVersions(theirs, ours.id, { limit: 5 }),
-    getVersion(theirs, ours.id, 1),
-    diffVersions(theirs, ours.id, { from: 1 }),
-    restoreVersion(theirs, ours.id, 1),
+    () => getRecipe(theirs, ours.id),
+    () => updateRecipe(theirs, ours.id, { name: 'Taken over' }),
+    () => deleteRecipe(theirs, ours.id),
+    () => listVersions(theirs, ours.id, { limit: 5 }),
+    () => getVersion(theirs, ours.id, 1),
+    () => diffVersions(theirs, ours.id, { from: 1 }),
+    () => restoreVersion(theirs, ours.id, 1),
   ]) {
-    expect(await kindOf(work)).toBe('not-found')
+    expect(await kindOf(work())).toBe('not-found')
   }
   expect(await loadRecipeForRun(db, theirs.actor.workspaceId, ours.id)).toBeNull()
   expect(await getRecipe(mine, ours.id)).toMatchObject({ name: 'A recipe', version: 1 })
