@@ -1,0 +1,159 @@
+import { beforeAll, expect, test } from 'vitest'
+import { createApiDocument } from '../src/app.ts'
+import { createTestApp, testConfig, type Client } from './support/app.ts'
+
+interface OperationNode {
+  operationId: string
+  requestBody?: { content: Record<string, { example?: unknown }> }
+}
+/** Everything that answers without a key. It grows only on purpose. */
+const publicOperations = new Set([
+  'getWelcome',
+  'getHealth',
+  'getLiveness',
+  'getReadiness',
+  'getMetrics',
+  'getRecipeSchema',
+])
+/** Answers every key that is valid: it shows nothing but that key's own permissions. */
+const anyKey = new Set(['listPermissions'])
+/** Work on what the caller sends and touch no stored thing, so a stranger's key is a key like any other. */
+const withoutResources = new Set([
+  'validateRecipe',
+  'previewSchedule',
+  'testModel',
+  'listModels',
+  'getDefaultModel',
+  'listEndpointStats',
+])
+
+const operations = Object.entries(createApiDocument(testConfig()).paths ?? {}).flatMap(([path, item]) =>
+  Object.entries(item as Record<string, OperationNode>).map(([method, operation]) => ({
+    id: operation.operationId,
+    method: method.toUpperCase(),
+    path,
+    body: operation.requestBody?.content['application/json']?.example,
+  })),
+)
+type Listed = (typeof operations)[number]
+const named = (list: Listed[]) => list.map((operation) => [operation.id, operation] as const)
+const guarded = operations.filter(({ id }) => !publicOperations.has(id))
+
+const owner = await createTestApp()
+const { signIn } = owner
+const ids: Record<string, string> = { version: '1' }
+const nowhere = '01939f3c-5c2a-7b3e-9d1a-000000000000'
+
+async function make(path: string, body: unknown): Promise<string> {
+  const response = await owner.post(path, body)
+  const made = (await response.json()) as { id: string }
+  expect(response.ok, `${path}: ${JSON.stringify(made)}`).toBe(true)
+  return made.id
+}
+
+beforeAll(async () => {
+  ids['api_key'] = await make('/api/api-keys', { name: 'Mine', scopes: ['agents:read'] })
+  ids['credential'] = await make('/api/credentials', {
+    slug: 'mine',
+    name: 'Mine',
+    kind: 'bearer',
+    hosts: ['api.example.com'],
+    fields: { token: 'secret' },
+  })
+  ids['agent'] = await make('/api/agents', { name: 'Mine', system_prompt: 'Be brief.' })
+  ids['recipe'] = await make('/api/workflow-recipes', {
+    name: 'Mine',
+    steps: [{ id: 'one', kind: 'transform', value: 1 }],
+  })
+  ids['execution'] = await make(`/api/workflow-recipes/${ids['recipe']}/execute`, { input_data: {} })
+  ids['schedule'] = await make('/api/schedules', { recipe_id: ids['recipe'], cron: '0 7 * * *' })
+})
+
+/** Where an operation does not answer without. */
+const queries: Record<string, string> = { diffRecipeVersions: '?from=1&to=1' }
+const fill = (path: string, values: Record<string, string>) =>
+  path.replace(/\{([^}]+)\}/g, (_, name: string) => values[name] ?? nowhere)
+const call = (client: Pick<Client, 'request'>, { id, method, path, body }: Listed, values = ids) =>
+  client.request(
+    method,
+    fill(path, values) + (queries[id] ?? ''),
+    body ?? (method === 'GET' || method === 'DELETE' ? undefined : {}),
+  )
+
+test.each(named(operations.filter(({ id }) => publicOperations.has(id))))(
+  '%s answers anybody',
+  async (_, operation) => {
+    expect((await owner.app.request(operation.path)).status).toBe(200)
+  },
+)
+
+test.each(named(guarded))('%s answers 401 without a key', async (_, operation) => {
+  const { method, path } = operation
+  expect((await owner.app.request(fill(path, ids), { method })).status).toBe(401)
+})
+
+test('a key without scopes is let in nowhere', async () => {
+  const powerless = await signIn({ scopes: [], workspace: owner.workspaceId })
+  for (const operation of guarded) {
+    const { status } = await call(powerless, operation)
+    expect(status, operation.id).toBe(anyKey.has(operation.id) ? 200 : 403)
+  }
+})
+
+test('a widget key is let in nowhere outside its routes', async () => {
+  const visitor = await signIn({ kind: 'widget', workspace: owner.workspaceId, allowedDomains: ['shop.example'] })
+  for (const operation of guarded) {
+    expect((await call(visitor, operation)).status, operation.id).toBe(403)
+  }
+})
+
+const byId = guarded.filter(({ path }) => /\{(?!version)/.test(path))
+test.each(named(byId))("%s answers another workspace's id as one that never existed", async (_, operation) => {
+  const stranger = await signIn()
+  const foreign = await call(stranger, operation)
+  const missing = await call(stranger, operation, { version: '1' })
+  const [a, b] = [await foreign.text(), await missing.text()]
+  if (foreign.status === 200) expect(JSON.parse(a)).toMatchObject({ items: [] })
+  else expect(foreign.status, a).toBe(404)
+  expect(missing.status).toBe(foreign.status)
+  const withoutIds = (text: string) =>
+    Object.values(ids)
+      .reduce((rest, id) => (id === '1' ? rest : rest.replaceAll(id, nowhere)), text)
+      .replace(/"request_id":"[^"]+"/, '')
+  expect(withoutIds(a)).toBe(withoutIds(b))
+})
+
+test("lists of a stranger hold nothing of another's", async () => {
+  const stranger = await signIn()
+  const lists = guarded.filter(
+    ({ id, path, method }) => method === 'GET' && !path.includes('{') && !withoutResources.has(id),
+  )
+  for (const operation of lists) {
+    const response = await call(stranger, operation)
+    expect(response.status, operation.id).toBe(200)
+    const text = await response.text()
+    for (const [name, id] of Object.entries(ids)) if (name !== 'version') expect(text, operation.id).not.toContain(id)
+    expect(text, operation.id).not.toContain(owner.workspaceId)
+  }
+})
+
+test("what a stranger creates cannot hang on another's things", async () => {
+  const stranger = await signIn()
+  const schedule = await stranger.post('/api/schedules', { recipe_id: ids['recipe'], cron: '0 7 * * *' })
+  expect([404, 422]).toContain(schedule.status)
+})
+
+test('after all that, nothing of the owner has changed', async () => {
+  for (const [name, path] of Object.entries({
+    api_key: '/api/api-keys',
+    credential: '/api/credentials',
+    agent: '/api/agents',
+    recipe: '/api/workflow-recipes',
+    execution: '/api/executions',
+    schedule: '/api/schedules',
+  })) {
+    const response = await owner.get(`${path}/${ids[name]}`)
+    expect(response.status, path).toBe(200)
+    expect(await response.json(), path).not.toMatchObject({ paused: true })
+  }
+})
