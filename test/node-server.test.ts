@@ -103,21 +103,25 @@ test('what is no HTTP request gets a problem document', patience, async () => {
   expect(answer).toMatch(/^HTTP\/1\.1 400 [^]*application\/problem\+json[^]*"status":400/)
 })
 
-test('a connection that would stay open for ever is cut at shutdown', patience, async () => {
-  const server = startServer('node', { DATA_DIR: await folderForTest() })
-  const address = await addressOf(server)
-  const { hostname, port } = new URL(address)
-  // As an event stream does, a request whose body never ends keeps its connection busy.
-  const socket = connect(Number(port), hostname, () =>
-    socket.write('POST /api/agents HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n'),
-  )
-  onTestFinished(() => void socket.destroy())
-  socket.on('error', () => {})
-  await once(socket, 'connect')
-  expect((await fetch(`${address}/health/live`)).status).toBe(200)
-  server.child.kill('SIGTERM')
-  expect(await server.ended).toBe(0)
-})
+test.each(['node', 'bun'] as const)(
+  'on %s a connection that would stay open for ever is cut at shutdown',
+  patience,
+  async (runtime) => {
+    const server = startServer(runtime, { DATA_DIR: await folderForTest() })
+    const address = await addressOf(server)
+    const { hostname, port } = new URL(address)
+    // As an event stream does, a request whose body never ends keeps its connection busy.
+    const socket = connect(Number(port), hostname, () =>
+      socket.write('POST /api/agents HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n'),
+    )
+    onTestFinished(() => void socket.destroy())
+    socket.on('error', () => {})
+    await once(socket, 'connect')
+    expect((await fetch(`${address}/health/live`)).status).toBe(200)
+    server.child.kill('SIGTERM')
+    expect(await server.ended).toBe(0)
+  },
+)
 
 test('names every fault of the configuration and ends with EX_CONFIG', patience, async () => {
   const server = startServer('node', { PORT: 'eighty', LOG_LEVEL: 'loud', DATA_DIR: await folderForTest() })
