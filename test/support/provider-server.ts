@@ -45,7 +45,7 @@ export async function startProviderServer(): Promise<ProviderServer> {
   const requests: RecordedRequest[] = []
   const queue: Behaviour[] = []
   const waiting: (() => void)[] = []
-  let onHeld = Promise.withResolvers<void>()
+  let onHeld = deferred()
 
   const server = createServer((request, response) => {
     handle(request, response).catch((error: unknown) => response.destroy(error as Error))
@@ -72,7 +72,7 @@ export async function startProviderServer(): Promise<ProviderServer> {
       response.writeHead(behaviour.status, { 'content-type': 'application/json', ...behaviour.headers })
       return void response.end(JSON.stringify(wire.error(behaviour.status, `scripted failure, key ${testKey}`)))
     }
-    const answer = behaviour.kind === 'answer' ? behaviour : {}
+    const answer: Partial<WireAnswer> = behaviour.kind === 'answer' ? behaviour : {}
     const frames = wire.frames({
       text: answer.calls && !answer.text ? [] : ['Hello ', 'from ', 'the model.'],
       calls: [],
@@ -115,7 +115,7 @@ export async function startProviderServer(): Promise<ProviderServer> {
     requests,
     script: (...behaviours) => void queue.push(...behaviours),
     release() {
-      onHeld = Promise.withResolvers<void>()
+      onHeld = deferred()
       for (const go of waiting.splice(0)) go()
     },
     held: () => onHeld.promise,
@@ -125,4 +125,12 @@ export async function startProviderServer(): Promise<ProviderServer> {
       await new Promise((resolve) => server.close(resolve))
     },
   }
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = () => {}
+  const promise = new Promise<void>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
 }

@@ -169,10 +169,10 @@ describe('an http step', () => {
   })
 
   test.each([
-    [{ method: 'GET', url: 'not a url' }],
-    [{ method: 'GET', url: 'http://example.com', body: { a: 1 } }],
-    [{ method: 'POST', url: 'http://example.com', headers: { 'x-a': 'a\nb' } }],
-  ] as { 0: HttpStep['request'] }[])('refuses a request that cannot be made: %j', async (request) => {
+    { method: 'GET', url: 'not a url' },
+    { method: 'GET', url: 'http://example.com', body: { a: 1 } },
+    { method: 'POST', url: 'http://example.com', headers: { 'x-a': 'a\nb' } },
+  ] satisfies HttpStep['request'][])('refuses a request that cannot be made: %j', async (request) => {
     const ctx = await setUp()
     await expect(httpStep(step(request), createStepContext(ctx).context)).rejects.toMatchObject({
       kind: 'http-invalid-request',
@@ -184,13 +184,14 @@ describe('an http step', () => {
   test('stops with the reason of the engine when it is aborted', async () => {
     const ctx = await setUp()
     const controller = new AbortController()
-    const reached = Promise.withResolvers<void>()
-    handle = () => reached.resolve()
+    const reached = new Promise<void>((resolve) => {
+      handle = () => resolve()
+    })
     const running = httpStep(
       step({ method: 'GET', url }),
       createStepContext(ctx, { signal: controller.signal }).context,
     )
-    await reached.promise
+    await reached
     controller.abort(new Error('canceled by its user'))
     await expect(running).rejects.toThrow('canceled by its user')
   })

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { EgressOptions } from '../../../src/context.ts'
 import { EgressError } from '../../../src/lib/egress-error.ts'
+import type { Json } from '../../../src/lib/json.ts'
 import { checkSchema } from '../../../src/lib/json-schema.ts'
 import { runTool, toolNames, toolSpecs } from '../../../src/services/tools/registry.ts'
 import { createTestDatabase } from '../../support/database.ts'
@@ -106,7 +107,8 @@ describe('http_request', () => {
     const meta = { url: 'http://169.254.169.254/latest/meta-data' }
     expect(await runTool(refusing, 'http_request', meta, options)).toMatchObject(errorOf('egress-refused'))
     const ctx = await createServiceContext(database)
-    for (const args of [{ url: 'nowhere' }, { url, body: 'x' }, { url, headers: { 'bad header': 'x' } }]) {
+    const impossible: Json[] = [{ url: 'nowhere' }, { url, body: 'x' }, { url, headers: { 'bad header': 'x' } }]
+    for (const args of impossible) {
       expect(await runTool(ctx, 'http_request', args, options)).toMatchObject(errorOf('invalid-arguments'))
     }
   })
