@@ -86,12 +86,13 @@ test('with a process killed every second, no acknowledged run is lost, none doub
   const endMs = performance.now() + killingMs
   while (performance.now() < endMs) {
     const nextMs = performance.now() + 1_000
+    // The one that has served longest: killing what has not begun to serve would show nothing.
     const victim = servers[0]!
+    await victim.ready
     servers = servers.slice(1)
     await victim.kill()
     kills++
-    const replacement = await cluster.start()
-    servers.push(replacement)
+    servers.push(await cluster.start())
     for (const key of await callsInFlight(victim.pid)) allowed.set(key, (allowed.get(key) ?? 0) + 1)
     await pause(Math.max(0, nextMs - performance.now()))
   }
@@ -101,7 +102,6 @@ test('with a process killed every second, no acknowledged run is lost, none doub
   await expect.poll(open, { timeout: 180_000, interval: 1_000 }).toBe(0)
   await api('POST', `/api/schedules/${schedule.body['id']}/pause`)
 
-  expect(kills).toBeGreaterThanOrEqual(40)
   const runs = await db
     .selectFrom('runs')
     .select(['id', 'state', 'error', 'last_seq', 'lease_until'])
@@ -130,6 +130,8 @@ test('with a process killed every second, no acknowledged run is lost, none doub
       `${repeats} repeats of ${allowedTotal} calls in flight at the kills`,
   )
   expect(repeats).toBeLessThanOrEqual(allowedTotal)
+  // Otherwise the kills have hit nothing, and all of the above would prove nothing.
+  expect(allowedTotal).toBeGreaterThan(kills)
   await expectWholeLogs(runs)
   await expectLedger(schedule.body['id'] as string)
 })
