@@ -47,23 +47,38 @@ export async function findRecipe(db: Kysely<Database>, workspaceId: string, idOr
   return toStored(row)
 }
 
-/** Held until the transaction ends, so that saves follow one another. */
+/**
+ * Held until the transaction ends, so that saves follow one another. Who means to touch the schedules too takes them first,
+ * as everything that starts from a schedule does; the other order could deadlock with it.
+ */
 export async function lockRecipe(
   tx: Transaction<Database>,
   workspaceId: string,
   idOrSlug: string,
+  { withSchedules }: { withSchedules: boolean },
 ): Promise<StoredRecipe> {
-  const held = await tx
+  const found = await findRecipe(tx, workspaceId, idOrSlug)
+  const { id } = found.row
+  if (withSchedules) {
+    await tx
+      .selectFrom('schedules')
+      .select('id')
+      .where('workspace_id', '=', workspaceId)
+      .where('recipe_id', '=', id)
+      .orderBy('id')
+      .forUpdate()
+      .execute()
+  }
+  await tx
     .selectFrom('workflow_recipes')
     .select('id')
     .where('workspace_id', '=', workspaceId)
-    .where(isUuid(idOrSlug) ? 'id' : 'slug', '=', idOrSlug)
-    .where('deleted_at', 'is', null)
-    .forUpdate()
-    .executeTakeFirst()
-  if (!held) throw recipeNotFound(idOrSlug)
-  // Read after the lock: a join that waited for it would still see the version from before the wait.
-  return findRecipe(tx, workspaceId, held.id)
+    .where('id', '=', id)
+    // Not the stronger lock: that one would hold up every run that is inserted meanwhile and refers to the recipe.
+    .forNoKeyUpdate()
+    .execute()
+  // Read again under the lock: another save may have come in between.
+  return findRecipe(tx, workspaceId, id)
 }
 
 /** What a run is pinned to: the latest version of a recipe. */

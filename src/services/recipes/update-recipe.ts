@@ -6,9 +6,8 @@ import { mergePatch } from '../../lib/merge-patch.ts'
 import { upsertDefaultSchedule } from '../schedules/default-schedule.ts'
 import { databaseNow } from '../schedules/timing.ts'
 import type { RecipeDefinition } from './definition.ts'
-import { lockRecipe, recipeNotFound, type RecipeRow, type StoredRecipe } from './find.ts'
+import { asDefinition, lockRecipe, type RecipeRow, type StoredRecipe } from './find.ts'
 import { invalidRecipe, parseRecipeInput } from './input.ts'
-import { asDefinition } from './find.ts'
 import { hashOf, insertVersion, slugTaken, toVersionContent } from './store.ts'
 import { defaultScheduleOf, toRecipe, type Recipe } from './view.ts'
 import { warningsFor } from './warnings.ts'
@@ -22,14 +21,15 @@ export async function updateRecipe(
   idOrSlug: string,
   patch: Record<string, unknown>,
 ): Promise<Recipe> {
+  const withSchedules = 'cron_schedule' in patch || 'timezone' in patch
   const saved = await saving(ctx, async (tx) => {
-    const stored = await lockRecipe(tx, ctx.actor.workspaceId, idOrSlug)
+    const stored = await lockRecipe(tx, ctx.actor.workspaceId, idOrSlug, { withSchedules })
     const { definition, cron, timezone } = parseRecipeInput(merged(stored, patch), await databaseNow(tx))
     const row = await saveDefinition(tx, ctx, stored, definition)
     await saveSchedule(tx, ctx, row, cron, timezone)
     return { definition, recipe: await toAnswer(tx, row, definition) }
   })
-  if ('cron_schedule' in patch || 'timezone' in patch) ctx.wake.schedulesChanged()
+  if (withSchedules) ctx.wake.schedulesChanged()
   const warnings = await warningsFor(ctx, saved.definition)
   return warnings.length > 0 ? { ...saved.recipe, warnings } : saved.recipe
 }
@@ -37,7 +37,7 @@ export async function updateRecipe(
 /** Makes an older version the latest again, as a new version: history only grows. */
 export async function restoreVersion(ctx: ServiceContext, idOrSlug: string, version: number): Promise<Recipe> {
   return saving(ctx, async (tx) => {
-    const stored = await lockRecipe(tx, ctx.actor.workspaceId, idOrSlug)
+    const stored = await lockRecipe(tx, ctx.actor.workspaceId, idOrSlug, { withSchedules: false })
     const older = await tx
       .selectFrom('recipe_versions')
       .select('definition')
@@ -55,14 +55,13 @@ export async function restoreVersion(ctx: ServiceContext, idOrSlug: string, vers
 /** Running runs go on, on the version that they began with; its schedules end. */
 export async function deleteRecipe(ctx: ServiceContext, idOrSlug: string): Promise<void> {
   await ctx.db.transaction().execute(async (tx) => {
-    const { row } = await lockRecipe(tx, ctx.actor.workspaceId, idOrSlug)
-    const deleted = await tx
+    const { row } = await lockRecipe(tx, ctx.actor.workspaceId, idOrSlug, { withSchedules: true })
+    await tx
       .updateTable('workflow_recipes')
       .set({ deleted_at: sql<Date>`app_now()` })
       .where('workspace_id', '=', ctx.actor.workspaceId)
       .where('id', '=', row.id)
-      .executeTakeFirst()
-    if (deleted.numUpdatedRows === 0n) throw recipeNotFound(idOrSlug)
+      .execute()
     await tx
       .deleteFrom('schedules')
       .where('workspace_id', '=', ctx.actor.workspaceId)

@@ -12,6 +12,7 @@ import {
   restoreVersion,
   updateRecipe,
 } from '../../../src/services/recipes.service.ts'
+import { updateSchedule } from '../../../src/services/schedules.service.ts'
 import { createTestDatabase } from '../../support/database.ts'
 import { createServiceContext } from '../../support/service-context.ts'
 
@@ -130,6 +131,23 @@ test('deleting a recipe ends its schedules', async () => {
   await deleteRecipe(ctx, id)
   expect(await schedules()).toEqual([])
   expect(told).toBe(2)
+})
+
+test('saves of a recipe and of its schedule at once do not lock each other out', async () => {
+  const ctx = await createServiceContext(database)
+  const { id } = await createRecipe(ctx, recipe({ cron_schedule: '0 7 * * *', inputs: { type: 'object' } }))
+  const { id: scheduleId } = await db
+    .selectFrom('schedules')
+    .select('id')
+    .where('recipe_id', '=', id)
+    .executeTakeFirstOrThrow()
+  const outcomes = await Promise.all(
+    Array.from({ length: 15 }, (_, n) => [
+      kindOf(updateRecipe(ctx, id, { cron_schedule: `${n} 8 * * *` })),
+      kindOf(updateSchedule(ctx, { id: scheduleId, input_data: { n } })),
+    ]).flat(),
+  )
+  expect(new Set(outcomes)).toEqual(new Set(['no error']))
 })
 
 test('a schedule that cannot be made leaves no recipe behind', async () => {
