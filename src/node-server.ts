@@ -41,6 +41,7 @@ async function serve(config: Config): Promise<void> {
       host: config.host,
       port: config.port,
       fetch: app.fetch,
+      answerMalformed: app.answerMalformed,
       answerClientError: (error, socket) => answerClientError(error, socket, config),
     })
   } catch (error) {

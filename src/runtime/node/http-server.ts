@@ -1,6 +1,6 @@
 import type { AddressInfo, Socket } from 'node:net'
-import type { Server } from 'node:http'
-import { createAdaptorServer } from '@hono/node-server'
+import { createServer } from 'node:http'
+import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Platform } from '../../context.ts'
 import { StartupError } from './startup-error.ts'
 
@@ -9,6 +9,8 @@ export interface ListenOptions {
   host: string
   port: number
   fetch(request: Request, env?: unknown): Response | Promise<Response>
+  /** Answers a request whose target or Host no URL can be made of. */
+  answerMalformed(env: unknown): Response | Promise<Response>
   /** Answers what is no HTTP request, on Node; Bun answers by itself. */
   answerClientError(error: Error, socket: Socket): void
 }
@@ -30,10 +32,23 @@ export async function listen(options: ListenOptions): Promise<HttpServer> {
   }
 }
 
-async function listenOnNode({ host, port, fetch, answerClientError }: ListenOptions): Promise<HttpServer> {
+async function listenOnNode({
+  host,
+  port,
+  fetch,
+  answerMalformed,
+  answerClientError,
+}: ListenOptions): Promise<HttpServer> {
+  const handle = getRequestListener(fetch, {
+    // The app answers its own errors; what comes here besides is a fault of this adapter.
+    errorHandler: (error) =>
+      error instanceof RequestError ? answerMalformed(undefined) : new Response(null, { status: 500 }),
+  })
   // Longer than the idle time of usual proxies (60 s), so that it is never us who close under their next request.
   const serverOptions = { keepAliveTimeout: 65_000, headersTimeout: 60_000 }
-  const server = createAdaptorServer({ fetch, serverOptions }) as Server
+  const server = createServer(serverOptions, (incoming, outgoing) => {
+    void handle(incoming, outgoing)
+  })
   server.on('clientError', answerClientError)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)

@@ -9,6 +9,7 @@ import { loadCredential } from '../credential-reader.ts'
 import { createDeferredWork } from '../defer.ts'
 import { createEgress } from '../egress.ts'
 import { createMemoryLimiter } from '../memory-limiter.ts'
+import { createNodeAssets } from './assets.ts'
 import { openDataDir } from './data-dir.ts'
 import { openDatabase } from './database.ts'
 import { openFolderBlobs } from './folder-blobs.ts'
@@ -58,6 +59,7 @@ export async function openNodeRuntime(config: Config, options: NodeRuntimeOption
       log,
     }),
     cipher,
+    assets: createNodeAssets(),
     probes: { ...database.probes, blobs: () => blobs.probe() },
     databaseLabel: database.label,
     dataDir,
