@@ -42,7 +42,7 @@ export class SecretTag extends Tag {
     assertSecretRef(this.ref)
   }
 
-  *render(_context: Context, emitter: Emitter): Generator<unknown, void, unknown> {
+  render(_context: Context, emitter: Emitter): void {
     emitter.write(secretPlaceholder(this.ref))
   }
 }

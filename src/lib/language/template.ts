@@ -131,7 +131,7 @@ function ownFilter(name: string, apply: (value: unknown, context: Context) => un
     name,
     args: [],
     raw: false,
-    *render(value: unknown, context: Context) {
+    render(value: unknown, context: Context) {
       return apply(value, context)
     },
   }

@@ -56,9 +56,13 @@ export function instantOf(value: Value): number | undefined {
   return typeof value === 'string' ? (parseInstant(value) ?? undefined) : undefined
 }
 
+const tooDeep = () => new BudgetError(`The value is nested deeper than ${maxResultDepth} levels.`)
+
 /** Deep equality. Values of different kinds are unequal, except an instant and its text. */
-export function equals(left: Value, right: Value, budget: Budget): boolean {
+export function equals(left: Value, right: Value, budget: Budget, depth = 0): boolean {
   budget.use(1)
+  // A limit of our own: the stack of one runtime is deeper than the other's.
+  if (depth > maxResultDepth) throw tooDeep()
   if (left === right) return true
   if (left instanceof Timestamp || right instanceof Timestamp) {
     const instant = instantOf(left)
@@ -67,12 +71,14 @@ export function equals(left: Value, right: Value, budget: Budget): boolean {
   if (left instanceof Duration) return right instanceof Duration && left.ms === right.ms
   if (Array.isArray(left)) {
     if (!Array.isArray(right) || left.length !== right.length) return false
-    return left.every((item, index) => equals(item, right[index] ?? null, budget))
+    return left.every((item, index) => equals(item, right[index] ?? null, budget, depth + 1))
   }
   if (!isMap(left) || !isMap(right)) return false
   const keys = Object.keys(left)
   if (keys.length !== Object.keys(right).length) return false
-  return keys.every((key) => Object.hasOwn(right, key) && equals(left[key] ?? null, right[key] ?? null, budget))
+  return keys.every(
+    (key) => Object.hasOwn(right, key) && equals(left[key] ?? null, right[key] ?? null, budget, depth + 1),
+  )
 }
 
 /** Negative, zero or positive, as Array.sort wants it. Strings sort by code unit, the same on every machine. */
@@ -100,7 +106,7 @@ export function toJson(value: Value, budget: Budget): Json {
     if (size > maxResultSize) throw new BudgetError(`The value is larger than ${maxResultSize} characters.`)
   }
   const convert = (part: Value, depth: number): Json => {
-    if (depth > maxResultDepth) throw new BudgetError(`The value is nested deeper than ${maxResultDepth} levels.`)
+    if (depth > maxResultDepth) throw tooDeep()
     if (typeof part === 'string') return (grow(part.length + 2), part)
     if (typeof part === 'number') {
       if (!Number.isFinite(part)) throw new LanguageError('The result is not a finite number.')

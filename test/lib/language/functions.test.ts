@@ -207,6 +207,7 @@ test.each([
   ['sum(["a"])', 'sum() wants a number, not a string.'],
   ['slice(1, 0)', 'slice() wants a list, not a number.'],
   ['input.list.slice(0.5)', 'slice() wants a whole number, not a number.'],
+  ['flatten([1], 101)', 'flatten() dissolves at most 100 levels.'],
   ['max([])', 'max() of an empty list is not defined.'],
   ['max([1, "a"])', 'A string and a number cannot be ordered.'],
   ['int("4x")', "int() cannot read '4x' as a number."],

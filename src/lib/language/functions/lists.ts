@@ -74,7 +74,9 @@ export const listFunctions: FunctionTable = {
     })
   }),
   flatten: takes(1, 2, ([list, depth], budget) => {
-    const items = flat(listArg('flatten', list), depth === undefined ? 1 : wholeArg('flatten', depth), budget)
+    const levels = depth === undefined ? 1 : wholeArg('flatten', depth)
+    if (levels > 100) throw new LanguageError('flatten() dissolves at most 100 levels.')
+    const items = flat(listArg('flatten', list), levels, budget)
     budget.allocate(items.length)
     return items
   }),
