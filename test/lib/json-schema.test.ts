@@ -132,6 +132,11 @@ test('what `contains` has matched counts as evaluated', () => {
   expect(validateJson(schemaOf, [])).toEqual([{ pointer: '', detail: 'must hold at least 1 matching items' }])
 })
 
+test('decimal fractions divide as people expect', () => {
+  expect(validateJson({ multipleOf: 0.1 }, 0.3)).toEqual([])
+  expect(validateJson({ multipleOf: 0.1 }, 0.35)).toEqual([{ pointer: '', detail: 'must be a multiple of 0.1' }])
+})
+
 test('names of the prototype are no members', () => {
   const schemaOf = { type: 'object', required: ['constructor'], properties: { toString: { type: 'string' } } }
   expect(validateJson(schemaOf, {})).toEqual([{ pointer: '/constructor', detail: 'is required' }])

@@ -5,6 +5,7 @@ import { pointerTo } from '../pointer.ts'
 import { formats } from './formats.ts'
 import { patternOf } from './patterns.ts'
 import { isObject, resolve, type TypeName } from './shared.ts'
+import { articles, equal, isMultiple, isOfType, short } from './values.ts'
 
 // References can make a small schema take exponential time or go in circles: a check is cut off here.
 const maxCost = 300_000
@@ -253,50 +254,6 @@ interface Place {
   depth: number
   seen: Seen
   faults: Fault[]
-}
-
-const articles: Record<TypeName, string> = {
-  null: 'null',
-  boolean: 'true or false',
-  object: 'an object',
-  array: 'a list',
-  number: 'a number',
-  string: 'a text',
-  integer: 'a whole number',
-}
-
-function isOfType(value: Json, name: TypeName): boolean {
-  if (name === 'null') return value === null
-  if (name === 'array') return Array.isArray(value)
-  if (name === 'object') return isObject(value)
-  if (name === 'integer') return Number.isInteger(value)
-  return typeof value === name
-}
-
-/** Decimal fractions are not exact in binary: 0.3 is a multiple of 0.1 for every reader but the processor. */
-function isMultiple(value: number, of: number): boolean {
-  const quotient = value / of
-  return (
-    Number.isFinite(quotient) &&
-    Math.abs(quotient - Math.round(quotient)) <= 1e-9 * Math.max(1, Math.abs(quotient)) * 1e-3
-  )
-}
-
-/** Leaves at the first difference, so its cost is bounded by the value in the schema. */
-function equal(a: unknown, b: unknown): boolean {
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b
-  if (Array.isArray(a) !== Array.isArray(b)) return false
-  const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>]
-  const names = Object.keys(right)
-  return (
-    Object.keys(left).length === names.length &&
-    names.every((name) => Object.hasOwn(left, name) && equal(left[name], right[name]))
-  )
-}
-
-function short(value: unknown): string {
-  const text = canonicalJson(value)
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text
 }
 
 /** The attempt that came closest tells the reader the most. */
