@@ -61,14 +61,11 @@ interface DueSlot {
 /** What becomes of every slot that is due by now. Throws where the slots cannot be computed. */
 export function decide(schedule: DueSchedule, situation: Situation): Decision {
   const keep = misfireCount(schedule.misfire)
+  // As many slots are looked at beyond those taken as misfire may keep, so the latest are known before any is passed by.
   const due = dueSlots(schedule, situation.now, maxSlotsPerPass + keep)
   const missed = due.filter((slot) => slot.latenessMs > schedule.graceMs)
-  // Which missed slots are the latest is known only once the last of them has been seen.
-  const isTailUnknown = missed.length > maxSlotsPerPass
-  const taken = isTailUnknown
-    ? missed.slice(0, Math.min(maxSlotsPerPass, missed.length - keep))
-    : due.slice(0, maxSlotsPerPass)
-  const given = new Set(isTailUnknown ? [] : missed.slice(missed.length - keep))
+  const given = new Set(missed.slice(Math.max(0, missed.length - keep)))
+  const taken = due.slice(0, maxSlotsPerPass)
   const wanted = taken.filter((slot) => slot.latenessMs <= schedule.graceMs || given.has(slot))
   const overlap = decideOverlap(schedule.overlap, wanted, situation)
 

@@ -84,6 +84,18 @@ test('a long outage takes a thousand slots a pass, becomes ranges, and run_once 
   expect(await runsOf(bench, id)).toHaveLength(rows.filter((row) => row.status === 'fired').length)
 })
 
+test('catch_up fires its number of slots also where they span two passes', async () => {
+  for (const outage of [1000, 1001, 1002, 1003, 1004, 2100]) {
+    await setClock('2031-01-06T12:00:00Z')
+    const id = await aSchedule(bench, { interval: 1, grace: 0, misfire: { catch_up: 3 }, overlap: 'allow' })
+    await setClock(new Date(Date.parse('2031-01-06T12:00:00Z') + outage * 1000).toISOString())
+    await tickAll(bench)
+    const fired = (await ledger(bench, id)).filter((row) => row.status === 'fired')
+    const secondsAgo = fired.map((row) => outage - (row.slot_at.getTime() - Date.parse('2031-01-06T12:00:00Z')) / 1000)
+    expect(secondsAgo).toEqual([3, 2, 1, 0])
+  }
+})
+
 test('overlap skip: while a run is open, slots are skipped with the reason', async () => {
   await setClock('2031-01-06T12:00:30Z')
   const id = await aSchedule(bench, { cron: '* * * * *' })
