@@ -168,5 +168,11 @@ export const diffQuery = z.object({
   to: versionNumber.optional().openapi({ description: 'The newer version. Default: the latest.', example: 2 }),
 })
 export const listFilter = {
-  q: z.string().min(1).max(200).optional().openapi({ description: 'Part of the name, slug or description.' }),
+  q: z
+    .string()
+    .min(1)
+    .max(200)
+    .regex(/^[^\0]*$/, 'must not hold NUL characters')
+    .optional()
+    .openapi({ description: 'Part of the name, slug or description.' }),
 }

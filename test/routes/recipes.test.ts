@@ -275,6 +275,26 @@ test.each(['0', '-1', '1.5', 'latest', '99999999999'])('%s is no version', async
   expect((await get(`${base}/${slug}/versions/${version}`)).status).toBe(422)
 })
 
+test.each<[string, () => Promise<Response>, number]>([
+  ['NUL as a slug', () => get(`${base}/%00`), 404],
+  ['NUL in a search', () => get(`${base}?q=a%00`), 422],
+  ['NUL in a name', () => post(base, named({ name: 'a\u0000b' })), 422],
+  ['NUL in a description', () => post(base, named({ description: '\u0000' })), 422],
+  ['half a character in a name', () => post(base, named({ name: 'a\ud800' })), 201],
+  ['NUL in a step', () => post(base, named({ steps: [{ id: 'a', kind: 'transform', value: '\u0000' }] })), 201],
+  ['a long reference', () => get(`${base}/${'a'.repeat(101)}`), 422],
+  ['null', () => post(base, null), 422],
+  ['a list', () => patch(`${base}/x`, []), 422],
+  [
+    'a definition of 300 KB',
+    () => post(base, named({ steps: [{ id: 'a', kind: 'transform', value: 'x'.repeat(300_000) }] })),
+    422,
+  ],
+  ['a body of 11 MB', () => post(base, named({ description: 'x'.repeat(11_000_000) })), 413],
+])('%s is answered, not stumbled over', async (_, send, status) => {
+  expect((await send()).status).toBe(status)
+})
+
 test('a version that does not exist is not found', async () => {
   const { slug } = await create()
   expect((await get(`${base}/${slug}/versions/2`)).status).toBe(404)

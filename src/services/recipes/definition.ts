@@ -27,6 +27,12 @@ export const identifierPattern = /^[a-z][a-z0-9_]{0,62}$/
 const identifierRule = 'must start with a lower-case letter and hold only a-z, 0-9 and _, at most 63 characters'
 const slugRule = 'must match [a-z][a-z0-9-]{1,62}'
 
+/** Goes into a text column, which takes no NUL. */
+const plainText = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .regex(/^[^\0]*$/, 'must not hold NUL characters')
 const identifier = () => z.string().regex(identifierPattern, identifierRule)
 const slug = () => z.string().regex(slugPattern, slugRule)
 const liquid = (about: string) => z.string().min(1).describe(`${about} A Liquid template.`)
@@ -273,9 +279,9 @@ const settings = z.strictObject({
 
 export const recipeDefinitionSchema = z.strictObject({
   $schema: z.string().max(2000).optional().describe('For editors; not stored.'),
-  name: z.string().trim().min(1).max(200).describe('For people.'),
+  name: plainText(200).trim().min(1).describe('For people.'),
   slug: slug().optional().describe('Name in URLs. Default: made from the name.'),
-  description: z.string().max(4000).optional(),
+  description: plainText(4000).optional(),
   inputs: jsonSchema('What a run is given as input.').optional(),
   steps,
   output: tree('The output of the run. Default: the output of the last step.').optional(),

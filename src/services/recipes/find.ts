@@ -3,7 +3,7 @@ import type { Database } from '../../db/database.ts'
 import type { WorkflowRecipesTable } from '../../db/tables/recipes.table.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isUuid } from '../../lib/ids.ts'
-import type { RecipeDefinition } from './definition.ts'
+import { slugPattern, type RecipeDefinition } from './definition.ts'
 
 export type RecipeRow = Selectable<WorkflowRecipesTable>
 /** A recipe at its latest version. */
@@ -31,6 +31,9 @@ function selectRecipe(db: Kysely<Database>, workspaceId: string, idOrSlug: strin
 
 type JoinedRow = NonNullable<Awaited<ReturnType<ReturnType<typeof selectRecipe>['executeTakeFirst']>>>
 
+/** Anything else names no recipe, and may hold what the database refuses to compare with. */
+const isReference = (text: string): boolean => isUuid(text) || slugPattern.test(text)
+
 const toStored = ({ definition, hash, ...row }: JoinedRow): StoredRecipe => ({
   row,
   definition: asDefinition(definition),
@@ -42,7 +45,7 @@ export const asDefinition = (stored: object): RecipeDefinition => stored as Reci
 
 /** A recipe of the workspace; a foreign one answers as a missing one does. */
 export async function findRecipe(db: Kysely<Database>, workspaceId: string, idOrSlug: string): Promise<StoredRecipe> {
-  const row = await selectRecipe(db, workspaceId, idOrSlug).executeTakeFirst()
+  const row = isReference(idOrSlug) ? await selectRecipe(db, workspaceId, idOrSlug).executeTakeFirst() : undefined
   if (!row) throw recipeNotFound(idOrSlug)
   return toStored(row)
 }
@@ -87,6 +90,7 @@ export async function loadRecipeForRun(
   workspaceId: string,
   idOrSlug: string,
 ): Promise<{ id: string; slug: string; version: number; definition: RecipeDefinition } | null> {
+  if (!isReference(idOrSlug)) return null
   const row = await selectRecipe(db, workspaceId, idOrSlug).executeTakeFirst()
   return row ? { id: row.id, slug: row.slug, version: row.version, definition: asDefinition(row.definition) } : null
 }
