@@ -16,6 +16,7 @@ interface Slot {
 }
 
 const examples = new URL('../../examples/', import.meta.url)
+const example = async (name: string) => JSON.parse(await readFile(new URL(name, examples), 'utf8')) as object
 const say = (line = '') => console.log(line)
 const dim = (text: string) => (process.stdout.isTTY ? `\u001b[2m${text}\u001b[0m` : text)
 
@@ -27,10 +28,12 @@ async function demo(feedUrl: string | undefined): Promise<void> {
   try {
     say(`Server      ${server.url} on an empty folder, up after ${((performance.now() - started) / 1000).toFixed(1)} s`)
     const api = new DemoClient(server.url, server.adminKey)
-    const { choice } = await api.call<{ choice: { provider: string; model: string } }>('GET', '/api/models/default')
-    say(`Model       ${choice.provider}/${choice.model}${choice.provider === 'offline' ? ' (simulated answers)' : ''}`)
+    const model = await api.call<{ provider: string; model: string; simulated: boolean }>('GET', '/api/models/default')
+    say(`Model       ${model.provider}/${model.model}${model.simulated ? ' (simulated answers)' : ''}`)
 
-    const recipe = JSON.parse(await readFile(new URL('feed-digest.json', examples), 'utf8')) as object
+    const agent = await api.call<{ slug: string }>('POST', '/api/agents', await example('summarizer.agent.json'))
+    say(`Agent       ${agent.slug}`)
+    const recipe = await example('feed-digest.json')
     const { slug, version } = await api.call<{ slug: string; version: number }>('POST', '/api/workflow-recipes', recipe)
     say(`Recipe      ${slug}, version ${version}`)
     const schedule = await api.call<{ id: string }>('POST', '/api/schedules', {
@@ -50,13 +53,13 @@ async function demo(feedUrl: string | undefined): Promise<void> {
       if (line) say(dim(line))
     }
 
-    const run = await api.call<{ status: string; output: unknown; error: unknown; usage: object }>(
+    const run = await api.call<{ status: string; output: { markdown: string }; error: unknown; usage: object }>(
       'GET',
       `/api/executions/${first.execution_id}`,
     )
     say()
     if (run.status !== 'succeeded') throw new Error(`The run has ${run.status}: ${JSON.stringify(run.error)}`)
-    say(typeof run.output === 'string' ? run.output : JSON.stringify(run.output, null, 2))
+    say(run.output.markdown)
     say()
     say('Ledger')
     const { items } = await api.call<{ items: Slot[] }>('GET', `/api/schedules/${schedule.id}/slots`)
