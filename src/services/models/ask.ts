@@ -97,6 +97,7 @@ async function askOne(
       ...(opened.provider?.options && { providerOptions: opened.provider.options }),
       abortSignal: abort,
     })
+    progress.begun = true
     const answer = await readAnswer(stream, who, { signal: abort, progress, onText })
     const latencyMs = latency()
     const cost = await account('ok', null)
@@ -133,12 +134,12 @@ function failureOf(error: unknown, who: string, nowMs: number, progress: StreamP
   const refused = egressErrorOf(error)
   if (refused?.kind === 'egress-refused') return new ModelError('model-refused', `${who}: ${refused.message}`)
   const failure = toModelError(error, who, nowMs)
+  if (failure.kind === 'upstream-failed' && failure.status === null && progress.begun) {
+    return new ModelError('model-malformed', `${who} cut its answer off before the end.`, { cause: error })
+  }
   // Text that was shown cannot be taken back, so after its start another model does not take over.
   if (!failure.fallback || !progress.textStarted) return failure
-  const cutOff = failure.status === null
-  return cutOff
-    ? new ModelError('model-malformed', `${who} cut its answer off before the end.`, { cause: error })
-    : new ModelError(failure.kind, failure.message, { status: failure.status, retryAfterMs: failure.retryAfterMs })
+  return new ModelError(failure.kind, failure.message, { status: failure.status, retryAfterMs: failure.retryAfterMs })
 }
 
 /** The SDK wraps what its `fetch` throws. */

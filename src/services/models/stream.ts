@@ -17,12 +17,15 @@ export interface StreamProgress {
   rawUsage: Record<string, unknown> | null
   /** Input tokens that were written to the provider's cache, which may cost extra. */
   cacheWriteTokens: number
+  /** The provider has begun to answer: what fails now is an answer that broke off, not a server out of reach. */
+  begun: boolean
   textStarted: boolean
 }
 export const newProgress = (): StreamProgress => ({
   usage: { input_tokens: null, cached_input_tokens: null, output_tokens: null, reasoning_tokens: null },
   rawUsage: null,
   cacheWriteTokens: 0,
+  begun: false,
   textStarted: false,
 })
 
