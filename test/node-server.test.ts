@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { lockDataDir } from '../src/runtime/node/data-dir-lock.ts'
 import { prepareDatabase } from '../src/runtime/node/prepared-database.ts'
 import { folderForTest } from './support/folder.ts'
 import { runtimes, startProcess, type RuntimeName, type TestProcess } from './support/process.ts'
@@ -86,6 +87,16 @@ describe.each(['node', 'bun'] as const)('on %s', (runtime) => {
     expect(second.stderr()).toContain(`in use by process ${first.pid}`)
     expect((await fetch(`${address}/health`)).status).toBe(200)
   })
+})
+
+test('a signal to `npm start` reaches the server, which ends before npm does', patience, async () => {
+  const dataDir = await folderForTest()
+  const npm = startProcess('npm', ['start'], { PORT: '0', DATA_DIR: dataDir })
+  await addressOf(npm)
+  npm.child.kill('SIGTERM')
+  expect(await npm.ended).toBe(0)
+  expect(npm.stdout()).toContain('"message":"Stopped"')
+  lockDataDir(dataDir).release()
 })
 
 test('what is no HTTP request gets a problem document', patience, async () => {

@@ -1,4 +1,4 @@
-import { chmod } from 'node:fs/promises'
+import { chmod, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { openDataDir } from '../../src/runtime/node/data-dir.ts'
@@ -25,6 +25,7 @@ describe.each(['node', 'bun'] as const)('held by a process on %s', (runtime) => 
     await holder.saying(/locked/)
     holder.child.kill('SIGKILL')
     await holder.ended
+    expect((await readdir(folder)).toSorted()).toEqual(['lock', 'lock-owner.json'])
     lockDataDir(folder).release()
   })
 

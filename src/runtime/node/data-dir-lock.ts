@@ -20,6 +20,8 @@ export function lockDataDir(dataDir: string): DataDirLock {
   const ownerFile = join(dataDir, 'lock-owner.json')
   const lock = openLock(lockFile, dataDir)
   try {
+    // Without it the empty transaction leaves a journal file behind when the process is killed.
+    lock.exec('pragma journal_mode = memory')
     lock.exec('begin exclusive')
   } catch (error) {
     lock.close()
