@@ -26,9 +26,18 @@ export default defineConfig({
             },
           })),
         ],
+        resolve: {
+          alias: [
+            {
+              find: /^(?:\.\.\/)+support\/database\.ts$/,
+              replacement: `${import.meta.dirname}/test/workers/support/test-database.ts`,
+            },
+          ],
+        },
         test: {
           name: 'workers',
-          include: ['test/workers/**/*.test.ts'],
+          // The engine's own suite as well: here on PostgreSQL through Hyperdrive.
+          include: ['test/workers/**/*.test.ts', 'test/services/runs/engine.test.ts'],
           exclude: ['test/workers/e2e/**'],
           globalSetup: ['test/workers/support/setup.ts'],
         },

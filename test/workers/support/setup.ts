@@ -9,5 +9,7 @@ export default async function setup(project: TestProject) {
   process.env['CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_HYPERDRIVE'] = installation.databaseUrl
   project.provide('workersKeyRing', installation.keyRing)
   project.provide('workersAdminKey', installation.adminKey)
-  return installation.close
+  const engine = await openTestInstallation()
+  project.provide('engineDatabaseUrl', engine.databaseUrl)
+  return () => Promise.all([installation.close(), engine.close()])
 }

@@ -1,0 +1,29 @@
+import { sql } from 'kysely'
+import { inject } from 'vitest'
+import { openRequestDatabase } from '../../src/runtime/workers/database.ts'
+import { engineSuite } from '../services/runs/engine.suite.ts'
+import './support/provided.ts'
+
+// A database of its own: the suite moves the clock, which would wake and time out the runs of the other files.
+engineSuite(async () => {
+  const url = new URL(inject('engineDatabaseUrl'))
+  const { db, close } = openRequestDatabase({
+    host: url.hostname,
+    port: Number(url.port),
+    user: decodeURIComponent(url.username),
+    password: decodeURIComponent(url.password),
+    database: url.pathname.slice(1),
+  })
+  return {
+    db,
+    close,
+    async shiftClock({ seconds }) {
+      await sql
+        .raw(
+          `create or replace function app_now() returns timestamptz language sql stable as
+           'select statement_timestamp() + interval ''${seconds} seconds'''`,
+        )
+        .execute(db)
+    },
+  }
+})
