@@ -65,7 +65,7 @@ async function provideAdminKey(runtime: NodeRuntime): Promise<string> {
     return `${generated} (shown once; kept in ${path})`
   }
   if (runtime.config.adminApiKey) return 'the one that ADMIN_API_KEY names'
-  return hasAdminKeyFile(runtime.dataDir) ? `in ${path}` : 'made earlier; set ADMIN_API_KEY to install another'
+  return hasAdminKeyFile(runtime.dataDir) ? `in ${path}` : 'none kept here; set ADMIN_API_KEY to install one'
 }
 
 async function announce(runtime: NodeRuntime, { port }: HttpServer, adminKey: string): Promise<void> {
