@@ -7,8 +7,14 @@ import { Engine } from '../../src/services/runs/engine.ts'
 import { startRun } from '../../src/services/runs/start-run.ts'
 import type { StepContext, StepExecutors } from '../../src/services/runs/step-executor.ts'
 import type { Json } from '../../src/lib/json.ts'
-import type { TestDatabase } from './database.ts'
 import { createServiceContext } from './service-context.ts'
+
+/** A migrated database that the suite may do with as it likes, its clock included. */
+export interface EngineDatabase {
+  db: ServiceContext['db']
+  shiftClock(offset: { seconds: number }): Promise<void>
+  close(): Promise<void>
+}
 
 /** What a scripted effect does; the key is what it would send as Idempotency-Key. */
 export type Script = (call: {
@@ -32,7 +38,7 @@ export interface EngineBench {
 }
 
 /** An engine whose `http` steps are scripted effects, so that tests decide when an effect answers, fails or hangs. */
-export async function createEngineBench(database: TestDatabase): Promise<EngineBench> {
+export async function createEngineBench(database: Pick<EngineDatabase, 'db'>): Promise<EngineBench> {
   const ctx = await createServiceContext(database)
   ctx.blobs = createMemoryBlobs()
   ctx.wake = createLocalWake(ctx.log)

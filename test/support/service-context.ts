@@ -2,7 +2,6 @@ import { parseConfig, type Config } from '../../src/config.ts'
 import type { Egress, Log, ServiceContext } from '../../src/context.ts'
 import { permissions } from '../../src/lib/permissions.ts'
 import { uuidv7 } from '../../src/lib/ids.ts'
-import type { TestDatabase } from './database.ts'
 
 const silent: Log = { debug() {}, info() {}, warn() {}, error() {}, with: () => silent }
 
@@ -16,7 +15,7 @@ export interface ServiceContextOptions {
 
 /** A service context on a test database, acting in a new workspace with every permission. */
 export async function createServiceContext(
-  { db }: Pick<TestDatabase, 'db'>,
+  { db }: Pick<ServiceContext, 'db'>,
   { env = {}, config = {}, egress }: ServiceContextOptions = {},
 ): Promise<ServiceContext> {
   const workspaceId = uuidv7()

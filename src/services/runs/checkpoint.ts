@@ -39,6 +39,8 @@ export interface CallWrite {
 export interface EventWrite {
   type: string
   data: JsonObject
+  /** How long before this write it happened. */
+  ms_ago: number
 }
 
 export interface UsageWrite {
@@ -190,8 +192,9 @@ export async function writeCheckpoints(
         key text, kind text, request_hash text, known boolean, result jsonb)
       on conflict (run_id, key) do update set result = excluded.result where run_calls.result is null
     ), events as (
-      insert into run_events (run_id, seq, type, data)
-      select m.id, m.base + e.n, e.event->>'type', e.event->'data'
+      insert into run_events (run_id, seq, type, data, created_at)
+      select m.id, m.base + e.n, e.event->>'type', e.event->'data',
+        app_now() - (e.event->>'ms_ago')::double precision * interval '1 millisecond'
       from moved m join batch b on b.run_id = m.id
       cross join lateral jsonb_array_elements(b.log) with ordinality as e(event, n)
     ), usage as (

@@ -35,7 +35,7 @@ interface Waiter {
 interface Pending {
   steps: Map<string, StepDraft>
   calls: Map<string, CallWrite>
-  events: EventWrite[]
+  events: (Omit<EventWrite, 'ms_ago'> & { atMs: number })[]
   usage: UsageWrite[]
   totals: JsonObject | null
   leaving: Leaving | null
@@ -122,7 +122,7 @@ export class RunWriter {
     // Neighbouring pieces of one text become one event, so a stream of words is not a row each.
     if (type === 'text.delta' && last?.type === type && last.data['path'] === data['path']) {
       last.data = { ...last.data, text: `${last.data['text'] as string}${data['text'] as string}` }
-    } else this.#pending.events.push({ type, data })
+    } else this.#pending.events.push({ type, data, atMs: this.#clock.monotonicMs() })
     this.#requestLazyFlush(this)
   }
 
@@ -193,7 +193,7 @@ export class RunWriter {
         finished_ms_ago: ago(finishedMs),
       })),
       calls: [...pending.calls.values()],
-      events: pending.events,
+      events: pending.events.map(({ atMs, ...event }) => ({ ...event, ms_ago: Math.max(0, nowMs - atMs) })),
       usage: pending.usage,
       totals: pending.totals,
       leaving: pending.leaving,
