@@ -37,7 +37,7 @@ export default defineConfig({
         test: {
           name: 'workers',
           // The engine's own suite as well: here on PostgreSQL through Hyperdrive.
-          include: ['test/workers/**/*.test.ts', 'test/services/runs/engine.test.ts'],
+          include: ['test/workers/**/*.test.ts', 'test/services/runs/engine.test.ts', 'test/services/schedules/**/*.test.ts'],
           exclude: ['test/workers/e2e/**'],
           globalSetup: ['test/workers/support/setup.ts'],
         },
