@@ -30,7 +30,12 @@ export async function upsertDefaultSchedule(
     .forUpdate()
     .executeTakeFirst()
   if (input.cron === null) {
-    if (existing) await tx.deleteFrom('schedules').where('id', '=', existing.id).execute()
+    if (existing)
+      await tx
+        .deleteFrom('schedules')
+        .where('id', '=', existing.id)
+        .where('workspace_id', '=', ctx.actor.workspaceId)
+        .execute()
     return null
   }
   const now = await databaseNow(tx)

@@ -13,24 +13,26 @@ interface ReleasedRow extends RunSource {
   now: Date
 }
 
+/** Slots whose wait is over. Slot and schedule are both locked, so that what another ticker has just fired is seen as fired. */
+export const selectReleased = (limit: number) => sql<ReleasedRow>`
+  select s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.jitter_s, p.slot_at,
+    v.version as recipe_version, v.definition -> 'settings' ->> 'timeout' as timeout,
+    date_trunc('milliseconds', app_now()) as now
+  from schedule_slots p
+  join schedules s on s.id = p.schedule_id
+  join workflow_recipes w on w.id = s.recipe_id and w.deleted_at is null
+  join recipe_versions v on v.recipe_id = w.id and v.version = w.version
+  where p.status = 'pending' and not s.paused
+    and not exists (
+      select 1 from runs r where r.schedule_id = p.schedule_id
+        and r.state not in ('succeeded', 'failed', 'canceled', 'timed_out'))
+  order by p.slot_at
+  limit ${limit}
+  for update of p, s skip locked`
+
 /** Starts the slots that an overlap held back and whose schedule has no open run any more. Answers the runs' ids. */
 export async function firePending(tx: Transaction<Database>, limit: number): Promise<string[]> {
-  // Slot and schedule are both locked, so that what another ticker has just fired is seen as fired.
-  const { rows } = await sql<ReleasedRow>`
-    select s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.jitter_s, p.slot_at,
-      v.version as recipe_version, v.definition -> 'settings' ->> 'timeout' as timeout,
-      date_trunc('milliseconds', app_now()) as now
-    from schedule_slots p
-    join schedules s on s.id = p.schedule_id
-    join workflow_recipes w on w.id = s.recipe_id and w.deleted_at is null
-    join recipe_versions v on v.recipe_id = w.id and v.version = w.version
-    where p.status = 'pending' and not s.paused
-      and not exists (
-        select 1 from runs r where r.schedule_id = p.schedule_id
-          and r.state not in ('succeeded', 'failed', 'canceled', 'timed_out'))
-    order by p.slot_at
-    limit ${limit}
-    for update of p, s skip locked`.execute(tx)
+  const { rows } = await selectReleased(limit).execute(tx)
   const starting = rows.map((row) => ({ row, run: scheduledRun(row, row.slot_at, uuidv7()) }))
   const fired = await firePendingSlots(
     tx,

@@ -3,6 +3,7 @@ import { afterAll, beforeEach, expect, test } from 'vitest'
 import { jsonb } from '../../../src/db/json.ts'
 import { createSchedule } from '../../../src/services/schedules.service.ts'
 import { selectDue } from '../../../src/services/schedules/due-pass.ts'
+import { selectReleased } from '../../../src/services/schedules/pending-pass.ts'
 import { schedulesTick } from '../../../src/services/schedules/tick.ts'
 import {
   aRecipe,
@@ -175,6 +176,29 @@ test('finding what is due reads the partial index alone', async () => {
   expect(plan).toContain('schedules_due')
   expect(plan).not.toMatch(/Seq Scan on schedules/)
   expect(plan).not.toMatch(/Sort/)
+})
+
+test('finding held-back slots whose runs have ended reads partial indexes alone', async () => {
+  await setClock('2031-09-02T12:00:30Z')
+  const id = await aSchedule(bench, { cron: '* * * * *', overlap: 'queue' })
+  await setClock('2031-09-02T12:02:00Z')
+  await tickAll(bench)
+  await sql`
+    insert into schedule_slots (schedule_id, slot_at, workspace_id, status)
+    select schedule_id, slot_at - n * interval '1 minute', workspace_id, 'fired'
+    from schedule_slots, generate_series(1, 5000) n where schedule_id = ${id} and status = 'fired'`.execute(db)
+  await sql`
+    insert into runs (id, workspace_id, recipe_id, recipe_version, state, trigger, schedule_id, input)
+    select gen_random_uuid(), workspace_id, recipe_id, recipe_version, 'succeeded', trigger, schedule_id, input
+    from runs, generate_series(1, 5000) n where schedule_id = ${id}`.execute(db)
+  await sql`analyze`.execute(db)
+  const plan = await db.transaction().execute(async (tx) => {
+    const { rows } = await sql<Record<string, string>>`explain ${selectReleased(200)}`.execute(tx)
+    return rows.map((row) => Object.values(row)[0]).join('\n')
+  })
+  expect(plan).toContain('schedule_slots_pending')
+  expect(plan).toContain('runs_open_by_schedule')
+  expect(plan).not.toMatch(/Seq Scan on (schedule_slots|runs)/)
 })
 
 test('a value of the input that jsonb cannot hold as it is does not stop the batch', async () => {
