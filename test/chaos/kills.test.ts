@@ -108,10 +108,7 @@ test('with a process killed every second, no acknowledged run is lost, none doub
     .where('recipe_id', '=', recipe.body['id'] as string)
     .execute()
   // Lost, doubled, or in another state than succeeded: none. A start that was never answered may still have made its run.
-  const states = Object.groupBy(runs, (run) => run.state)
-  expect(Object.keys(states), JSON.stringify(runs.filter((run) => run.state !== 'succeeded').slice(0, 3))).toEqual([
-    'succeeded',
-  ])
+  expect(runs.filter((run) => run.state !== 'succeeded')).toEqual([])
   const ids = new Set(runs.map((run) => run.id))
   expect([...acknowledged].filter((id) => !ids.has(id))).toEqual([])
 
