@@ -58,7 +58,7 @@ export const runs: Migration = {
       priority integer not null default 0,
       ready_at timestamptz(3) not null default app_now()
     )`,
-    `create index run_queue_ready on run_queue (workspace_id, priority desc, ready_at)`,
+    `create index run_queue_ready on run_queue (workspace_id, priority desc, ready_at, run_id)`,
 
     `create table waits (
       run_id uuid not null references runs on delete cascade,

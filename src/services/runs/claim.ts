@@ -65,7 +65,7 @@ export async function claimRuns(
         select q.run_id from run_queue q join runs r on r.id = q.run_id
         where q.workspace_id = t.workspace_id and r.engine_version <= ${engineVersion}
           and r.state in ('queued', 'waiting')
-        order by q.priority desc, q.ready_at
+        order by q.priority desc, q.ready_at, q.run_id
         limit (select size from share)
         for update skip locked
       ) picked
