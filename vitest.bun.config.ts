@@ -5,7 +5,12 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     name: 'bun',
-    include: ['test/lib/**/*.test.ts', 'test/services/**/*.test.ts', 'test/runtime/**/*.test.ts', 'test/config.test.ts'],
+    include: [
+      'test/lib/**/*.test.ts',
+      'test/services/**/*.test.ts',
+      'test/runtime/**/*.test.ts',
+      'test/config.test.ts',
+    ],
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'threads',
     maxWorkers: 2,

@@ -27,11 +27,9 @@ const startWithinMs = 120_000
 export async function startWrangler(options: WranglerOptions): Promise<Wrangler> {
   const { log = (text) => process.stderr.write(text) } = options
   const port = options.port === 0 ? await freePort() : options.port
-  const args = [
-    ...['dev', '--local', '--ip', '127.0.0.1', '--port', String(port), '--inspector-port', String(await freePort())],
-    ...['--test-scheduled', '--show-interactive-dev-session=false', '--log-level', 'warn'],
-    ...['--persist-to', options.stateFolder, '--env-file', options.variables],
-  ]
+  const args = ['dev', '--local', '--test-scheduled', '--show-interactive-dev-session=false', '--log-level', 'warn']
+  args.push('--ip', '127.0.0.1', '--port', String(port), '--inspector-port', String(await freePort()))
+  args.push('--persist-to', options.stateFolder, '--env-file', options.variables)
   const program = join(dirname(createRequire(import.meta.url).resolve('wrangler/package.json')), 'bin/wrangler.js')
   // A group of its own: wrangler, its bundler and workerd are ended together.
   const child = spawn(process.execPath, [program, ...args], {

@@ -87,6 +87,7 @@ export class DriverSocket {
   }
 
   #emit(event: string, value: unknown): void {
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) listener(value)
+    // A copy, because the driver takes all listeners away while it hears of the end, and more than one waits for it.
+    Array.from(this.#listeners.get(event) ?? []).forEach((listener) => listener(value))
   }
 }

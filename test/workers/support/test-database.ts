@@ -15,7 +15,14 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   const { host, port, user, password, database } = env.HYPERDRIVE
   const schema = `test_${crypto.randomUUID().replaceAll('-', '')}`
   const options = {
-    ...{ host, port, user, password, database, ssl: false, max: 4, onnotice: () => {} },
+    host,
+    port,
+    user,
+    password,
+    database,
+    ssl: false,
+    max: 4,
+    onnotice: () => {},
     socket: () => new DriverSocket(host, port),
     connection: { search_path: schema },
   }
