@@ -30,6 +30,8 @@ export default defineConfig({
           name: 'browser',
           include: ['test/browser/**/*.test.ts'],
           globalSetup: ['test/support/global-setup.ts'],
+          // Swagger UI is 1.7 MB of script; on a loaded machine it takes its time.
+          testTimeout: 120_000,
         },
       },
       {

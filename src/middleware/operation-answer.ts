@@ -62,17 +62,29 @@ export function answerOperation(operation: Operation, guards: Guards): Answer {
   }
 }
 
-function toInput(exchange: Exchange, valid: ValidInput, operation: Operation): AnyInput {
-  const { request } = exchange
-  return {
-    params: valid.params as never,
-    query: valid.query as never,
-    headers: valid.headers as never,
-    body: valid.body as never,
-    request: operation.body === undefined ? countedRequest(request, exchange.route.maxBodyBytes) : request,
-    // A getter, because on Node touching the signal builds an AbortController.
-    get signal() {
-      return request.signal
-    },
+function toInput(exchange: Exchange, valid: ValidInput, { body }: Operation): AnyInput {
+  const { request, route } = exchange
+  return new Input(valid, body === undefined ? countedRequest(request, route.maxBodyBytes) : request)
+}
+
+/** A class for its getter: on Node touching the signal builds an AbortController, which few handlers need. */
+class Input implements AnyInput {
+  readonly params: never
+  readonly query: never
+  readonly headers: never
+  readonly body: never
+  readonly request: Request
+
+  constructor(valid: ValidInput, request: Request) {
+    // Safe: these are what the operation's own schemas gave.
+    this.params = valid.params as never
+    this.query = valid.query as never
+    this.headers = valid.headers as never
+    this.body = valid.body as never
+    this.request = request
+  }
+
+  get signal(): AbortSignal {
+    return this.request.signal
   }
 }

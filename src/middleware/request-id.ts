@@ -3,12 +3,27 @@ import { asMiddleware } from './as-middleware.ts'
 
 const acceptable = /^[A-Za-z0-9._-]{1,128}$/
 
+const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+// Random bytes are fetched for many ids at once: the call costs more than all else that an id needs.
+const pool = new Uint8Array(6 * 256)
+let used = pool.length
+
 /** Twelve hex characters: short enough to read out, random enough for a log. */
 export function newRequestId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(6))
-  let id = ''
-  for (const byte of bytes) id += (byte < 16 ? '0' : '') + byte.toString(16)
-  return id
+  if (used === pool.length) {
+    crypto.getRandomValues(pool)
+    used = 0
+  }
+  const at = used
+  used += 6
+  return (
+    hex[pool[at]!]! +
+    hex[pool[at + 1]!]! +
+    hex[pool[at + 2]!]! +
+    hex[pool[at + 3]!]! +
+    hex[pool[at + 4]!]! +
+    hex[pool[at + 5]!]!
+  )
 }
 
 /** Layer 1: every answer and every log line carries an id, the caller's own where it is presentable. */

@@ -1,4 +1,7 @@
-/** Starts Swagger UI. `validatorUrl: null` keeps it from sending the document to a validator outside. */
+/**
+ * Starts Swagger UI. Calls go to the server that the page came from, whichever of its names was used: any other would be
+ * another origin. `validatorUrl: null` keeps it from sending the document to a validator outside.
+ */
 export const swaggerStart = `SwaggerUIBundle({
   url: '/openapi.json',
   dom_id: '#swagger-ui',
@@ -6,6 +9,11 @@ export const swaggerStart = `SwaggerUIBundle({
   persistAuthorization: false,
   validatorUrl: null,
   tryItOutEnabled: true,
+  requestInterceptor(request) {
+    const { pathname, search } = new URL(request.url, location.href)
+    request.url = location.origin + pathname + search
+    return request
+  },
 })
 `
 
