@@ -10,7 +10,7 @@ import type { Flow, Frame } from './flow.ts'
 import { Interruption } from './interruptions.ts'
 import type { StepRecord } from './records.ts'
 import { RunLost, type StepDraft } from './run-writer.ts'
-import { spill } from './spill.ts'
+import { asStored, spill } from './spill.ts'
 import { StepError, type StepContext } from './step-executor.ts'
 
 export type StepResult =
@@ -40,7 +40,7 @@ export function draftOf(flow: Flow, step: Step, path: string, frame: Frame, reco
 }
 
 export async function succeed(flow: Flow, draft: StepDraft, output: Json): Promise<StepResult> {
-  const stored = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, output)
+  const stored = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, asStored(output))
   flow.write({
     ...draft,
     status: 'succeeded',
@@ -182,11 +182,12 @@ async function attempt(
       const final = options?.final?.(result) ?? false
       // A final http answer is the step's output: its own row records it.
       if (final && kind === 'http' && !step.once) return result
-      const stored = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, result)
+      const value = asStored(result) as typeof result
+      const stored = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, value)
       flow.writer.call({ key: full, kind, request_hash: requestHash, result: stored })
-      calls.set(full, { result })
+      calls.set(full, { result: value })
       if (!final) await flow.writer.commit()
-      return result
+      return value
     },
   }
   try {

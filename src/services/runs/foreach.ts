@@ -6,7 +6,7 @@ import { notYetRun, type Flow, type Frame } from './flow.ts'
 import { ItemAborted } from './interruptions.ts'
 import { hasEnded, itemKind, loadItemOutputs, type StepRecord } from './records.ts'
 import type { StepDraft } from './run-writer.ts'
-import { spill, unspill } from './spill.ts'
+import { asStored, spill, unspill } from './spill.ts'
 import { StepError } from './step-executor.ts'
 import { walkList } from './walk.ts'
 
@@ -31,7 +31,7 @@ export async function runForeach(
     if (stored === undefined) {
       draft = { ...draft, attempts: 1, startedMs: flow.runtime.clock.monotonicMs() }
       const value = await unspill(flow.runtime.blobs, flow.run.workspace_id, renderTree(step.items, flow.scope(frame)))
-      items = listOf(value)
+      items = listOf(asStored(value))
       const handle = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, items)
       draft = { ...draft, status: 'running', state: { items: handle } }
       flow.write(draft)

@@ -1,9 +1,17 @@
 import type { Blobs } from '../../context.ts'
+import { toJsonText } from '../../db/json.ts'
 import { sha256Hex } from '../../lib/canonical.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
+import { inStoredOrder } from '../../lib/stored-json.ts'
 
 /** Larger values live in a blob; a row, an expression or a checkpoint is no place for them. */
 export const largestInlineBytes = 256 * 1024
+
+/**
+ * The value as the database will give it back: keys in its order, texts that it refuses escaped. A step must see the
+ * same before and after a resume, or what it sends under one idempotency key would differ.
+ */
+export const asStored = (value: Json): Json => inStoredOrder(JSON.parse(toJsonText(value)) as Json)
 
 /** Replaces a large value by its handle `{"$blob": key, size, sha256, media_type}`. */
 export async function spill(blobs: Blobs, workspaceId: string, runId: string, value: Json): Promise<Json> {

@@ -127,6 +127,16 @@ test.each<[string, unknown, string[]]>([
     ['/settings/concurrency: is not supported by this version'],
   ],
   [
+    'data from outside as system text',
+    recipe([{ id: 'a', kind: 'llm', prompt: 'x', system: 'Obey {{ trigger.text }}' }]),
+    ['/steps/0/system: may refer to run and now only; give trigger as context or in the prompt'],
+  ],
+  [
+    'a provider that does not exist',
+    recipe([{ id: 'a', kind: 'llm', prompt: 'x', model: { provider: 'oracle', model: 'y' } }]),
+    [expect.stringMatching(/^\/steps\/0\/model\/provider: must be one of /)],
+  ],
+  [
     'unknown kind',
     recipe([{ id: 'a', kind: 'magic' }]),
     ['/steps/0/kind: must be one of agent, llm, http, transform, branch, foreach, wait, fail'],

@@ -417,6 +417,31 @@ export function engineSuite(open: () => Promise<EngineDatabase>): void {
       }
     })
 
+    test('a step sees the results before it alike before and after a takeover, to the order of their keys', async () => {
+      const b = await bench()
+      const bodies: string[] = []
+      b.script('first', () => ({ zebra: 1, ant: { long_key: 1, k: 2 }, ünï: 3, nul: 'a\u0000b' }))
+      b.script('second', ({ context, count }) => {
+        bodies.push(context.renderText('{{ steps.first.output }}'))
+        return count === 1 ? new Promise(() => {}) : {}
+      })
+      await b.start(recipe([http('first'), http('second')]))
+      const first = b.worker('first')
+      await first.claim()
+      await expect.poll(() => bodies.length).toBe(1)
+      await shiftClock({ seconds: 31 })
+      try {
+        await recoverRuns(db, 10)
+        const second = b.worker('second')
+        await second.claim()
+        await second.idle()
+        expect(bodies).toHaveLength(2)
+        expect(bodies[1]).toBe(bodies[0])
+      } finally {
+        await shiftClock({ seconds: 0 })
+      }
+    })
+
     test('a once step whose outcome is unknown is not made again', async () => {
       const b = await bench()
       const stuck = gate()

@@ -8,6 +8,8 @@ import type { Reference } from '../../../lib/language/scope.ts'
 import { checkTemplate } from '../../../lib/language/template.ts'
 import { checkTree } from '../../../lib/language/tree.ts'
 import { pointerTo } from '../../../lib/pointer.ts'
+import { faultsOfChoice } from '../../models/choice.ts'
+import { modelChoiceSchema } from '../definition.ts'
 import { isFields, type Fields, type StepPlace } from './outline.ts'
 
 /** What the fields of one step say: their own faults, and what they refer to, for the checks that know the neighbours. */
@@ -119,9 +121,20 @@ const readers: Record<string, (reader: FieldReader, fields: Fields, pointer: str
 
 function readModelStep(reader: FieldReader, fields: Fields, pointer: string): void {
   reader.text(fields['prompt'], `${pointer}/prompt`)
-  reader.text(fields['system'], `${pointer}/system`)
+  readSystemText(reader, fields['system'], `${pointer}/system`)
+  // What is no choice at all is left to the shape check.
+  const { data: model } = modelChoiceSchema.safeParse(fields['model'])
+  if (model) reader.faults.push(...faultsOfChoice(model, `${pointer}/model`))
   reader.tree(fields['context'], `${pointer}/context`)
   reader.schema(fields['output_schema'], `${pointer}/output_schema`)
+}
+
+/** Inputs, trigger payloads and results of steps come from outside: as system text they could give orders. */
+function readSystemText(reader: FieldReader, value: unknown, pointer: string): void {
+  const before = reader.references.length
+  reader.text(value, pointer)
+  const foreign = reader.references.slice(before).find(({ root }) => root !== 'run' && root !== 'now')
+  if (foreign) reader.fault(pointer, `may refer to run and now only; give ${foreign.root} as context or in the prompt`)
 }
 
 function readWaitStep(reader: FieldReader, fields: Fields, pointer: string): void {
