@@ -1,8 +1,12 @@
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
 import { env, exports } from 'cloudflare:workers'
 import { expect, test } from 'vitest'
+import { createApp } from '../../src/app.ts'
 import worker from '../../src/index.ts'
 import type { Bindings } from '../../src/runtime/workers/bindings.ts'
+import { createWorker } from '../../src/runtime/workers/worker.ts'
+import { backgroundServices } from '../../src/services/background.ts'
+import { runSlice } from '../../src/services/runs/index.ts'
 
 async function call(path: string, bindings: Bindings = env) {
   const context = createExecutionContext()
@@ -41,10 +45,14 @@ test('serves its static files through the API alone', async () => {
   await page.text()
 })
 
-test('a bad configuration answers 503 and keeps its values to the log', async () => {
-  // A fresh isolate would read these settings first; here the app exists, so only the scheduled handler reads them.
+test('a bad configuration answers 503 and keeps its faults to the log', async () => {
+  // As in a fresh isolate, whose first request brings the settings.
+  const fresh = createWorker({ createApp, backgroundServices, runSlice })
   const broken = { ...env, RATE_LIMIT_DEFAULT: 'often' } as Bindings
-  await expect(worker.scheduled({} as ScheduledController, broken, createExecutionContext())).rejects.toThrow(
+  const response = await fresh.fetch(new Request('http://localhost/health'), broken, createExecutionContext())
+  expect([response.status, response.headers.get('content-type')]).toEqual([503, 'application/problem+json'])
+  expect(await response.text()).not.toContain('RATE_LIMIT_DEFAULT')
+  await expect(fresh.scheduled(createScheduledController(), broken, createExecutionContext())).rejects.toThrow(
     'RATE_LIMIT_DEFAULT',
   )
 })
