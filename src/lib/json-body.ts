@@ -1,7 +1,7 @@
 import { AppError } from './errors.ts'
 
 const maxDepth = 500
-const utf8 = new TextDecoder('utf-8', { fatal: true })
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 /** Bytes from a stranger to a JSON value. Throws `malformed` for bad UTF-8, bad JSON and nesting beyond 500. */
 export function parseJsonBody(bytes: Uint8Array): unknown {
