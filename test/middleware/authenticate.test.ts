@@ -3,7 +3,8 @@ import { createTestApp } from '../support/app.ts'
 import { things, type Problem } from '../support/things.ts'
 
 const { app, key, signIn } = await createTestApp({ groups: [things] })
-const send = (headers: Record<string, string | undefined>) => app.request('/api/things', { headers: headers as Record<string, string> })
+const send = (headers: Record<string, string | undefined>) =>
+  app.request('/api/things', { headers: headers as Record<string, string> })
 const wrong = `ak_srv_${'0'.repeat(64)}`
 
 test('a key is taken as Bearer or as X-API-Key', async () => {

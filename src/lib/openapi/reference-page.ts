@@ -79,7 +79,7 @@ function writeEntry({ method, path, operation }: Entry, schemas: Schemas): strin
 <h3>${escapeHtml(operation.summary)}</h3>
 <p><code><span class="method">${escapeHtml(method)}</span> ${escapeHtml(path)}</code> <span class="soft">${escapeHtml(operation.operationId)}${isPublic ? ', public' : ''}</span></p>
 ${writeMarkdown(operation.description ?? '')}
-${writeParameters(operation.parameters ?? [], schemas)}
+${writeParameters(operation.parameters ?? [])}
 ${operation.requestBody ? `<h4>Body</h4>${writeContent(operation.requestBody.content, schemas)}` : ''}
 <h4>Answers</h4>
 ${Object.entries(operation.responses)
@@ -88,12 +88,12 @@ ${Object.entries(operation.responses)
 </article>`
 }
 
-function writeParameters(parameters: Parameter[], schemas: Schemas): string {
+function writeParameters(parameters: Parameter[]): string {
   if (parameters.length === 0) return ''
   const rows = parameters.map((parameter) => [
     `<code>${escapeHtml(parameter.name)}</code>`,
     escapeHtml(`${parameter.in}${parameter.required ? ', required' : ''}`),
-    escapeHtml(typeOf(parameter.schema ?? {}, schemas)),
+    escapeHtml(typeOf(parameter.schema ?? {})),
     writeMarkdown(parameter.description ?? parameter.schema?.description ?? ''),
   ])
   return `<h4>Parameters</h4>${writeTable(rows)}`

@@ -29,17 +29,17 @@ export function resolve(schema: SchemaNode, schemas: Schemas): SchemaNode {
 }
 
 /** A type in words: `array of Agent`, `string (uuid) or null`. */
-export function typeOf(schema: SchemaNode, schemas: Schemas): string {
+export function typeOf(schema: SchemaNode): string {
   if (schema.$ref) return nameOf(schema.$ref)
   if (schema.const !== undefined) return JSON.stringify(schema.const)
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(' | ')
   const choices = schema.anyOf ?? schema.oneOf
-  if (choices) return choices.map((choice) => typeOf(choice, schemas)).join(' or ')
-  if (schema.allOf) return schema.allOf.map((part) => typeOf(part, schemas)).join(' and ')
+  if (choices) return choices.map((choice) => typeOf(choice)).join(' or ')
+  if (schema.allOf) return schema.allOf.map((part) => typeOf(part)).join(' and ')
   const types = Array.isArray(schema.type) ? schema.type : [schema.type ?? 'any']
   return types
     .map((type) => {
-      if (type === 'array') return `array of ${typeOf(schema.items ?? {}, schemas)}`
+      if (type === 'array') return `array of ${typeOf(schema.items ?? {})}`
       return schema.format && type === 'string' ? `string (${schema.format})` : type
     })
     .join(' or ')
@@ -64,7 +64,7 @@ export function rowsOf(schema: SchemaNode, schemas: Schemas, prefix = '', depth 
     const path = prefix === '' ? name : `${prefix}.${name}`
     const row = {
       name: path,
-      type: typeOf(property, schemas),
+      type: typeOf(property),
       required: node.required?.includes(name) ?? false,
       description: property.description ?? '',
     }
