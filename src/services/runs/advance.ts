@@ -17,7 +17,7 @@ export async function advance(flow: Flow, readCommands: () => Promise<void>): Pr
   const timer = startDeadline(flow)
   try {
     for (;;) {
-      if (flow.writer.pendingCommands > 0) await readCommands()
+      if (flow.writer.pendingCommands > 0) await flow.read(readCommands)
       if (await advanceOnce(flow)) return
       // It wanted to park while a command waited: the run stayed here, so the command is read first.
     }

@@ -2,12 +2,11 @@ import type { Kysely } from 'kysely'
 import type { Clock, Log } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import { writeCheckpoints, type Checkpoint } from './checkpoint.ts'
-import type { RunWriter } from './run-writer.ts'
+import { RunLost, type RunWriter } from './run-writer.ts'
+import { isRefused, steadily } from './steadily.ts'
 
 /** Runs in one statement. Enough to share a commit among all that are in flight, small enough to plan and lock quickly. */
 const batchSize = 200
-/** After this long without a confirmed write an owner must assume that its lease (30 s) is gone. */
-const giveUpMs = 25_000
 /** How long what nobody waits for may stay in memory: text as it is written, steps that have just begun. */
 const lazyMs = 200
 
@@ -80,32 +79,14 @@ export class Committer {
   }
 
   async #alone({ writer, checkpoint }: { writer: RunWriter; checkpoint: Checkpoint }): Promise<void> {
-    for (let delayMs = 50; ; delayMs = Math.min(1_000, delayMs * 2)) {
-      try {
-        const results = await writeCheckpoints(this.#db, [checkpoint])
-        writer.settle(results.get(writer.runId))
-        return
-      } catch (error) {
-        if (isRefusedValue(error)) {
-          writer.refuse(error)
-          return
-        }
-        if (this.#clock.monotonicMs() - writer.confirmedMs > giveUpMs) {
-          this.#log.error('A run could not be written within its lease and was given up.', {
-            run_id: writer.runId,
-            error,
-          })
-          writer.markLost()
-          return
-        }
-        await new Promise((resolve) => setTimeout(resolve, delayMs))
-      }
+    try {
+      const results = await steadily(writer, this.#clock, () => writeCheckpoints(this.#db, [checkpoint]))
+      writer.settle(results.get(writer.runId))
+    } catch (error) {
+      if (isRefused(error)) writer.refuse(error)
+      else if (error instanceof RunLost)
+        this.#log.error('A run could not be written within its lease and was given up.', { run_id: writer.runId })
+      else throw error
     }
   }
-}
-
-/** SQLSTATE classes 21, 22 and 23 speak of the values, 42 of the statement: trying again cannot help. */
-function isRefusedValue(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code
-  return typeof code === 'string' && /^(21|22|23|42|54)/.test(code)
 }

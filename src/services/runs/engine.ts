@@ -10,6 +10,7 @@ import { Flow } from './flow.ts'
 import { RunCanceled, RunReleased } from './interruptions.ts'
 import { loadRecords } from './records.ts'
 import { RunLost, RunWriter } from './run-writer.ts'
+import { steadily } from './steadily.ts'
 import type { StepExecutors } from './step-executor.ts'
 
 export interface EngineOptions {
@@ -108,9 +109,10 @@ export class Engine {
   }
 
   async #prepareAndAdvance(run: ClaimedRun, writer: RunWriter, receivedMs: number): Promise<void> {
+    const read = <T>(statement: () => Promise<T>) => steadily(writer, this.#runtime.clock, statement)
     const [records, previous] = await Promise.all([
-      run.first ? new Map() : loadRecords(this.#runtime.db, run.id),
-      this.#previous(run),
+      run.first ? new Map() : read(() => loadRecords(this.#runtime.db, run.id)),
+      read(() => this.#previous(run)),
     ])
     const flow = new Flow(
       run,

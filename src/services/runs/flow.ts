@@ -12,6 +12,7 @@ import { loadCalls, type StepRecord } from './records.ts'
 import { Resting } from './resting.ts'
 import { RunLost, type RunWriter, type StepDraft } from './run-writer.ts'
 import { unspill } from './spill.ts'
+import { steadily } from './steadily.ts'
 import type { StepExecutors } from './step-executor.ts'
 
 /** A confirmation older than this is renewed before an effect starts; the lease itself lasts twice as long. */
@@ -147,7 +148,7 @@ export class Flow {
     this.startable(signal)
     await this.writer.settled()
     if (this.runtime.clock.monotonicMs() - this.writer.confirmedMs > freshLeaseMs) {
-      if (!(await this.#deps.renew(this.writer))) throw new RunLost()
+      if (!(await this.read(() => this.#deps.renew(this.writer)))) throw new RunLost()
     }
     this.startable(signal)
   }
@@ -159,10 +160,17 @@ export class Flow {
     if (this.releasing) throw new RunReleased()
   }
 
+  /** Asks the database on the run's behalf, again and again where it does not answer. */
+  read<T>(statement: () => Promise<T>): Promise<T> {
+    return steadily(this.writer, this.runtime.clock, statement)
+  }
+
   /** Recorded effects of a step. A run that nobody held before has none. */
   async recordedCalls(path: string): Promise<Map<string, { result: Json | undefined }>> {
     if (this.run.first) return new Map()
-    const calls = await loadCalls(this.runtime.db, this.run.id, `${this.run.generation}/${path}`)
+    const calls = await this.read(() =>
+      loadCalls(this.runtime.db, this.run.id, `${this.run.generation}/${path}`),
+    )
     for (const call of calls.values())
       if (call.result !== undefined) call.result = await unspill(this.runtime.blobs, this.run.workspace_id, call.result)
     return calls

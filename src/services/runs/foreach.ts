@@ -89,7 +89,8 @@ export async function runForeach(
   if (parked) return { status: 'parked' }
   // The rows are the results: they must be stored before they are read.
   await flow.writer.commit()
-  return succeed(flow, draft, await loadItemOutputs(flow.runtime.db, flow.run.id, path))
+  const outputs = await flow.read(() => loadItemOutputs(flow.runtime.db, flow.run.id, path))
+  return succeed(flow, draft, outputs)
 }
 
 async function runItem(
