@@ -1,12 +1,12 @@
-import { linearRegex, type LinearRegex } from '../linear-regex.ts'
+import { ecmascriptRegex, type EcmaScriptRegex } from '../regex/ecmascript.ts'
 
-const known = new Map<string, LinearRegex>()
+const known = new Map<string, EcmaScriptRegex>()
 
 /** Compiled once while in use. Throws SyntaxError. */
-export function patternOf(source: string): LinearRegex {
+export function patternOf(source: string): EcmaScriptRegex {
   let pattern = known.get(source)
   if (!pattern) {
-    pattern = linearRegex(source)
+    pattern = ecmascriptRegex(source)
     if (known.size >= 500) known.clear()
     known.set(source, pattern)
   }

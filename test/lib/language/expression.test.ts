@@ -165,6 +165,7 @@ describe('hostile input', () => {
     ['a hash in a loop', 'numbers.map(x, hash(numbers))'],
     ['a text search in a loop', 'cel.bind(t, json(numbers + numbers + numbers), numbers.map(x, t.contains("zz")))'],
     ['a pattern in a loop', 'cel.bind(t, json(numbers), numbers.map(x, t.matches("(a|b|[0-9])*z")))'],
+    ['another large pattern each time', 'numbers.all(x, !"".matches("(a{200}){9}" + string(x)))'],
     ['a replacement that grows', 'numbers.map(x, json(numbers).replace(",", json(numbers)))'],
   ])('%s ends by its budget', (_, source) => {
     expect(() => evaluate(source)).toThrow(/too much work|too much data|larger than/)

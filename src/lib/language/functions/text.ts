@@ -1,5 +1,5 @@
 import { LanguageError } from '../scope.ts'
-import { compilePattern } from '../pattern.ts'
+import { compilePattern, matchesPattern } from '../pattern.ts'
 import { type FunctionTable, takes, textArg, wholeArg } from './declare.ts'
 import type { Budget } from '../budget.ts'
 
@@ -37,8 +37,7 @@ export const textFunctions: FunctionTable = {
       }
       return undefined
     },
-    call: ([text, pattern], budget) =>
-      compilePattern(textArg('matches', pattern))(textArg('matches', text), (steps) => budget.use(steps)),
+    call: ([text, pattern], budget) => matchesPattern(textArg('matches', text), textArg('matches', pattern), budget),
   },
   lower: takes(1, 1, ([text], budget) => made(textArg('lower', text).toLowerCase(), budget)),
   upper: takes(1, 1, ([text], budget) => made(textArg('upper', text).toUpperCase(), budget)),
