@@ -77,13 +77,26 @@ const schema = fc.letrec<{ schema: Json }>((tie) => {
   }
 }).schema
 
+/** Undefined where the code that Ajv generates uses a variable that it does not declare, as of unevaluatedItems in `else`. */
+function opinion(ask: () => unknown): unknown {
+  try {
+    return ask()
+  } catch (error) {
+    if (error instanceof ReferenceError) return undefined
+    throw error
+  }
+}
+
 test('agrees with a reference implementation on what is valid', () => {
   fc.assert(
     fc.property(schema, fc.array(value, { minLength: 5, maxLength: 10 }), (inner, instances) => {
       const whole: JsonObject = { $defs: { inner }, $ref: '#/$defs/inner' }
       expect(checkSchema(whole)).toBeNull()
       const reference = new Ajv2020({ strict: false, logger: false }).compile(whole)
-      for (const instance of instances) expect(validateJson(whole, instance).length === 0).toBe(reference(instance))
+      for (const instance of instances) {
+        const expected = opinion(() => reference(instance))
+        if (expected !== undefined) expect(validateJson(whole, instance).length === 0).toBe(expected)
+      }
     }),
     { numRuns: 60 },
   )
