@@ -27,7 +27,7 @@ export type Script = (call: {
 export interface EngineBench {
   ctx: ServiceContext
   /** Another worker on the same database, as a second process would be. */
-  worker(name?: string, options?: { concurrency?: number }): Engine
+  worker(name?: string, options?: { concurrency?: number; platform?: Runtime['platform'] }): Engine
   /** Every effect that was made, in order. */
   calls: { key: string; step: string }[]
   script(stepId: string, script: Script): void
@@ -63,7 +63,10 @@ export async function createEngineBench(database: Pick<EngineDatabase, 'db'>): P
     calls,
     worker: (name = 'worker', options = {}) =>
       // Its own object, so that each worker is a process of its own to the event hub and the engine.
-      new Engine({ ...ctx } as Runtime, { owner: name, concurrency: options.concurrency ?? 50, executors }),
+      new Engine(
+        { ...ctx, platform: options.platform ?? ctx.platform },
+        { owner: name, concurrency: options.concurrency ?? 50, executors },
+      ),
     script: (stepId, script) => void scripts.set(stepId, script),
     async start(definition, input = {}) {
       const { id } = await startRun(ctx, { definition, trigger: { kind: 'api' }, input })

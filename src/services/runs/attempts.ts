@@ -1,5 +1,5 @@
 import { EgressError } from '../../lib/egress-error.ts'
-import { parseDuration } from '../../lib/duration.ts'
+import { formatDuration, parseDuration } from '../../lib/duration.ts'
 import { sha256Hex, canonicalJson } from '../../lib/canonical.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { LanguageError } from '../../lib/language/scope.ts'
@@ -134,13 +134,13 @@ async function attempt(
 
   const executor = flow.executors[step.kind]
   if (!executor) throw new StepError('internal', `No executor for steps of kind ${step.kind}.`, { retryable: false })
-  const timeoutMs = step.timeout === undefined ? null : parseDuration(step.timeout)
+  const timeoutMs = timeoutOf(flow, step)
   const own = new AbortController()
   const timer =
     timeoutMs === null
       ? undefined
       : setTimeout(
-          () => own.abort(new StepError('timeout', `The step took longer than ${step.timeout}.`)),
+          () => own.abort(new StepError('timeout', `The step took longer than ${formatDuration(timeoutMs)}.`)),
           Math.min(timeoutMs, 2 ** 31 - 1),
         )
   const signal = AbortSignal.any([frame.signal, own.signal])
@@ -195,6 +195,19 @@ async function attempt(
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** A slice of work on Workers is cut by the platform after fifteen minutes and starts steps for five. */
+const longestOnWorkersMs = 8 * 60_000
+
+function timeoutOf(flow: Flow, step: Step): number | null {
+  const timeoutMs = step.timeout === undefined ? null : parseDuration(step.timeout)
+  if (flow.runtime.platform !== 'workers') return timeoutMs
+  if (timeoutMs !== null && timeoutMs > longestOnWorkersMs)
+    throw new StepError('timeout_too_long', `On Workers a step may take 8m at most, not ${step.timeout}.`, {
+      retryable: false,
+    })
+  return timeoutMs ?? longestOnWorkersMs
 }
 
 /** An effect that does not heed its signal is left behind: the run goes on without it. */

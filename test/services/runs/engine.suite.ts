@@ -587,6 +587,16 @@ export function engineSuite(open: () => Promise<EngineDatabase>): void {
     })
   })
 
+  test('on Workers a step that asks for more time than a slice has is refused, and says so', async () => {
+    const b = await bench()
+    const id = await b.start(recipe([http('long', { timeout: '9m' })]))
+    const worker = b.worker('slice', { platform: 'workers' })
+    await worker.claim()
+    await worker.idle()
+    expect(await b.run(id)).toMatchObject({ state: 'failed', error: { kind: 'timeout_too_long' } })
+    expect(b.calls).toEqual([])
+  })
+
   describe('draining', () => {
     test('hands a run back at its next step, and the next worker goes on there', async () => {
       const b = await bench()
