@@ -36,7 +36,8 @@ async function advanceOnce(flow: Flow): Promise<boolean> {
   const { writer } = flow
   try {
     flow.root.signal.throwIfAborted()
-    flow.emit(flow.run.first ? 'execution.started' : 'execution.resumed', {})
+    // A worker may have held the run and never written a word of it.
+    flow.emit(writer.rev === 0 ? 'execution.started' : 'execution.resumed', {})
     const result = await walkList(flow, flow.definition.steps, '', flow.root)
     if (result.kind === 'parked') {
       flow.emit('execution.waiting', { steps: flow.resting.wakes.map((wake) => wake.path) })
