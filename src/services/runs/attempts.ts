@@ -96,7 +96,7 @@ export async function runAttempts(
     const delayMs = retryDelayMs(step, error, draft.attempts)
     if (delayMs === null) return failStep(flow, draft, view)
     draft = { ...draft, status: 'waiting', error: view, delay_ms: delayMs }
-    flow.write(draft)
+    flow.writeRetry(draft)
     flow.emit('step.retrying', { path, error: view, delay_ms: Math.round(delayMs) })
     if ((await rest(flow, path, delayMs, frame.signal)) === 'parked') return { status: 'parked' }
     draft = { ...draft, attempts: draft.attempts + 1 }

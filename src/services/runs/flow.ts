@@ -132,6 +132,12 @@ export class Flow {
     this.writer.step(draft, ended)
   }
 
+  /** Writes that a step is to be tried again. */
+  writeRetry(draft: StepDraft): void {
+    this.#open.set(draft.path, draft)
+    this.writer.failedAttempt(draft)
+  }
+
   /** How the rows of steps that have begun and not ended should read when they are left: all, or those below a path. */
   closeOpenSteps(status: Extract<StepStatus, 'canceled' | 'pending'>, below = ''): void {
     const nowMs = this.runtime.clock.monotonicMs()
@@ -168,9 +174,7 @@ export class Flow {
   /** Recorded effects of a step. A run that nobody held before has none. */
   async recordedCalls(path: string): Promise<Map<string, { result: Json | undefined }>> {
     if (this.run.first) return new Map()
-    const calls = await this.read(() =>
-      loadCalls(this.runtime.db, this.run.id, `${this.run.generation}/${path}`),
-    )
+    const calls = await this.read(() => loadCalls(this.runtime.db, this.run.id, `${this.run.generation}/${path}`))
     for (const call of calls.values())
       if (call.result !== undefined) call.result = await unspill(this.runtime.blobs, this.run.workspace_id, call.result)
     return calls

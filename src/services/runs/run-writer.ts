@@ -42,6 +42,8 @@ interface Pending {
   waits: Checkpoint['waits']
   applied: string[]
   progress: boolean
+  /** Holds a result, of a failed attempt at least: no effect may start before it is committed. */
+  result: boolean
   waiters: Waiter[]
 }
 
@@ -55,6 +57,7 @@ const nothing = (): Pending => ({
   waits: [],
   applied: [],
   progress: false,
+  result: false,
   waiters: [],
 })
 
@@ -108,13 +111,19 @@ export class RunWriter {
 
   step(draft: StepDraft, ended = false): void {
     this.#pending.steps.set(draft.path, draft)
-    if (ended) this.#pending.progress = true
+    if (ended) this.#pending.progress = this.#pending.result = true
     this.#requestLazyFlush(this)
+  }
+
+  /** An attempt has failed and another comes: a resume must know of the first before the second has an effect. */
+  failedAttempt(draft: StepDraft): void {
+    this.step(draft)
+    this.#pending.result = true
   }
 
   call(write: CallWrite): void {
     this.#pending.calls.set(write.key, write)
-    this.#pending.progress = true
+    this.#pending.progress = this.#pending.result = true
   }
 
   event(type: string, data: JsonObject): void {
@@ -163,7 +172,7 @@ export class RunWriter {
    */
   settled(): Promise<void> {
     if (this.lost) return Promise.reject(new RunLost())
-    if (this.#pending.progress || this.#inFlight?.pending.progress) return this.commit()
+    if (this.#pending.result || this.#inFlight?.pending.result) return this.commit()
     return Promise.resolve()
   }
 
