@@ -1,0 +1,4 @@
+import { createTestDatabase } from '../../support/database.ts'
+import { faultsSuite } from './faults.suite.ts'
+
+faultsSuite(createTestDatabase)

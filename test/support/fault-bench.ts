@@ -1,0 +1,209 @@
+import { sql } from 'kysely'
+import { expect } from 'vitest'
+import type { Clock, Runtime, ServiceContext } from '../../src/context.ts'
+import { canonicalJson } from '../../src/lib/canonical.ts'
+import type { Json } from '../../src/lib/json.ts'
+import { createMemoryBlobs } from '../../src/runtime/memory-blobs.ts'
+import { recoverRuns, wakeDueRuns } from '../../src/services/runs/claim.ts'
+import { Engine } from '../../src/services/runs/engine.ts'
+import { startRun } from '../../src/services/runs/start-run.ts'
+import type { StepContext, StepExecutor, StepExecutors } from '../../src/services/runs/step-executor.ts'
+import type { RecipeDefinition } from '../../src/services/recipes/definition.ts'
+import type { EngineDatabase } from './engine.ts'
+import { FaultyLine, type FaultKind } from './faulty-database.ts'
+import { createServiceContext } from './service-context.ts'
+
+export interface Effect {
+  /** Without the run's id, so that runs compare. */
+  key: string
+  request: string
+}
+/** Answers an effect; `nth` counts the calls of one key. Throws a StepError to fail. */
+export type Answer = (effect: { key: string; step: { id: string }; context: StepContext; nth: number }) => Json
+
+export interface Trial {
+  id: string
+  effects: Effect[]
+  statements: string[]
+  struck: string | null
+  /** Whether the worker that met the fault brought the run to its end. */
+  finishedAlone: boolean
+}
+
+const ended = ['succeeded', 'failed', 'canceled', 'timed_out']
+const leaseMs = 31_000
+
+/** Runs a recipe on a worker whose line to the database fails at one point, and has a second worker take over. */
+export async function createFaultBench(database: EngineDatabase) {
+  const { db } = database
+  const ctx: ServiceContext = await createServiceContext(database)
+  ctx.blobs = createMemoryBlobs()
+  let elapsedMs = 0
+  /** Time passes for the database and for every worker alike. */
+  const pass = async (ms: number) => {
+    elapsedMs += ms
+    await database.shiftClock({ seconds: elapsedMs / 1_000 })
+  }
+  const clock: Clock = { now: () => new Date(), monotonicMs: () => performance.now() + elapsedMs }
+
+  const stateOf = async (id: string) =>
+    (await db.selectFrom('runs').select('state').where('id', '=', id).executeTakeFirstOrThrow()).state
+  const turn = async (worker: Engine, line: ServiceContext['db']) => {
+    try {
+      await wakeDueRuns(line, 10)
+      await worker.claim()
+    } catch {
+      // As a service's tick that failed: the next one tries again.
+    }
+    await worker.idle()
+  }
+
+  async function trial(
+    definition: RecipeDefinition,
+    options: {
+      input?: Json
+      answer?: Answer
+      fault?: { at: number; kind: FaultKind } | null
+      /** Cuts the line when this many effects have answered, before anything of it is committed. */
+      cutAfterEffect?: number
+    } = {},
+  ): Promise<Trial> {
+    const effects: Effect[] = []
+    const line = new FaultyLine(db, options.fault ?? null)
+    const make = (context: StepContext, step: { id: string }, request: Json) => async (idempotencyKey: string) => {
+      const key = idempotencyKey.slice(context.runId.length + 1)
+      effects.push({ key, request: canonicalJson(request) })
+      const nth = effects.filter((effect) => effect.key === key).length
+      if (effects.length === options.cutAfterEffect) line.cutNow()
+      return options.answer?.({ key, step, context, nth }) ?? { key }
+    }
+    const { id } = await startRun(ctx, { definition, trigger: { kind: 'api' }, input: options.input ?? {} })
+    const engine = (owner: string, through: ServiceContext['db']) =>
+      new Engine({ ...ctx, db: through, clock } as Runtime, { owner, concurrency: 10, executors: executorsOf(make) })
+
+    const first = engine('first', line.db)
+    let cut = false
+    void line.cut.then(() => (cut = true))
+    for (let turns = 0; turns < 6 && !cut && !ended.includes(await stateOf(id)); turns++) {
+      if ((await stateOf(id)) === 'waiting') await pass(25_000)
+      await Promise.race([turn(first, line.db), line.cut])
+    }
+    const finishedAlone = ended.includes(await stateOf(id))
+    const second = engine('second', db)
+    for (let turns = 0; turns < 6 && !ended.includes(await stateOf(id)); turns++) {
+      await pass(leaseMs)
+      await recoverRuns(db, 10)
+      await turn(second, db)
+    }
+    return { id, effects, statements: line.statements, struck: line.struck, finishedAlone }
+  }
+
+  return { ctx, trial, outcome: (id: string) => outcomeOf(db, id), checkRows: (id: string) => checkRows(db, id) }
+}
+
+type Make = (context: StepContext, step: { id: string }, request: Json) => (idempotencyKey: string) => Promise<Json>
+
+/** `http` makes one final call; `agent` a model round, a tool call and a closing round, each with its usage. */
+function executorsOf(make: Make): StepExecutors {
+  const http: StepExecutor<{ id: string }> = async (step, context) => {
+    const request = { step: step.id, input: context.render({ $expr: 'input' }) }
+    return context.effect('0.0', 'http', request, make(context, step, request), { final: () => true })
+  }
+  const agent: StepExecutor<{ id: string }> = async (step, context) => {
+    const round = async (key: string, request: Json, final: boolean) => {
+      const answer = await context.effect(
+        key,
+        'model',
+        request,
+        async (idempotencyKey) => {
+          const made = await make(context, step, request)(idempotencyKey)
+          context.usage(oneCall, null)
+          return made
+        },
+        { final: () => final },
+      )
+      return answer
+    }
+    context.text('thinking')
+    const first = await round('0.0', { step: step.id, ask: 'first' }, false)
+    const tool = { step: step.id, tool: first }
+    const result = await context.effect('0.1', 'tool', tool, make(context, step, tool))
+    return round('1.0', { step: step.id, ask: 'last', result }, true)
+  }
+  return { http, agent } as unknown as StepExecutors
+}
+
+const oneCall = {
+  provider: 'test',
+  model: 'test',
+  status: 'ok',
+  error: null,
+  input_tokens: 7,
+  cached_input_tokens: null,
+  output_tokens: 3,
+  reasoning_tokens: null,
+  cost_usd: '0.25',
+  price: null,
+  latency_ms: 1,
+  simulated: false,
+} as const
+
+/** What must be the same however a run came to its end. */
+async function outcomeOf(db: ServiceContext['db'], id: string) {
+  const run = await db
+    .selectFrom('runs')
+    .select(['state', 'output', 'error'])
+    .where('id', '=', id)
+    .executeTakeFirstOrThrow()
+  const steps = await db
+    .selectFrom('run_steps')
+    // The output of a wait is the instant it ended.
+    .select(['path', 'status', sql`case when kind <> 'wait' then output end`.as('output')])
+    .where('run_id', '=', id)
+    .orderBy('path')
+    .execute()
+  const { kind = null, step = null } = (run.error ?? {}) as { kind?: string; step?: string }
+  return { state: run.state, output: run.output, error: { kind, step }, steps }
+}
+
+/** What the rows of a run that has ended always show. */
+async function checkRows(db: ServiceContext['db'], id: string): Promise<void> {
+  const run = await db.selectFrom('runs').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
+  expect(ended).toContain(run.state)
+  expect(run).toMatchObject({ lease_owner: null, lease_until: null, pending_commands: 0 })
+  expect(run.finished_at).not.toBeNull()
+
+  const events = await db
+    .selectFrom('run_events')
+    .select(['seq', 'type'])
+    .where('run_id', '=', id)
+    .orderBy('seq')
+    .execute()
+  expect(events.map((event) => event.seq)).toEqual(Array.from({ length: run.last_seq }, (_, n) => n + 1))
+  const types = events.map((event) => event.type)
+  expect(types.filter((type) => ended.includes(type.replace('execution.', '')))).toEqual([`execution.${run.state}`])
+  expect(types.at(-1)).toBe(`execution.${run.state}`)
+  expect(types.filter((type) => type === 'execution.started')).toHaveLength(1)
+
+  for (const table of ['run_queue', 'waits'] as const)
+    expect(await db.selectFrom(table).selectAll().where('run_id', '=', id).execute()).toEqual([])
+  const open = await db
+    .selectFrom('run_steps')
+    .select(['path', 'status'])
+    .where('run_id', '=', id)
+    .where('status', 'in', ['pending', 'running', 'waiting'])
+    .execute()
+  expect(open).toEqual([])
+
+  const { rows } = await sql<{ calls: number; input: number; output: number; cost: string }>`
+    select count(*)::int as calls, coalesce(sum(input_tokens), 0)::int as input,
+      coalesce(sum(output_tokens), 0)::int as output, coalesce(sum(cost_usd), 0)::double precision::text as cost
+    from model_usage where run_id = ${id}`.execute(db)
+  const totals = { model_calls: 0, input_tokens: 0, output_tokens: 0, cost_usd: '0', ...run.usage }
+  expect({
+    calls: totals.model_calls,
+    input: totals.input_tokens,
+    output: totals.output_tokens,
+    cost: String(Number(totals.cost_usd)),
+  }).toEqual(rows[0])
+}
