@@ -70,6 +70,7 @@ test('with a process killed every second, no acknowledged run is lost, none doub
     return Number(row.n)
   }
 
+  await Promise.all(Array.from({ length: inFlight }, start))
   // Keeps that many in flight for as long as processes are killed.
   let feeding = true
   const feeder = (async () => {
