@@ -1,5 +1,4 @@
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+import { isObject } from './json.ts'
 
 /** JSON Merge Patch (RFC 7396): objects merge member by member, null takes a member away, all else replaces. */
 export function mergePatch(target: unknown, patch: unknown): unknown {

@@ -1,8 +1,8 @@
 import type { Fault } from '../errors.ts'
-import type { JsonObject } from '../json.ts'
+import { isObject, type JsonObject } from '../json.ts'
 import { atPointer, pointerTo } from '../pointer.ts'
 import { patternOf } from './patterns.ts'
-import { isObject, resolve, typeNames } from './shared.ts'
+import { resolve, typeNames } from './shared.ts'
 
 const maxSubschemas = 5_000
 const maxEnum = 1_000

@@ -1,11 +1,8 @@
-import type { JsonObject } from '../json.ts'
+import { isObject, type JsonObject } from '../json.ts'
 import { atPointer } from '../pointer.ts'
 
 export const typeNames = ['null', 'boolean', 'object', 'array', 'number', 'string', 'integer'] as const
 export type TypeName = (typeof typeNames)[number]
-
-export const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** What `#`, `#/a/pointer` or `#anchor` names within the schema; undefined where there is nothing. */
 export function resolve(root: JsonObject, ref: string): unknown {

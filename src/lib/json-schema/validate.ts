@@ -1,10 +1,10 @@
 import { canonicalJson } from '../canonical.ts'
 import type { Fault } from '../errors.ts'
-import type { Json, JsonObject } from '../json.ts'
+import { isObject, type Json, type JsonObject } from '../json.ts'
 import { pointerTo } from '../pointer.ts'
 import { formats } from './formats.ts'
 import { patternOf } from './patterns.ts'
-import { isObject, resolve, type TypeName } from './shared.ts'
+import { resolve, type TypeName } from './shared.ts'
 import { articles, equal, isMultiple, isOfType, short } from './values.ts'
 
 // References can make a small schema take exponential time or go in circles: a check is cut off here.

@@ -1,6 +1,6 @@
 import { canonicalJson } from '../canonical.ts'
-import type { Json } from '../json.ts'
-import { isObject, type TypeName } from './shared.ts'
+import { isObject, type Json } from '../json.ts'
+import { type TypeName } from './shared.ts'
 
 export const articles: Record<TypeName, string> = {
   null: 'null',

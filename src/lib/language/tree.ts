@@ -1,5 +1,5 @@
 import type { Fault } from '../errors.ts'
-import type { Json } from '../json.ts'
+import { isObject, type Json } from '../json.ts'
 import { checkExpression, evaluateExpression } from './expression.ts'
 import { LanguageError, type Reference, type Scope } from './scope.ts'
 import { checkTemplate, renderValue } from './template.ts'
@@ -11,7 +11,7 @@ const maxTreeSize = 4_000_000
 
 /** `{"$expr": "<cel>"}` and nothing else; a map with other keys beside `$expr` is a fault. */
 function isExpression(tree: Json): tree is { $expr: Json } {
-  return typeof tree === 'object' && tree !== null && !Array.isArray(tree) && Object.hasOwn(tree, '$expr')
+  return isObject(tree) && Object.hasOwn(tree, '$expr')
 }
 
 const soleKey = '{"$expr"} holds one CEL expression as a string and no other key.'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Json, JsonObject } from '../../lib/json.ts'
+import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import type { ModelChoice } from '../models/types.ts'
 
 /** What a definition may hold at most. */
@@ -45,10 +45,7 @@ const tree = (about: string) =>
     .describe(`${about} A JSON value: texts are Liquid templates, {"$expr": "…"} is a CEL expression.`)
 const jsonSchema = (about: string) =>
   z
-    .custom<JsonObject>(
-      (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
-      'must be a JSON Schema object',
-    )
+    .custom<JsonObject>(isObject, 'must be a JSON Schema object')
     .meta({ description: `${about} A JSON Schema (draft 2020-12).`, type: 'object' })
 const credential = z.strictObject({ credential: slug().describe('Slug of a stored credential.') })
 
@@ -253,10 +250,7 @@ export const stepSchema: z.ZodType<Step> = z.discriminatedUnion(
   'kind',
   [agentStep, llmStep, httpStep, transformStep, branchStep, foreachStep, waitStep, failStep],
   {
-    error: ({ input }) =>
-      typeof input === 'object' && input !== null && !Array.isArray(input)
-        ? `must be one of ${stepKinds.join(', ')}`
-        : 'must be a step object',
+    error: ({ input }) => (isObject(input) ? `must be one of ${stepKinds.join(', ')}` : 'must be a step object'),
   },
 )
 

@@ -1,5 +1,5 @@
 import { canonicalJson } from '../../lib/canonical.ts'
-import type { Json } from '../../lib/json.ts'
+import { isObject, type Json } from '../../lib/json.ts'
 import { pointerTo } from '../../lib/pointer.ts'
 import type { RecipeDefinition } from './definition.ts'
 
@@ -19,9 +19,6 @@ export function diffDefinitions(from: RecipeDefinition, to: RecipeDefinition): C
   compare(from as unknown as Json, to as unknown as Json, '', '', changes)
   return changes
 }
-
-const isObject = (value: Json): value is { [key: string]: Json } =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 function compare(from: Json, to: Json, older: string, newer: string, changes: Change[]): void {
   if (canonicalJson(from) === canonicalJson(to)) return

@@ -1,4 +1,5 @@
 import { AppError, type Fault } from '../../lib/errors.ts'
+import { isObject } from '../../lib/json.ts'
 import { applySettings, defaultSettings } from '../schedules/settings.ts'
 import type { RecipeDefinition } from './definition.ts'
 import { validateDefinition } from './validate.ts'
@@ -10,9 +11,6 @@ export interface RecipeInput {
   cron: string | null | undefined
   timezone: string | undefined
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Every fault of the definition and of the schedule beside it. */
 export function checkRecipeInput(value: unknown, now: Date): { input: RecipeInput | null; faults: Fault[] } {

@@ -1,9 +1,10 @@
 import type { Fault } from '../../lib/errors.ts'
+import { isObject } from '../../lib/json.ts'
 import { faultOfSlug } from '../../lib/slug.ts'
 import { slugPattern, type RecipeDefinition } from './definition.ts'
 import { toPlainJson } from './validation/document.ts'
 import { FieldReader, readStep, type FieldReport } from './validation/fields.ts'
-import { isFields, outlineOf, type Fields, type Outline, type StepPlace } from './validation/outline.ts'
+import { outlineOf, type Fields, type Outline, type StepPlace } from './validation/outline.ts'
 import { checkShape } from './validation/shape.ts'
 import { gotoOf, visibleAtEnd, visibleTo } from './validation/visibility.ts'
 
@@ -22,14 +23,14 @@ export function validateDefinition(value: unknown): { definition: RecipeDefiniti
   const { json, faults: unreadable } = toPlainJson(value)
   if (unreadable.length > 0) return { definition: null, faults: unreadable }
   const shape = checkShape(json)
-  const faults = [...shape.faults, ...(isFields(json) ? meaningFaults(json) : [])]
+  const faults = [...shape.faults, ...(isObject(json) ? meaningFaults(json) : [])]
   return { definition: faults.length === 0 ? shape.definition : null, faults: distinct(faults).slice(0, maxFaults) }
 }
 
 /** The faults that no shape shows: what texts and expressions say, and how the parts fit together. */
 function meaningFaults(recipe: Fields): Fault[] {
   const outline = outlineOf(recipe['steps'])
-  const inputs = isFields(recipe['inputs']) ? recipe['inputs'] : null
+  const inputs = isObject(recipe['inputs']) ? recipe['inputs'] : null
   const ids = new Map(outline.all.flatMap((place) => (place.id === null ? [] : [[place.id, place] as const])))
   const faults = [...outline.faults, ...slugFaults(recipe), ...idFaults(outline)]
 
@@ -49,7 +50,7 @@ function meaningFaults(recipe: Fields): Fault[] {
   whole.schema(inputs, '/inputs')
   if (inputs && inputs['type'] !== undefined && inputs['type'] !== 'object')
     whole.fault('/inputs/type', 'must be object')
-  if (isFields(recipe['settings'])) whole.duration(recipe['settings']['timeout'], '/settings/timeout')
+  if (isObject(recipe['settings'])) whole.duration(recipe['settings']['timeout'], '/settings/timeout')
   const scope = { visible: visibleAtEnd(outline.root), variables: [], ids, inputs }
   return [...faults, ...whole.faults, ...referenceFaults(whole, scope)]
 }
@@ -125,7 +126,7 @@ function referenceFault(root: string, path: string[], { visible, variables, ids,
 /** A schema that admits further names in some other way is given the benefit of the doubt. */
 function acceptsInput(inputs: Fields, name: string): boolean {
   const { properties, additionalProperties } = inputs
-  if (!isFields(properties) || Object.hasOwn(properties, name)) return true
+  if (!isObject(properties) || Object.hasOwn(properties, name)) return true
   if (additionalProperties !== undefined && additionalProperties !== false) return true
   return ['patternProperties', 'allOf', 'anyOf', 'oneOf', '$ref', 'if', 'dependentSchemas'].some((keyword) =>
     Object.hasOwn(inputs, keyword),

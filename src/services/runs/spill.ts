@@ -1,7 +1,7 @@
 import type { Blobs } from '../../context.ts'
 import { toJsonText } from '../../db/json.ts'
 import { sha256Hex } from '../../lib/canonical.ts'
-import type { Json, JsonObject } from '../../lib/json.ts'
+import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import { inStoredOrder } from '../../lib/stored-json.ts'
 
 /** Larger values live in a blob; a row, an expression or a checkpoint is no place for them. */
@@ -38,5 +38,5 @@ export async function unspill(blobs: Blobs, workspaceId: string, value: Json): P
 }
 
 function isHandle(value: Json): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && typeof value['$blob'] === 'string'
+  return isObject(value) && typeof value['$blob'] === 'string'
 }

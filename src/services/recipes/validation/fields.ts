@@ -1,7 +1,7 @@
 import { parseDuration } from '../../../lib/duration.ts'
 import type { Fault } from '../../../lib/errors.ts'
 import { faultOfSchema } from '../../../lib/json-schema.ts'
-import type { Json } from '../../../lib/json.ts'
+import { isObject, type Json } from '../../../lib/json.ts'
 import { checkExpression } from '../../../lib/language/expression.ts'
 import { parseInstant } from '../../../lib/language/instant.ts'
 import type { Reference } from '../../../lib/language/scope.ts'
@@ -10,7 +10,7 @@ import { checkTree } from '../../../lib/language/tree.ts'
 import { pointerTo } from '../../../lib/pointer.ts'
 import { faultsOfChoice } from '../../models/choice.ts'
 import { modelChoiceSchema } from '../definition.ts'
-import { isFields, type Fields, type StepPlace } from './outline.ts'
+import type { Fields, StepPlace } from './outline.ts'
 
 /** What the fields of one step say: their own faults, and what they refer to, for the checks that know the neighbours. */
 export interface FieldReport {
@@ -21,7 +21,7 @@ export interface FieldReport {
 const maxDurationMs = 366 * 86_400_000
 export const hasTemplate = (text: string): boolean => text.includes('{{') || text.includes('{%')
 const isExpression = (value: unknown): boolean =>
-  isFields(value) && Object.keys(value).length === 1 && typeof value['$expr'] === 'string'
+  isObject(value) && Object.keys(value).length === 1 && typeof value['$expr'] === 'string'
 
 /** Reads texts, expressions and trees; collects faults and references. A value of the wrong type is left to the shape check. */
 export class FieldReader implements FieldReport {
@@ -58,7 +58,7 @@ export class FieldReader implements FieldReport {
   }
 
   schema(value: unknown, pointer: string): void {
-    if (!isFields(value)) return
+    if (!isObject(value)) return
     const fault = faultOfSchema(value)
     if (fault) this.fault(pointer + fault.pointer, fault.detail)
   }
@@ -83,7 +83,7 @@ export function readStep({ fields, kind, pointer }: StepPlace): FieldReport {
   const { when, retry, timeout } = fields
   reader.expression(when, `${pointer}/when`)
   reader.duration(timeout, `${pointer}/timeout`)
-  if (isFields(retry)) {
+  if (isObject(retry)) {
     reader.duration(retry['backoff'], `${pointer}/retry/backoff`)
     reader.duration(retry['max_delay'], `${pointer}/retry/max_delay`)
     if (fields['once'] === true && typeof retry['max_attempts'] === 'number' && retry['max_attempts'] > 1) {
@@ -106,7 +106,7 @@ const readers: Record<string, (reader: FieldReader, fields: Fields, pointer: str
   branch(reader, fields, pointer) {
     if (!Array.isArray(fields['cases'])) return
     for (const [index, item] of fields['cases'].entries()) {
-      if (isFields(item)) reader.expression(item['when'], `${pointer}/cases/${index}/when`)
+      if (isObject(item)) reader.expression(item['when'], `${pointer}/cases/${index}/when`)
     }
   },
   foreach(reader, fields, pointer) {
@@ -163,11 +163,11 @@ const transportHeaders = new Set([
 
 function readHttpStep(reader: FieldReader, fields: Fields, pointer: string): void {
   const { request } = fields
-  if (!isFields(request)) return
+  if (!isObject(request)) return
   const at = `${pointer}/request`
   readUrl(reader, request['url'], `${at}/url`)
   for (const group of ['headers', 'query'] as const) {
-    if (!isFields(request[group])) continue
+    if (!isObject(request[group])) continue
     for (const [name, value] of Object.entries(request[group])) {
       const place = pointerTo(`${at}/${group}`, name)
       if (group === 'headers' && transportHeaders.has(name.toLowerCase()))

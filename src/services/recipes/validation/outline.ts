@@ -1,10 +1,9 @@
 import type { Fault } from '../../../lib/errors.ts'
+import { isObject } from '../../../lib/json.ts'
 import { pointerTo } from '../../../lib/pointer.ts'
 import { definitionLimits, identifierPattern } from '../definition.ts'
 
 export type Fields = Record<string, unknown>
-export const isFields = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** A step as its author wrote it: its shape may be faulty, so every field is looked at before it is believed. */
 export interface StepPlace {
@@ -50,7 +49,7 @@ function fill(outline: Outline, list: StepList, steps: unknown, pointer: string,
     return
   }
   for (const [index, fields] of steps.entries()) {
-    if (!isFields(fields)) continue
+    if (!isObject(fields)) continue
     const id = typeof fields['id'] === 'string' && identifierPattern.test(fields['id']) ? fields['id'] : null
     const place: StepPlace = {
       fields,
@@ -86,7 +85,7 @@ function childLists({
   const cases = Array.isArray(fields['cases']) ? fields['cases'] : []
   return [
     ...cases.map((item: unknown, index) => ({
-      steps: isFields(item) ? item['steps'] : undefined,
+      steps: isObject(item) ? item['steps'] : undefined,
       pointer: `${pointer}/cases/${index}/steps`,
       variables,
     })),

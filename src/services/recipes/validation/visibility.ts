@@ -1,4 +1,5 @@
-import { isFields, type StepList, type StepPlace } from './outline.ts'
+import { isObject } from '../../../lib/json.ts'
+import type { StepList, StepPlace } from './outline.ts'
 
 /** Ids of the steps that may have run by the time a step renders its fields. */
 export function visibleTo(place: StepPlace): Set<string> {
@@ -48,5 +49,5 @@ function lastBefore(place: StepPlace): number {
 
 export function gotoOf({ fields }: StepPlace): string | null {
   const onError = fields['on_error']
-  return isFields(onError) && typeof onError['goto'] === 'string' ? onError['goto'] : null
+  return isObject(onError) && typeof onError['goto'] === 'string' ? onError['goto'] : null
 }
