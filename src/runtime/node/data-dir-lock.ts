@@ -8,12 +8,16 @@ export interface DataDirLock {
   release(): void
 }
 
+/** Keeps every lock reachable: a connection that is garbage collected is closed, and its lock would end with it. */
+const heldLocks = new Set<DatabaseSync>()
+
 /**
  * Takes DATA_DIR for this process alone, or says who has it: two processes would destroy an embedded database.
  *
  * The lock is one that the kernel holds for us, so it ends with the process however that ends: no stale file, no
  * process id that another process has taken over, and it also holds between containers that share a volume. SQLite
  * is only the way to it, because it is the one portable lock that Node and Bun both bring; nothing is stored in it.
+ * No part of this process may open the file by another way: to close it again would end the lock (fcntl).
  */
 export function lockDataDir(dataDir: string): DataDirLock {
   const lockFile = join(dataDir, 'lock')
@@ -32,14 +36,21 @@ export function lockDataDir(dataDir: string): DataDirLock {
       error,
     )
   }
-  const owner = { pid: process.pid, host: hostname(), since: new Date().toISOString() }
-  writeFileSync(ownerFile, `${JSON.stringify(owner)}\n`, { mode: 0o600 })
-  return {
-    release() {
-      rmSync(ownerFile, { force: true })
-      lock.close()
-    },
+  heldLocks.add(lock)
+  const release = () => {
+    // Once only: afterwards the owner file is the next holder's.
+    if (!heldLocks.delete(lock)) return
+    rmSync(ownerFile, { force: true })
+    lock.close()
   }
+  try {
+    const owner = { pid: process.pid, host: hostname(), since: new Date().toISOString() }
+    writeFileSync(ownerFile, `${JSON.stringify(owner)}\n`, { mode: 0o600 })
+  } catch (error) {
+    release()
+    throw cannotLock(dataDir, error)
+  }
+  return { release }
 }
 
 function openLock(file: string, dataDir: string): DatabaseSync {
