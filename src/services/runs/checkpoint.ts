@@ -106,7 +106,7 @@ export interface CheckpointResult {
  * A run that asks to leave while commands wait for it stays with its owner (state `running` in the result).
  *
  * Runs missing from the result were taken over. A checkpoint whose id is already stored counts as written: its commit
- * had happened, only the acknowledgement was lost.
+ * had happened, only the acknowledgement was lost. Not so under a newer fence: then the run is another's by now.
  */
 export async function writeCheckpoints(
   db: Kysely<Database>,
@@ -226,7 +226,8 @@ export async function writeCheckpoints(
     )
     select id, state, pending_commands from moved
     union all
-    select r.id, r.state, r.pending_commands from runs r join batch b on b.run_id = r.id and r.checkpoint_id = b.id`.execute(
+    select r.id, r.state, r.pending_commands from runs r
+      join batch b on b.run_id = r.id and r.checkpoint_id = b.id and r.fence = b.fence`.execute(
     db,
   )
   return new Map(results.map((row) => [row.id, { state: row.state, pendingCommands: row.pending_commands }]))
