@@ -21,15 +21,20 @@ export interface EngineOptions {
   executors?: StepExecutors
 }
 
+/** A run under this worker's lease; `flow` is null while what is stored of the run is being read. */
+interface Held {
+  writer: RunWriter
+  flow: Flow | null
+}
+
 /** Claims runs and advances them. One a process; on Workers one a slice. It owns no timer: others call its verbs. */
 export class Engine {
   readonly #runtime: Runtime
   readonly #options: EngineOptions
   readonly #executors: StepExecutors
   readonly #committer: Committer
-  /** Runs under this worker's lease; `flow` is null while what is stored of the run is being read. */
-  readonly #held = new Map<string, { writer: RunWriter; flow: Flow | null }>()
-  readonly #advances = new Map<string, Promise<void>>()
+  readonly #held = new Map<string, Held>()
+  readonly #advances = new Set<Promise<void>>()
   #after: string | null = null
   #stopped = false
   #claiming: Promise<number> | null = null
@@ -84,31 +89,35 @@ export class Engine {
 
   #start(run: ClaimedRun, sentMs: number, receivedMs: number): void {
     const hub = eventHub(this.#runtime)
+    // A run may come back to the worker that let its lease run out and has not noticed. Its first hold ends here.
+    this.#held.get(run.id)?.writer.markLost()
     const writer = new RunWriter(run, {
       clock: this.#runtime.clock,
       sentMs,
       requestFlush: this.#committer.request,
       requestLazyFlush: this.#committer.requestLazily,
-      onLost: () => this.#held.get(run.id)?.flow?.abort.abort(new RunLost()),
-      onCommands: () => void this.#readCommands(run.id).catch(this.#logReadFailure),
+      onLost: () => held.flow?.abort.abort(new RunLost()),
+      onCommands: () => void this.#readCommands(held).catch(this.#logReadFailure),
       onEvents: () => hub.notify(run.id),
     })
     // Held from here on, so that claims count the room it takes and renewals reach it.
-    this.#held.set(run.id, { writer, flow: null })
-    const work = this.#prepareAndAdvance(run, writer, receivedMs)
+    const held: Held = { writer, flow: null }
+    this.#held.set(run.id, held)
+    const work = this.#prepareAndAdvance(run, held, receivedMs)
       .catch((error: unknown) => {
         // Its lease runs out and another worker, or this one, takes it up where its rows say it stands.
         this.#runtime.log.error('A run could not be advanced.', { run_id: run.id, error })
       })
       .finally(() => {
-        this.#advances.delete(run.id)
-        this.#held.delete(run.id)
+        this.#advances.delete(work)
+        if (this.#held.get(run.id) === held) this.#held.delete(run.id)
         if (this.#hungry && !this.#stopped) void this.claim().catch(this.#logReadFailure)
       })
-    this.#advances.set(run.id, work)
+    this.#advances.add(work)
   }
 
-  async #prepareAndAdvance(run: ClaimedRun, writer: RunWriter, receivedMs: number): Promise<void> {
+  async #prepareAndAdvance(run: ClaimedRun, held: Held, receivedMs: number): Promise<void> {
+    const { writer } = held
     const read = <T>(statement: () => Promise<T>) => steadily(writer, this.#runtime.clock, statement)
     const [records, previous] = await Promise.all([
       run.first ? new Map() : read(() => loadRecords(this.#runtime.db, run.id)),
@@ -123,8 +132,8 @@ export class Engine {
       maxRecoveries,
     )
     flow.releasing = this.#stopped
-    this.#held.set(run.id, { writer, flow })
-    await advance(flow, () => this.#readCommands(run.id))
+    held.flow = flow
+    await advance(flow, () => this.#readCommands(held))
     if (writer.state !== 'waiting') return
     for (const wake of flow.resting.wakes) {
       const ms = wake.delay_ms ?? Date.parse(wake.wake_at ?? '') - flow.nowMs()
@@ -156,7 +165,7 @@ export class Engine {
 
   async #renewOne(writer: RunWriter): Promise<boolean> {
     await this.#renew([writer])
-    return !writer.lost
+    return !writer.lost && writer.state === 'running'
   }
 
   async #renew(writers: RunWriter[]): Promise<number> {
@@ -183,17 +192,17 @@ export class Engine {
       .where('id', 'in', ids)
       .where('pending_commands', '>', 0)
       .execute()
-    await Promise.all(rows.map((row) => this.#readCommands(row.id)))
+    await Promise.all(rows.map((row) => this.#readCommands(this.#held.get(row.id))))
     return rows.length
   }
 
-  async #readCommands(runId: string): Promise<void> {
-    const flow = this.#held.get(runId)?.flow
+  async #readCommands(held: Held | undefined): Promise<void> {
+    const flow = held?.flow
     if (!flow) return
     const commands = await this.#runtime.db
       .selectFrom('run_inbox')
       .select(['id', 'kind', 'payload'])
-      .where('run_id', '=', runId)
+      .where('run_id', '=', flow.run.id)
       .where('applied_at', 'is', null)
       .orderBy('created_at')
       .execute()
@@ -215,13 +224,13 @@ export class Engine {
   async idle(): Promise<void> {
     while (this.#advances.size > 0 || this.#claiming) {
       await this.#claiming?.catch(() => {})
-      await Promise.all(this.#advances.values())
+      await Promise.all(this.#advances)
     }
   }
 
   /** Resolves when any run in flight has left. */
   async anyLeft(): Promise<void> {
-    if (this.#advances.size > 0) await Promise.race(this.#advances.values())
+    if (this.#advances.size > 0) await Promise.race(this.#advances)
   }
 
   /** Lets runs come to their next step, hands back those that do not within the grace, and waits until all have left. */
