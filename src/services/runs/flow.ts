@@ -8,7 +8,7 @@ import type { ModelUsage } from '../models/types.ts'
 import type { RecipeDefinition, Step } from '../recipes/definition.ts'
 import type { ClaimedRun } from './claim.ts'
 import { RunReleased } from './interruptions.ts'
-import { loadCalls, type StepRecord } from './records.ts'
+import { hasEnded, loadCalls, type StepRecord } from './records.ts'
 import { Resting } from './resting.ts'
 import { RunLost, type RunWriter, type StepDraft } from './run-writer.ts'
 import { unspill } from './spill.ts'
@@ -58,6 +58,7 @@ export class Flow {
   readonly #deps: FlowDeps
   readonly #claimedMs: number
   readonly #scopeBase: Scope
+  /** Steps whose rows say that they have not ended, those of earlier owners included. */
   readonly #open = new Map<string, StepDraft>()
   #ordinal: number
   #totals: JsonObject
@@ -87,6 +88,7 @@ export class Flow {
       log: deps.runtime.log.with({ run_id: run.id }),
       actor: { kind: 'system', id: run.id, workspaceId: run.workspace_id, permissions: new Set() },
     }
+    for (const record of records.values()) if (!hasEnded(record.status)) this.#open.set(record.path, openDraft(record))
     const startedAt = run.started_at.toISOString()
     this.#scopeBase = {
       input: run.input,
@@ -145,7 +147,7 @@ export class Flow {
       if (!draft.path.startsWith(below)) continue
       if (status === 'canceled') this.write({ ...draft, status, finishedMs: nowMs, delay_ms: null, wake_at: null })
       // What waits for its time goes on waiting for it, whoever takes over.
-      else if (draft.status !== 'waiting') this.writer.step({ ...draft, status })
+      else if (draft.status === 'running') this.writer.step({ ...draft, status })
     }
   }
 
@@ -205,6 +207,14 @@ export class Flow {
     })
   }
 }
+
+const openDraft = (record: StepRecord): StepDraft => ({
+  ...record,
+  wake_at: record.wake_at?.toISOString() ?? null,
+  delay_ms: null,
+  startedMs: null,
+  finishedMs: null,
+})
 
 /** Every step that a list's expressions may name, before it has run: output null, so that nothing is undefined. */
 export function notYetRun(steps: readonly Step[]): { [id: string]: JsonObject } {
