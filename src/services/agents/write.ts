@@ -1,5 +1,6 @@
 import type { ServiceContext } from '../../context.ts'
 import { jsonb } from '../../db/json.ts'
+import { isUniqueViolation } from '../../db/unique-violation.ts'
 import { canonicalJson } from '../../lib/canonical.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isUuid, uuidv7 } from '../../lib/ids.ts'
@@ -100,7 +101,7 @@ export async function updateAgent(ctx: Context, ref: string, changes: AgentChang
       .executeTakeFirstOrThrow()
       .catch((error: unknown) => {
         // Two changes raced for one slug: the look above saw neither.
-        throw (error as { code?: unknown } | null)?.code === '23505' ? slugTaken(next.slug) : error
+        throw isUniqueViolation(error) ? slugTaken(next.slug) : error
       })
     return toAgent(updated)
   })

@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely'
 import type { Actor } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import { jsonb } from '../../db/json.ts'
+import { isUniqueViolation } from '../../db/unique-violation.ts'
 import { canonicalJson, sha256Hex } from '../../lib/canonical.ts'
 import type { RecipeDefinition } from './definition.ts'
 
@@ -35,7 +36,5 @@ export async function insertVersion(
     .execute()
 }
 
-export const slugTaken = (error: unknown): boolean => {
-  const fault = error as { code?: unknown; message?: unknown } | null
-  return fault?.code === '23505' && String(fault.message).includes('workflow_recipes_slug')
-}
+export const slugTaken = (error: unknown): boolean =>
+  isUniqueViolation(error) && String((error as { message?: unknown }).message).includes('workflow_recipes_slug')

@@ -1,4 +1,5 @@
 import type { ServiceContext } from '../../context.ts'
+import { isUniqueViolation } from '../../db/unique-violation.ts'
 import { canonicalJson, sha256Hex } from '../../lib/canonical.ts'
 import { parseDuration } from '../../lib/duration.ts'
 import { AppError } from '../../lib/errors.ts'
@@ -90,5 +91,3 @@ async function findByKey(ctx: ServiceContext, key: string, requestHash: string):
     throw new AppError('conflict', 'This Idempotency-Key was used for another request.')
   return { id: run.id, status: run.state }
 }
-
-const isUniqueViolation = (error: unknown): boolean => (error as { code?: unknown } | null)?.code === '23505'

@@ -1,4 +1,5 @@
 import type { ServiceContext } from '../../context.ts'
+import { isUniqueViolation } from '../../db/unique-violation.ts'
 import { AppError } from '../../lib/errors.ts'
 import { inputFaults, lockRecipe } from './recipe-input.ts'
 import { applySettings, type ScheduleSettings } from './settings.ts'
@@ -52,5 +53,3 @@ export async function deleteSchedule(ctx: Context, { id }: { id: string }): Prom
       .execute()
   })
 }
-
-const isUniqueViolation = (error: unknown): boolean => (error as { code?: unknown } | null)?.code === '23505'
