@@ -1,3 +1,4 @@
+import { toHex } from '../hex.ts'
 import { LanguageError } from './scope.ts'
 
 /** `slug.field`: a credential of the workspace and the field of it that is meant. */
@@ -10,7 +11,7 @@ let nonce: string | undefined
  * random values while modules load.
  */
 function processNonce(): string {
-  nonce ??= hex(crypto.getRandomValues(new Uint8Array(16)))
+  nonce ??= toHex(crypto.getRandomValues(new Uint8Array(16)))
   return nonce
 }
 
@@ -20,7 +21,7 @@ function processNonce(): string {
  */
 export function secretPlaceholder(ref: string): string {
   if (!secretRefPattern.test(ref)) throw new LanguageError(`'${ref.slice(0, 100)}' is not a secret: write slug.field.`)
-  return `secret_${processNonce()}_${hex(new TextEncoder().encode(ref))}_`
+  return `secret_${processNonce()}_${toHex(new TextEncoder().encode(ref))}_`
 }
 
 export function hasSecretPlaceholder(text: string): boolean {
@@ -39,10 +40,6 @@ export async function replaceSecretPlaceholders(
     if (!values.has(encoded)) values.set(encoded, await lookup(unhex(encoded)))
   }
   return text.replace(pattern, (_, encoded: string) => values.get(encoded) ?? '')
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 function unhex(text: string): string {

@@ -1,3 +1,5 @@
+import { toHex } from '../../lib/hex.ts'
+
 /** `ak_srv_` (server) or `ak_pub_` (widget) and 64 hex characters: 256 random bits, so a plain SHA-256 protects the stored form. */
 const format = /^ak_(srv|pub)_[0-9a-f]{64}$/
 
@@ -19,5 +21,3 @@ export const keyPrefix = (token: string): string => token.slice(0, 15)
 export async function hashKey(token: string): Promise<string> {
   return toHex(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token))))
 }
-
-const toHex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')

@@ -2,6 +2,7 @@ import type { Transaction } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import { AppError } from '../../lib/errors.ts'
+import { toHex } from '../../lib/hex.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import { numberedSlug, slugOf } from '../../lib/slug.ts'
 import { upsertDefaultSchedule } from '../schedules/default-schedule.ts'
@@ -66,7 +67,7 @@ async function insertNumbered(
     if (row) return row
   }
   // So many of one name that counting on would only take longer each time.
-  const suffix = Array.from(ctx.random(5), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  const suffix = toHex(ctx.random(5))
   return insertNamed(tx, ctx, `${slug.slice(0, 50)}-${suffix}`, content)
 }
 
