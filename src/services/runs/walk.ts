@@ -24,13 +24,17 @@ export type ListResult =
  */
 export async function walkList(flow: Flow, steps: readonly Step[], prefix: string, frame: Frame): Promise<ListResult> {
   const visits = new Map<string, number>()
+  // Steps that a jump passes over are visited too: a row tells of one visit only, whichever way the run comes again.
+  const visit = (step: Step): string => {
+    const count = (visits.get(step.id) ?? 0) + 1
+    visits.set(step.id, count)
+    return count === 1 ? prefix + step.id : `${prefix}${step.id}~${count}`
+  }
   let output: Json = null
   let jumps = 0
   for (let i = 0; i < steps.length;) {
     const step = steps[i]!
-    const visit = (visits.get(step.id) ?? 0) + 1
-    visits.set(step.id, visit)
-    const path = visit === 1 ? prefix + step.id : `${prefix}${step.id}~${visit}`
+    const path = visit(step)
     const result = await walkStep(flow, step, path, frame)
     if (result.status === 'parked') return { kind: 'parked' }
     if (result.status === 'succeeded') output = result.output
@@ -49,7 +53,7 @@ export async function walkList(flow: Flow, steps: readonly Step[], prefix: strin
       return { kind: 'failed', error: errorView(error, 1), path }
     }
     const target = steps.findIndex((each) => each.id === next.goto)
-    for (let skipped = i; skipped < target; skipped++) skip(flow, steps[skipped]!, prefix + steps[skipped]!.id, frame)
+    for (let skipped = i; skipped < target; skipped++) skip(flow, steps[skipped]!, visit(steps[skipped]!), frame)
     i = target
   }
   return { kind: 'done', output }
