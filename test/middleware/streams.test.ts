@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { assemble } from '../../src/app.ts'
 import { operation, type RouteGroup } from '../../src/lib/operation.ts'
 import { ApiMetrics } from '../../src/services/metrics/api-metrics.ts'
@@ -33,6 +33,8 @@ function handFed() {
     end: () => controller.close(),
     fail: (error: Error) => controller.error(error),
     wasCancelled: () => cancelled,
+    /** Room that the reader's side has left: 1 = everything that was sent has been taken. */
+    wanted: () => controller.desiredSize ?? 0,
   }
 }
 
@@ -68,6 +70,17 @@ test('a client that leaves ends the stream at its source and closes the runtime'
   await response.body!.cancel('gone')
   expect(feed.wasCancelled()).toBe('gone')
   expect([closes.length, metrics.inFlight, metrics.slots()[0]!.errorCount]).toEqual([1, 0, 0])
+})
+
+test('a client that leaves while a piece waits for it ends the stream too', async () => {
+  const feed = handFed()
+  feed.send('unread')
+  const { get, closes, metrics } = appWith(feed.group)
+  const response = await get('/s')
+  // The piece has been taken from the source and lies unread, so no reading is under way that could notice.
+  await vi.waitFor(() => expect(feed.wanted()).toBeGreaterThan(0))
+  await response.body!.cancel()
+  expect([closes.length, metrics.inFlight]).toEqual([1, 0])
 })
 
 test('a stream that breaks is logged with its id, counted as an error, and closes the runtime', async () => {

@@ -26,7 +26,7 @@ test.each(['/docs', '/redoc'])('%s loads nothing from elsewhere and runs nothing
   const policy = response.headers.get('content-security-policy')!
   expect(policy).toContain("default-src 'none'")
   expect(policy).toContain("frame-ancestors 'none'")
-  expect(policy).not.toMatch(/script-src[^;]*unsafe/)
+  expect(policy).not.toContain('unsafe')
   const html = await response.text()
   for (const [, address] of html.matchAll(/(?:src|href)="([^"]+)"/g)) expect(address).toMatch(/^(\/[a-z]|#|data:,)/)
   expect(html).not.toMatch(/<script(?![^>]*\bsrc=)|\son[a-z]+=/)
