@@ -65,6 +65,12 @@ export function toPage<Row, T>(
   }
 }
 
+/** Where a row stands in a list that is ordered by its own time and id. */
+export const byCreation = (row: { created_at: Date; id: string }): Position => ({
+  createdAt: row.created_at,
+  id: row.id,
+})
+
 const encode = ({ createdAt, id }: Position) => btoa(`${createdAt.getTime()}.${id}`).replace(/=+$/, '')
 
 function decode(cursor: string): string {

@@ -1,12 +1,12 @@
 import { sql, type Selectable } from 'kysely'
 import type { ServiceContext } from '../context.ts'
 import { jsonb } from '../db/json.ts'
-import { olderThan } from '../db/keyset.ts'
+import { newestFirst } from '../db/keyset.ts'
 import type { ApiKeysTable } from '../db/tables/identity.table.ts'
 import { AppError, type Fault } from '../lib/errors.ts'
 import { isUuid, uuidv7 } from '../lib/ids.ts'
 import { formatHostPattern, parseHostPattern } from '../lib/net/host-pattern.ts'
-import { readCursor, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
+import { byCreation, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
 import type { Permission, Role } from '../lib/permissions.ts'
 import { keyCacheOf } from './identity/key-cache.ts'
 import { formatKey, hashKey, keyPrefix, type KeyKind } from './identity/key-format.ts'
@@ -81,17 +81,9 @@ export async function createApiKey(
 
 /** Revoked and expired keys too: what they did must stay attributable. */
 export async function listApiKeys({ db, actor }: Context, page: PageRequest): Promise<Page<ApiKey>> {
-  const after = readCursor(page.cursor)
-  const rows = await db
-    .selectFrom('api_keys')
-    .selectAll()
-    .where('workspace_id', '=', actor.workspaceId)
-    .$if(after !== null, (query) => query.where(olderThan(after!)))
-    .orderBy('created_at', 'desc')
-    .orderBy('id', 'desc')
-    .limit(page.limit + 1)
-    .execute()
-  return toPage(rows, page.limit, (row) => ({ createdAt: row.created_at, id: row.id }), toApiKey)
+  const query = db.selectFrom('api_keys').selectAll().where('workspace_id', '=', actor.workspaceId)
+  const rows = await newestFirst(query, page).execute()
+  return toPage(rows, page.limit, byCreation, toApiKey)
 }
 
 export async function getApiKey({ db, actor }: Context, id: string): Promise<ApiKey> {

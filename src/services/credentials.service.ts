@@ -1,11 +1,11 @@
 import type { Selectable } from 'kysely'
 import type { ServiceContext } from '../context.ts'
 import { jsonb } from '../db/json.ts'
-import { olderThan } from '../db/keyset.ts'
+import { newestFirst } from '../db/keyset.ts'
 import type { CredentialsTable } from '../db/tables/identity.table.ts'
 import { AppError, type Fault } from '../lib/errors.ts'
 import { isUuid, uuidv7 } from '../lib/ids.ts'
-import { readCursor, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
+import { byCreation, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
 import { sealingContext } from '../lib/sealing-context.ts'
 import { coversTopLevel, formatHostPattern, parseHostPattern } from '../lib/net/host-pattern.ts'
 import { checkFields, fieldNames, type CredentialKind, type CredentialSecret } from './credentials/credential-fields.ts'
@@ -58,17 +58,9 @@ export async function createCredential(
 }
 
 export async function listCredentials({ db, actor }: Context, page: PageRequest): Promise<Page<Credential>> {
-  const after = readCursor(page.cursor)
-  const rows = await db
-    .selectFrom('credentials')
-    .selectAll()
-    .where('workspace_id', '=', actor.workspaceId)
-    .$if(after !== null, (query) => query.where(olderThan(after!)))
-    .orderBy('created_at', 'desc')
-    .orderBy('id', 'desc')
-    .limit(page.limit + 1)
-    .execute()
-  return toPage(rows, page.limit, (row) => ({ createdAt: row.created_at, id: row.id }), toCredential)
+  const query = db.selectFrom('credentials').selectAll().where('workspace_id', '=', actor.workspaceId)
+  const rows = await newestFirst(query, page).execute()
+  return toPage(rows, page.limit, byCreation, toCredential)
 }
 
 /** By slug or id. */

@@ -1,10 +1,11 @@
 import { sql } from 'kysely'
 import type { ServiceContext } from '../context.ts'
+import { newestFirst } from '../db/keyset.ts'
 import type { RunState, StepStatus } from '../db/tables/runs.table.ts'
 import { AppError } from '../lib/errors.ts'
 import { isUuid } from '../lib/ids.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
-import { readCursor, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
+import { byCreation, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
 import { loadRecipeForRun } from './recipes.service.ts'
 import { requestCancel } from './runs/commands.ts'
 import { followRun, type RunEvent } from './runs/event-hub.ts'
@@ -68,26 +69,13 @@ export async function listExecutions(
   ctx: ServiceContext,
   page: PageRequest & { status?: RunState | undefined; recipe?: string | undefined; scheduleId?: string | undefined },
 ): Promise<Page<ExecutionSummary>> {
-  const after = readCursor(page.cursor)
-  let query = ctx.db
-    .selectFrom('runs')
-    .select(summaryColumns)
-    .where('workspace_id', '=', ctx.actor.workspaceId)
-    .orderBy('created_at', 'desc')
-    .orderBy('id', 'desc')
-    .limit(page.limit + 1)
+  const all = ctx.db.selectFrom('runs').select(summaryColumns).where('workspace_id', '=', ctx.actor.workspaceId)
+  let query = newestFirst(all, page)
   if (page.status) query = query.where('state', '=', page.status)
   if (page.recipe !== undefined) query = query.where('recipe_id', '=', await recipeIdOf(ctx, page.recipe))
   if (page.scheduleId !== undefined) query = query.where('schedule_id', '=', page.scheduleId)
-  if (after)
-    query = query.where((eb) =>
-      eb.or([
-        eb('created_at', '<', after.createdAt),
-        eb.and([eb('created_at', '=', after.createdAt), eb('id', '<', after.id)]),
-      ]),
-    )
   const rows = await query.execute()
-  return toPage(rows, page.limit, (row) => ({ createdAt: row.created_at, id: row.id }), toSummary)
+  return toPage(rows, page.limit, byCreation, toSummary)
 }
 
 export async function getExecution(ctx: ServiceContext, id: string): Promise<Execution> {

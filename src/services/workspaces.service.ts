@@ -1,11 +1,11 @@
 import { sql } from 'kysely'
 import type { Runtime, ServiceContext } from '../context.ts'
 import { jsonb } from '../db/json.ts'
-import { olderThan } from '../db/keyset.ts'
+import { newestFirst } from '../db/keyset.ts'
 import { AppError } from '../lib/errors.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
-import { readCursor, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
+import { byCreation, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
 import type { ModelChoice } from './models/types.ts'
 
 export interface Workspace {
@@ -36,17 +36,9 @@ export async function createWorkspace(
 
 /** The workspaces that the caller may see. A key belongs to one. */
 export async function listWorkspaces({ db, actor }: Context, page: PageRequest): Promise<Page<Workspace>> {
-  const after = readCursor(page.cursor)
-  const rows = await db
-    .selectFrom('workspaces')
-    .selectAll()
-    .where('id', '=', actor.workspaceId)
-    .$if(after !== null, (query) => query.where(olderThan(after!)))
-    .orderBy('created_at', 'desc')
-    .orderBy('id', 'desc')
-    .limit(page.limit + 1)
-    .execute()
-  return toPage(rows, page.limit, (row) => ({ createdAt: row.created_at, id: row.id }), toWorkspace)
+  const query = db.selectFrom('workspaces').selectAll().where('id', '=', actor.workspaceId)
+  const rows = await newestFirst(query, page).execute()
+  return toPage(rows, page.limit, byCreation, toWorkspace)
 }
 
 export async function getCurrentWorkspace({ db, actor }: Context): Promise<Workspace> {

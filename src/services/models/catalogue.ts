@@ -1,6 +1,6 @@
 import type { ServiceContext } from '../../context.ts'
-import { olderThan } from '../../db/keyset.ts'
-import { readCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
+import { newestFirst } from '../../db/keyset.ts'
+import { byCreation, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
 import type { Price } from './cost.ts'
 import { findProvider } from './providers.ts'
 
@@ -33,33 +33,23 @@ export async function listModels(
   page: PageRequest & { provider?: string | undefined },
 ): Promise<Page<CatalogueModel>> {
   const { provider } = page
-  const after = readCursor(page.cursor)
-  const rows = await db
+  const models = db
     .selectFrom('models')
     .selectAll()
     .$if(provider !== undefined, (query) => query.where('provider', '=', provider!))
-    .$if(after !== null, (query) => query.where(olderThan(after!)))
-    .orderBy('created_at', 'desc')
-    .orderBy('id', 'desc')
-    .limit(page.limit + 1)
-    .execute()
-  return toPage(
-    rows,
-    page.limit,
-    (row) => ({ createdAt: row.created_at, id: row.id }),
-    (row) => ({
-      provider: row.provider,
-      model: row.model,
-      name: row.name,
-      context_window: row.context_window,
-      max_output_tokens: row.max_output_tokens,
-      capabilities: row.capabilities,
-      input_usd: row.input_usd,
-      cached_input_usd: row.cached_input_usd,
-      cache_write_usd: row.cache_write_usd,
-      output_usd: row.output_usd,
-      price_limit_tokens: row.price_limit_tokens,
-      available: (findProvider(row.provider)?.connection(config) ?? null) !== null,
-    }),
-  )
+  const rows = await newestFirst(models, page).execute()
+  return toPage(rows, page.limit, byCreation, (row) => ({
+    provider: row.provider,
+    model: row.model,
+    name: row.name,
+    context_window: row.context_window,
+    max_output_tokens: row.max_output_tokens,
+    capabilities: row.capabilities,
+    input_usd: row.input_usd,
+    cached_input_usd: row.cached_input_usd,
+    cache_write_usd: row.cache_write_usd,
+    output_usd: row.output_usd,
+    price_limit_tokens: row.price_limit_tokens,
+    available: (findProvider(row.provider)?.connection(config) ?? null) !== null,
+  }))
 }

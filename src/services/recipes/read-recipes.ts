@@ -1,7 +1,7 @@
 import type { ServiceContext } from '../../context.ts'
-import { olderThan } from '../../db/keyset.ts'
+import { newestFirst } from '../../db/keyset.ts'
 import { AppError, type Fault } from '../../lib/errors.ts'
-import { readCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
+import { byCreation, readCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
 import { databaseNow } from '../schedules/timing.ts'
 import type { RecipeDefinition } from './definition.ts'
 import { diffDefinitions, type Change } from './diff.ts'
@@ -32,9 +32,8 @@ export async function listRecipes(
   { db, actor }: Context,
   request: PageRequest & { q?: string | undefined },
 ): Promise<Page<RecipeSummary>> {
-  const after = readCursor(request.cursor)
   const pattern = `%${(request.q ?? '').replace(/[\\%_]/g, '\\$&')}%`
-  const rows = await db
+  const matching = db
     .selectFrom('workflow_recipes as w')
     .leftJoin('schedules as s', (join) => join.onRef('s.recipe_id', '=', 'w.id').on('s.name', '=', 'default'))
     .selectAll('w')
@@ -50,16 +49,9 @@ export async function listRecipes(
         ]),
       ),
     )
-    .$if(after !== null, (query) => query.where(olderThan(after!, 'w')))
-    .orderBy('w.created_at', 'desc')
-    .orderBy('w.id', 'desc')
-    .limit(request.limit + 1)
-    .execute()
-  return toPage(
-    rows,
-    request.limit,
-    (row) => ({ createdAt: row.created_at, id: row.id }),
-    ({ cron, timezone, ...row }) => toSummary(row, cron === null || timezone === null ? null : { cron, timezone }),
+  const rows = await newestFirst(matching, request, 'w').execute()
+  return toPage(rows, request.limit, byCreation, ({ cron, timezone, ...row }) =>
+    toSummary(row, cron === null || timezone === null ? null : { cron, timezone }),
   )
 }
 

@@ -1,8 +1,8 @@
-import { sql } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
+import { newestFirst } from '../../db/keyset.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isUuid } from '../../lib/ids.ts'
-import { readCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
+import { byCreation, readCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
 import { findSchedule } from './store.ts'
 import { databaseNow } from './timing.ts'
 import type { ScheduleView, SlotView } from './types.ts'
@@ -16,24 +16,14 @@ export async function getSchedule(ctx: Context, { id }: { id: string }): Promise
 
 export async function listSchedules(
   ctx: Context,
-  { limit, cursor, recipe_id }: PageRequest & { recipe_id?: string | undefined },
+  { recipe_id, ...page }: PageRequest & { recipe_id?: string | undefined },
 ): Promise<Page<ScheduleView>> {
-  const after = readCursor(cursor ?? undefined)
-  let query = ctx.db.selectFrom('schedules').selectAll().where('workspace_id', '=', ctx.actor.workspaceId)
+  const all = ctx.db.selectFrom('schedules').selectAll().where('workspace_id', '=', ctx.actor.workspaceId)
+  let query = newestFirst(all, page)
   if (recipe_id !== undefined) query = query.where('recipe_id', '=', await recipeId(ctx, recipe_id))
-  if (after) query = query.where(sql<boolean>`(created_at, id) < (${after.createdAt}, ${after.id}::uuid)`)
-  const rows = await query
-    .orderBy('created_at', 'desc')
-    .orderBy('id', 'desc')
-    .limit(limit + 1)
-    .execute()
+  const rows = await query.execute()
   const now = await databaseNow(ctx.db)
-  return toPage(
-    rows,
-    limit,
-    (row) => ({ createdAt: row.created_at, id: row.id }),
-    (row) => toScheduleView(row, now),
-  )
+  return toPage(rows, page.limit, byCreation, (row) => toScheduleView(row, now))
 }
 
 /** The slot ledger, newest first. */
