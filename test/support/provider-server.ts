@@ -10,8 +10,8 @@ export type Behaviour =
   | { kind: 'hold' }
   /** Breaks the connection in the middle of the stream. */
   | { kind: 'cut' }
-  /** Ends the stream properly, but before the answer's own end. */
-  | { kind: 'end-early' }
+  /** Ends the stream properly, but before the answer's own end: after so many of its events, or half of them. */
+  | ({ kind: 'end-early'; events?: number } & Partial<WireAnswer>)
   /** Sends something that is not JSON in the middle of the stream. */
   | { kind: 'malformed' }
 
@@ -72,7 +72,7 @@ export async function startProviderServer(): Promise<ProviderServer> {
       response.writeHead(behaviour.status, { 'content-type': 'application/json', ...behaviour.headers })
       return void response.end(JSON.stringify(wire.error(behaviour.status, `scripted failure, key ${testKey}`)))
     }
-    const answer: Partial<WireAnswer> = behaviour.kind === 'answer' ? behaviour : {}
+    const answer: Partial<WireAnswer> = behaviour.kind === 'answer' || behaviour.kind === 'end-early' ? behaviour : {}
     const frames = wire.frames({
       text: answer.calls && !answer.text ? [] : ['Hello ', 'from ', 'the model.'],
       calls: [],
@@ -84,9 +84,10 @@ export async function startProviderServer(): Promise<ProviderServer> {
       for (const frame of frames) response.write(frame)
       return void response.end()
     }
-    const half = frames.slice(0, Math.ceil(frames.length / 2))
+    const half = frames.slice(0, (behaviour.kind === 'end-early' && behaviour.events) || Math.ceil(frames.length / 2))
     await new Promise<void>((resolve) => response.write(half.join(''), () => resolve()))
-    if (behaviour.kind === 'cut') return void response.socket?.resetAndDestroy()
+    // No reset: it may overtake what was written, and then nothing of an answer arrives that could be cut.
+    if (behaviour.kind === 'cut') return void response.socket?.end()
     if (behaviour.kind === 'malformed') {
       response.write('data: {"choices": [{"delta": oops\n\n')
       response.write(frames.slice(half.length).join(''))

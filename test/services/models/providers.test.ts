@@ -4,8 +4,8 @@ import { uuidv7 } from '../../../src/lib/ids.ts'
 import { askModel } from '../../../src/services/models/ask.ts'
 import type { ModelRequest, ModelUsage } from '../../../src/services/models/types.ts'
 import { createTestDatabase } from '../../support/database.ts'
-import { startProviderServer, testKey } from '../../support/provider-server.ts'
-import { openrouterCost, type WireProvider } from '../../support/provider-wire.ts'
+import { defaultUsage, startProviderServer, testKey } from '../../support/provider-server.ts'
+import { openrouterCost, wires, type WireProvider } from '../../support/provider-wire.ts'
 import { createServiceContext } from '../../support/service-context.ts'
 
 const database = await createTestDatabase()
@@ -68,6 +68,15 @@ async function setUp(options: { timeoutS?: number } = {}) {
       ...(signal && { signal }),
     })
   return { ctx, ask, usage, deltas }
+}
+
+/** The event that says why an answer ended, and so that it did. */
+const ends: Record<WireProvider, RegExp> = {
+  openai: /"response\.completed"/,
+  anthropic: /"stop_reason":"/,
+  google: /"finishReason"/,
+  openrouter: /"finish_reason":"/,
+  'openai-compatible': /"finish_reason":"/,
 }
 
 describe.each(providers)('%s', (provider) => {
@@ -173,6 +182,22 @@ describe.each(providers)('%s', (provider) => {
     server.script({ kind })
     await expect(ask(requestTo(provider))).rejects.toMatchObject({ kind: 'model-malformed', retryable: true })
     expect(usage).toMatchObject([{ status: 'error', error: 'model-malformed' }])
+  })
+
+  test('takes no answer for whole that lacks its end, wherever it stops', async () => {
+    const { ask } = await setUp()
+    const calls = [{ id: 'call_1', name: 'lookup', args: '{"q":"weather"}' }]
+    for (const answer of [{ calls: [] }, { text: [], calls }, { text: ['Let me look.'], calls }]) {
+      const frames = wires[provider].frames({ text: ['Hello.'], usage: defaultUsage, ...answer })
+      const end = frames.findIndex((frame) => ends[provider].test(frame))
+      expect(end).toBeGreaterThan(0)
+      for (let events = 1; events <= end; events += 1) {
+        server.script({ kind: 'end-early', text: ['Hello.'], ...answer, events })
+        await expect(ask(requestTo(provider, { tools: [tool] })), `${events} events`).rejects.toMatchObject({
+          kind: 'model-malformed',
+        })
+      }
+    }
   })
 
   test('passes on the settings of the choice and the shape of the answer', async () => {
