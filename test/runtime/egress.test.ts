@@ -1,5 +1,5 @@
 import { gzipSync } from 'node:zlib'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { EgressError } from '../../src/lib/egress-error.ts'
 import { createEgress, type EgressParts } from '../../src/runtime/egress.ts'
 import { pinnedFetch } from '../../src/runtime/node/pinned-fetch.ts'
@@ -230,9 +230,15 @@ describe('caps', () => {
   })
 
   test('the timeout counts for the body as well', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
     const { port } = await loopbackServer((_, response) => void response.write('begin'))
     const response = await guard()(new Request(`http://127.0.0.1:${port}/`), { timeoutMs: 150 })
-    await expect(response.text()).rejects.toMatchObject({ kind: 'egress-timeout' })
+    const body = response.body!.getReader()
+    expect(new TextDecoder().decode((await body.read()).value)).toBe('begin')
+    const failure = expect(body.read()).rejects.toMatchObject({ kind: 'egress-timeout' })
+    vi.advanceTimersByTime(150)
+    await failure
   })
 
   test('a resolver that never answers is given up as well', async () => {
