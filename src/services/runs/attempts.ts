@@ -144,6 +144,8 @@ async function attempt(
           Math.min(timeoutMs, 2 ** 31 - 1),
         )
   const signal = AbortSignal.any([frame.signal, own.signal])
+  // An executor that heeds its signal late, or not at all, goes on behind an attempt that has ended.
+  let live = true
   const context: StepContext = {
     ctx: flow.ctx,
     runId: flow.run.id,
@@ -152,13 +154,21 @@ async function attempt(
     signal,
     now: flow.run.started_at.toISOString(),
     state: draft.state,
-    setState,
+    setState: (state) => {
+      if (live) setState(state)
+    },
     render: (template) => renderTree(template, scope, onWarning),
     renderText: (template) => renderText(template, scope, onWarning),
     recorded: (key) => calls.get(`${flow.run.generation}/${path}/${key}`)?.result,
-    emit: (type, data) => flow.emit(type, { path, ...data }),
-    text: (delta) => flow.emit('text.delta', { path, text: delta }),
-    log: (level, message, fields) => flow.log(level, message, { path, ...fields }),
+    emit: (type, data) => {
+      if (live) flow.emit(type, { path, ...data })
+    },
+    text: (delta) => {
+      if (live) flow.emit('text.delta', { path, text: delta })
+    },
+    log: (level, message, fields) => {
+      if (live) flow.log(level, message, { path, ...fields })
+    },
     usage: (usage, agentId) => flow.countUsage(usage, agentId, path),
     async effect(key, kind, request, make, options) {
       const full = `${flow.run.generation}/${path}/${key}`
@@ -179,6 +189,8 @@ async function attempt(
       const result = await make(`${flow.run.id}/${full}`).finally(() => {
         if (step.once) flow.onceInFlight--
       })
+      // The attempt after this one makes the same call: two results of one key would leave it open which one counts.
+      if (!live && !step.once) throw signal.reason
       const final = options?.final?.(result) ?? false
       // A final http answer is the step's output: its own row records it.
       if (final && kind === 'http' && !step.once) return result
@@ -193,6 +205,7 @@ async function attempt(
   try {
     return await untilAborted(executor(step as never, context), signal)
   } finally {
+    live = false
     clearTimeout(timer)
   }
 }

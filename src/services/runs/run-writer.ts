@@ -110,6 +110,7 @@ export class RunWriter {
   }
 
   step(draft: StepDraft, ended = false): void {
+    if (this.#hasLeft) return
     this.#pending.steps.set(draft.path, draft)
     if (ended) this.#pending.progress = this.#pending.result = true
     this.#requestLazyFlush(this)
@@ -117,16 +118,19 @@ export class RunWriter {
 
   /** An attempt has failed and another comes: a resume must know of the first before the second has an effect. */
   failedAttempt(draft: StepDraft): void {
+    if (this.#hasLeft) return
     this.step(draft)
     this.#pending.result = true
   }
 
   call(write: CallWrite): void {
+    if (this.#hasLeft) return
     this.#pending.calls.set(write.key, write)
     this.#pending.progress = this.#pending.result = true
   }
 
   event(type: string, data: JsonObject): void {
+    if (this.#hasLeft) return
     const last = this.#pending.events.at(-1)
     // Neighbouring pieces of one text become one event, so a stream of words is not a row each.
     if (type === 'text.delta' && last?.type === type && last.data['path'] === data['path']) {
@@ -136,6 +140,7 @@ export class RunWriter {
   }
 
   usage(write: UsageWrite, totals: JsonObject): void {
+    if (this.#hasLeft) return
     this.#pending.usage.push(write)
     this.#pending.totals = totals
   }
@@ -148,6 +153,11 @@ export class RunWriter {
       this.#pending.leaving = null
       this.#pending.waits = []
     }
+  }
+
+  /** What comes late, from an effect that was left behind, is written by nobody. */
+  get #hasLeft(): boolean {
+    return this.lost || this.state !== 'running'
   }
 
   /** A checkpoint that ends the lease is on its way. */
@@ -186,7 +196,7 @@ export class RunWriter {
 
   /** The committer's side: takes what is pending as a checkpoint, or null. At most one is under way at a time. */
   take(): Checkpoint | null {
-    if (this.#inFlight || this.lost || this.#isEmpty()) return null
+    if (this.#inFlight || this.#hasLeft || this.#isEmpty()) return null
     const pending = this.#pending
     this.#pending = nothing()
     const nowMs = this.#clock.monotonicMs()
