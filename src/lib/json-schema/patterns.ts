@@ -1,14 +1,7 @@
+import { LruCache } from '../lru-cache.ts'
 import { ecmascriptRegex, type EcmaScriptRegex } from '../regex/ecmascript.ts'
 
-const known = new Map<string, EcmaScriptRegex>()
+const known = new LruCache<EcmaScriptRegex>(500)
 
 /** Compiled once while in use. Throws SyntaxError. */
-export function patternOf(source: string): EcmaScriptRegex {
-  let pattern = known.get(source)
-  if (!pattern) {
-    pattern = ecmascriptRegex(source)
-    if (known.size >= 500) known.clear()
-    known.set(source, pattern)
-  }
-  return pattern
-}
+export const patternOf = (source: string): EcmaScriptRegex => known.getOrMake(source, () => ecmascriptRegex(source))

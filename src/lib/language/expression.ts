@@ -1,7 +1,7 @@
 import type { Json } from '../json.ts'
 import { Budget } from './budget.ts'
 import { compileSource, type Program } from './compile.ts'
-import { LruCache } from './lru.ts'
+import { LruCache } from '../lru-cache.ts'
 import { LanguageError, type Reference, type Scope } from './scope.ts'
 import { toJson } from './values.ts'
 

@@ -1,4 +1,4 @@
-import { LruCache } from './lru.ts'
+import { LruCache } from '../lru-cache.ts'
 import { LanguageError } from './scope.ts'
 
 const isoForm =

@@ -1,7 +1,7 @@
 import type { LinearRegex } from '../regex/program.ts'
 import { re2Regex } from '../regex/re2.ts'
 import type { Budget } from './budget.ts'
-import { LruCache } from './lru.ts'
+import { LruCache } from '../lru-cache.ts'
 import { LanguageError } from './scope.ts'
 
 const compiled = new LruCache<LinearRegex>(200)

@@ -12,7 +12,7 @@ import {
 import type { Json } from '../json.ts'
 import { Budget } from './budget.ts'
 import { BoundedEmitter, createContext, liquidEngine, maxTemplateLength, SecretTag, textOf } from './liquid.ts'
-import { LruCache } from './lru.ts'
+import { LruCache } from '../lru-cache.ts'
 import { LanguageError, type Reference, type Scope } from './scope.ts'
 import { rewriteSecrets } from './secret-syntax.ts'
 import { toJson, type Value } from './values.ts'

@@ -1,5 +1,5 @@
 import { Cron as Croner, CronPattern } from 'croner'
-import { BoundedCache } from './bounded-cache.ts'
+import { LruCache } from '../lru-cache.ts'
 import { isZone } from './zone.ts'
 
 /** A parsed expression. It knows wall-clock times only (milliseconds as if the wall were UTC); slots.ts places them in a zone. */
@@ -35,12 +35,12 @@ const nicknames: Record<string, string> = {
   '@midnight': '0 0 * * *',
   '@hourly': '0 * * * *',
 }
-const parsed = new BoundedCache<ParsedCron>(5000)
+const parsed = new LruCache<ParsedCron>(5000)
 
 /** Reads five fields (minute first) or six (second first). Answers a fault instead of throwing. */
 export function parseCron(text: string, zone: string): ParsedCron {
   if (text.length > 200) return { fault: { field: 'cron', detail: 'must have at most 200 characters' } }
-  return parsed.getOrCompute(`${text}|${zone}`, () => parse(text, zone))
+  return parsed.getOrMake(`${text}|${zone}`, () => parse(text, zone))
 }
 
 function parse(text: string, zone: string): ParsedCron {

@@ -1,10 +1,10 @@
-import { BoundedCache } from './bounded-cache.ts'
+import { LruCache } from '../lru-cache.ts'
 import { parseCron, type Cron } from './cron.ts'
 import type { DstPolicy, SlotSpec } from './spec.ts'
 import { segmentAt } from './zone.ts'
 
 /** Many schedules share an expression (`0 9 * * *`) and ask for the same next time. */
-const nextTimes = new BoundedCache<number | null>(20_000)
+const nextTimes = new LruCache<number | null>(20_000)
 
 /** The next slots strictly after an instant, ascending; fewer than `count` where the schedule ends. Throws on a spec that cannot be computed. */
 export function nextSlots(spec: SlotSpec, after: Date, count: number): Date[] {
@@ -49,7 +49,7 @@ function nextOfInterval(spec: SlotSpec, after: number): number {
 
 function nextOfCronCached(cron: Cron, dst: DstPolicy, after: number): number | null {
   const key = `${cron.text}|${cron.zone}|${dst.gap}|${dst.fold}|${after}`
-  return nextTimes.getOrCompute(key, () => nextOfCron(cron, dst, after))
+  return nextTimes.getOrMake(key, () => nextOfCron(cron, dst, after))
 }
 
 /**

@@ -1,4 +1,4 @@
-import { BoundedCache } from './bounded-cache.ts'
+import { LruCache } from '../lru-cache.ts'
 
 /** A stretch of time in which a zone keeps one offset from UTC. Instants and offsets are milliseconds. */
 export interface Segment {
@@ -18,8 +18,8 @@ interface Transition {
 }
 
 const dayMs = 86_400_000
-const formatters = new BoundedCache<Intl.DateTimeFormat>(700)
-const years = new BoundedCache<Transition[]>(4000)
+const formatters = new LruCache<Intl.DateTimeFormat>(700)
+const years = new LruCache<Transition[]>(4000)
 /** The segment last asked for, by zone: the next question is nearly always about the same one. */
 const recent = new Map<string, Segment>()
 
@@ -73,7 +73,7 @@ export function localText(zone: string, instantMs: number): string {
 
 /** Changes of offset within one UTC year, found by looking at each day and then halving. */
 function transitionsOf(zone: string, year: number): Transition[] {
-  return years.getOrCompute(`${zone}|${year}`, () => {
+  return years.getOrMake(`${zone}|${year}`, () => {
     const found: Transition[] = []
     const end = Date.UTC(year + 1, 0, 1)
     let at = Date.UTC(year, 0, 1)
@@ -111,7 +111,7 @@ function measure(zone: string, instantMs: number): number {
 }
 
 function formatter(zone: string): Intl.DateTimeFormat {
-  return formatters.getOrCompute(
+  return formatters.getOrMake(
     zone,
     () =>
       new Intl.DateTimeFormat('en-US', {

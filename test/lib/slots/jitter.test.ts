@@ -1,6 +1,5 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { BoundedCache } from '../../../src/lib/slots/bounded-cache.ts'
 import { jitterMs } from '../../../src/lib/slots/jitter.ts'
 
 test('jitter is between nothing and its bound, and always the same', () => {
@@ -22,13 +21,4 @@ test('the schedules of one slot, and the slots of one schedule, spread over the 
     const tenths = Array.from({ length: 10 }, (_, i) => values.filter((v) => Math.floor(v / 60_000.1) === i).length)
     for (const share of tenths) expect(share).toBeGreaterThan(300)
   }
-})
-
-test('a bounded cache computes once while it remembers, and forgets the oldest', () => {
-  const cache = new BoundedCache<number>(2)
-  let computed = 0
-  const ask = (key: string) => cache.getOrCompute(key, () => ++computed)
-  for (const key of ['a', 'b', 'a', 'c', 'a']) ask(key)
-  expect(computed).toBe(4)
-  expect(cache.size).toBe(2)
 })

@@ -1,10 +1,14 @@
-/** A map that forgets what was used longest ago, so that a cache of parsed text stays bounded. */
+/** A map that forgets what was used longest ago, so that it stays bounded. */
 export class LruCache<V> {
   readonly #entries = new Map<string, V>()
   readonly #limit: number
 
   constructor(limit: number) {
     this.#limit = limit
+  }
+
+  get size(): number {
+    return this.#entries.size
   }
 
   getOrMake(key: string, make: () => V): V {
