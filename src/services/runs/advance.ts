@@ -62,6 +62,7 @@ async function advanceOnce(flow: Flow): Promise<boolean> {
 
 async function endInterrupted(flow: Flow, error: unknown): Promise<boolean> {
   if (error instanceof RunLost) throw error
+  flow.reopenDropped()
   if (error instanceof RunReleased) {
     flow.closeOpenSteps('pending')
     flow.emit('execution.released', {})

@@ -227,8 +227,6 @@ export async function writeCheckpoints(
     select id, state, pending_commands from moved
     union all
     select r.id, r.state, r.pending_commands from runs r
-      join batch b on b.run_id = r.id and r.checkpoint_id = b.id and r.fence = b.fence`.execute(
-    db,
-  )
+      join batch b on b.run_id = r.id and r.checkpoint_id = b.id and r.fence = b.fence`.execute(db)
   return new Map(results.map((row) => [row.id, { state: row.state, pendingCommands: row.pending_commands }]))
 }

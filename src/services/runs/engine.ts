@@ -97,6 +97,7 @@ export class Engine {
       requestFlush: this.#committer.request,
       requestLazyFlush: this.#committer.requestLazily,
       onLost: () => held.flow?.abort.abort(new RunLost()),
+      onRefused: (refusal) => held.flow?.abort.abort(refusal),
       onCommands: () => void this.#readCommands(held).catch(this.#logReadFailure),
       onEvents: () => hub.notify(run.id),
     })

@@ -151,6 +151,12 @@ export class Flow {
     }
   }
 
+  /** A checkpoint was refused: the steps it spoke of are open again as far as the rows tell. */
+  reopenDropped(): void {
+    for (const draft of this.writer.takeRefusal())
+      this.#open.set(draft.path, { ...draft, output: null, finishedMs: null })
+  }
+
   /** Before each effect: all results so far are committed, the lease is surely ours, and nobody wants the run to stop. */
   async readyForEffect(signal: AbortSignal): Promise<void> {
     this.startable(signal)

@@ -23,6 +23,13 @@ export class RunReleased extends Interruption {
   }
 }
 
+/** The database refused what the run wrote, and dropped it: nothing may build on it any more. */
+export class CheckpointRefused extends Interruption {
+  constructor(cause: unknown) {
+    super('The database refused values of the run.', { cause })
+  }
+}
+
 /** A sibling item has failed and the foreach is fail_fast. */
 export class ItemAborted extends Interruption {
   constructor() {

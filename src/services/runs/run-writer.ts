@@ -2,6 +2,7 @@ import type { Clock } from '../../context.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { uuidv7 } from '../../lib/ids.ts'
+import { CheckpointRefused } from './interruptions.ts'
 import type {
   CallWrite,
   Checkpoint,
@@ -79,10 +80,14 @@ export class RunWriter {
   readonly #requestFlush: (writer: RunWriter) => void
   readonly #requestLazyFlush: (writer: RunWriter) => void
   readonly #onLost: () => void
+  readonly #onRefused: (refusal: CheckpointRefused) => void
   readonly #onCommands: () => void
   readonly #onEvents: () => void
   #pending = nothing()
   #inFlight: { pending: Pending; checkpoint: Checkpoint; sentMs: number } | null = null
+  #refusal: CheckpointRefused | null = null
+  /** Steps of the refused checkpoint. */
+  #dropped: StepDraft[] = []
 
   constructor(
     run: { id: string; fence: number; rev: number; pending_commands: number },
@@ -92,6 +97,7 @@ export class RunWriter {
       requestFlush: (writer: RunWriter) => void
       requestLazyFlush: (writer: RunWriter) => void
       onLost: () => void
+      onRefused: (refusal: CheckpointRefused) => void
       onCommands: () => void
       onEvents: () => void
     },
@@ -105,6 +111,7 @@ export class RunWriter {
     this.#requestFlush = hooks.requestFlush
     this.#requestLazyFlush = hooks.requestLazyFlush
     this.#onLost = hooks.onLost
+    this.#onRefused = hooks.onRefused
     this.#onCommands = hooks.onCommands
     this.#onEvents = hooks.onEvents
   }
@@ -165,9 +172,10 @@ export class RunWriter {
     return this.#pending.leaving !== null || (this.#inFlight?.checkpoint.leaving ?? null) !== null
   }
 
-  /** Resolves once everything added so far is committed. Rejects with RunLost, or with the error of a refused value. */
+  /** Resolves once everything added so far is committed. Rejects with RunLost or CheckpointRefused. */
   commit(): Promise<void> {
     if (this.lost) return Promise.reject(new RunLost())
+    if (this.#refusal) return Promise.reject(this.#refusal)
     if (this.#isEmpty() && !this.#inFlight) return Promise.resolve()
     return new Promise((resolve, reject) => {
       const target = this.#isEmpty() ? this.#inFlight!.pending : this.#pending
@@ -182,6 +190,7 @@ export class RunWriter {
    */
   settled(): Promise<void> {
     if (this.lost) return Promise.reject(new RunLost())
+    if (this.#refusal) return Promise.reject(this.#refusal)
     if (this.#pending.result || this.#inFlight?.pending.result) return this.commit()
     return Promise.resolve()
   }
@@ -196,7 +205,7 @@ export class RunWriter {
 
   /** The committer's side: takes what is pending as a checkpoint, or null. At most one is under way at a time. */
   take(): Checkpoint | null {
-    if (this.#inFlight || this.#hasLeft || this.#isEmpty()) return null
+    if (this.#inFlight || this.#hasLeft || this.#refusal || this.#isEmpty()) return null
     const pending = this.#pending
     this.#pending = nothing()
     const nowMs = this.#clock.monotonicMs()
@@ -245,13 +254,28 @@ export class RunWriter {
     }
   }
 
-  /** The database refused the values of the checkpoint; nothing of it was written, and it is dropped. */
+  /**
+   * The database refused the values of the checkpoint; nothing of it was written, and it is dropped. The run must not go
+   * on as if it were stored: nothing is committed until `takeRefusal`.
+   */
   refuse(error: unknown): void {
-    const { pending } = this.#inFlight!
+    const dropped = this.#inFlight!.pending
     this.#inFlight = null
-    for (const waiter of pending.waiters) waiter.reject(error)
-    if (pending.waiters.length === 0) this.markLost([])
-    else if (this.#pending.waiters.length > 0) this.#requestFlush(this)
+    const refusal = new CheckpointRefused(error)
+    this.#refusal = refusal
+    this.#dropped.push(...dropped.steps.values())
+    const waiters = [...dropped.waiters, ...this.#pending.waiters]
+    this.#pending = { ...this.#pending, waiters: [], leaving: null, waits: [] }
+    for (const waiter of waiters) waiter.reject(refusal)
+    this.#onRefused(refusal)
+  }
+
+  /** The steps whose rows were dropped, for the end of the run to tell of them. Writing goes on behind it. */
+  takeRefusal(): StepDraft[] {
+    const dropped = this.#dropped.filter((draft) => !this.#pending.steps.has(draft.path))
+    this.#dropped = []
+    this.#refusal = null
+    return dropped
   }
 
   renewed(sentMs: number, pendingCommands: number): void {
