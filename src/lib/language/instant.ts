@@ -1,4 +1,4 @@
-import { LruCache } from '../lru-cache.ts'
+import { zonedFields, type ZonedFields } from '../zoned-fields.ts'
 import { LanguageError } from './scope.ts'
 
 const isoForm =
@@ -91,36 +91,23 @@ export interface ZonedParts {
   offsetMinutes: number
 }
 
-const formatters = new LruCache<Intl.DateTimeFormat>(100)
-
-function formatterOf(zone: string): Intl.DateTimeFormat {
-  return formatters.getOrMake(zone, () => {
-    try {
-      return new Intl.DateTimeFormat('en-US-u-ca-iso8601-nu-latn', {
-        timeZone: zone,
-        hourCycle: 'h23',
-        year: 'numeric',
-        month: 'numeric',
-        day: 'numeric',
-        hour: 'numeric',
-        minute: 'numeric',
-        second: 'numeric',
-      })
-    } catch {
-      throw new LanguageError(`'${zone.slice(0, 60)}' is not a time zone: write an IANA name such as Europe/Berlin.`)
-    }
-  })
+function fieldsIn(zone: string, instant: number): ZonedFields {
+  try {
+    return zonedFields(zone, instant)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new LanguageError(`'${zone.slice(0, 60)}' is not a time zone: write an IANA name such as Europe/Berlin.`)
+  }
 }
 
 /** Calendar fields of an instant in an IANA zone. */
 export function zonedParts(instant: number, zone: string): ZonedParts {
   let shifted = instant
   if (zone !== 'UTC') {
-    const fields: Record<string, number> = {}
-    for (const part of formatterOf(zone).formatToParts(instant)) fields[part.type] = Number(part.value)
+    const { year, month, day, hour, minute, second } = fieldsIn(zone, instant)
     const date = new Date(0)
-    date.setUTCFullYear(fields.year ?? 0, (fields.month ?? 1) - 1, fields.day ?? 1)
-    date.setUTCHours(fields.hour ?? 0, fields.minute ?? 0, fields.second ?? 0, ((instant % 1000) + 1000) % 1000)
+    date.setUTCFullYear(year, month - 1, day)
+    date.setUTCHours(hour, minute, second, ((instant % 1000) + 1000) % 1000)
     shifted = date.getTime()
   }
   const local = new Date(shifted)

@@ -1,4 +1,5 @@
 import { LruCache } from '../lru-cache.ts'
+import { zonedFields } from '../zoned-fields.ts'
 
 /** A stretch of time in which a zone keeps one offset from UTC. Instants and offsets are milliseconds. */
 export interface Segment {
@@ -18,7 +19,6 @@ interface Transition {
 }
 
 const dayMs = 86_400_000
-const formatters = new LruCache<Intl.DateTimeFormat>(700)
 const years = new LruCache<Transition[]>(4000)
 /** The segment last asked for, by zone: the next question is nearly always about the same one. */
 const recent = new Map<string, Segment>()
@@ -27,7 +27,7 @@ const recent = new Map<string, Segment>()
 export function isZone(zone: string): boolean {
   if (!/^[A-Za-z][A-Za-z0-9_+\-/]{0,63}$/.test(zone)) return false
   try {
-    formatter(zone)
+    zonedFields(zone, 0)
     return true
   } catch {
     return false
@@ -104,27 +104,6 @@ function firstInstantWith(zone: string, offset: number, low: number, high: numbe
 
 function measure(zone: string, instantMs: number): number {
   const whole = Math.floor(instantMs / 1000) * 1000
-  const field: Record<string, number> = {}
-  for (const { type, value } of formatter(zone).formatToParts(whole)) field[type] = Number(value)
-  const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0 } = field
+  const { year, month, day, hour, minute, second } = zonedFields(zone, whole)
   return Date.UTC(year, month - 1, day, hour, minute, second) - whole
-}
-
-function formatter(zone: string): Intl.DateTimeFormat {
-  return formatters.getOrMake(
-    zone,
-    () =>
-      new Intl.DateTimeFormat('en-US', {
-        timeZone: zone,
-        calendar: 'iso8601',
-        numberingSystem: 'latn',
-        hourCycle: 'h23',
-        year: 'numeric',
-        month: 'numeric',
-        day: 'numeric',
-        hour: 'numeric',
-        minute: 'numeric',
-        second: 'numeric',
-      }),
-  )
 }
