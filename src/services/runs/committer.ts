@@ -2,8 +2,8 @@ import type { Kysely } from 'kysely'
 import type { Clock, Log } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import { writeCheckpoints, type Checkpoint } from './checkpoint.ts'
-import { RunLost, type RunWriter } from './run-writer.ts'
-import { isRefused, steadily } from './steadily.ts'
+import type { RunWriter } from './run-writer.ts'
+import { answered, isRefused, steadily } from './steadily.ts'
 
 /** Runs in one statement. Enough to share a commit among all that are in flight, small enough to plan and lock quickly. */
 const batchSize = 200
@@ -12,7 +12,8 @@ const lazyMs = 200
 
 /**
  * Group commit: while one batch is on its way, all that is added gathers for the next, at most one checkpoint a run.
- * A batch that fails is tried again member by member, so a bad value or a deadlock stays with the run that has it.
+ * A batch that fails is tried again member by member, so a bad value or a deadlock stays with the run that has it; the
+ * others do not wait for it.
  */
 export class Committer {
   readonly #db: Kysely<Database>
@@ -60,17 +61,15 @@ export class Committer {
         }
         if (members.length === 0) continue
         try {
-          const results = await writeCheckpoints(
-            this.#db,
-            members.map((member) => member.checkpoint),
-          )
+          const checkpoints = members.map((member) => member.checkpoint)
+          const results = await answered(writeCheckpoints(this.#db, checkpoints))
           for (const { writer } of members) writer.settle(results.get(writer.runId))
         } catch (error) {
           this.#log.warn('A batch of checkpoints failed; its members are written one by one.', {
             error,
             runs: members.length,
           })
-          for (const member of members) await this.#alone(member)
+          for (const member of members) void this.#alone(member)
         }
       }
     } finally {
@@ -84,9 +83,13 @@ export class Committer {
       writer.settle(results.get(writer.runId))
     } catch (error) {
       if (isRefused(error)) writer.refuse(error)
-      else if (error instanceof RunLost)
-        this.#log.error('A run could not be written within its lease and was given up.', { run_id: writer.runId })
-      else throw error
+      else {
+        this.#log.error('A run could not be written within its lease and was given up.', {
+          run_id: writer.runId,
+          error,
+        })
+        writer.markLost()
+      }
     }
   }
 }
