@@ -18,6 +18,8 @@ import type { StepExecutors } from './step-executor.ts'
 /** A confirmation older than this is renewed before an effect starts; the lease itself lasts twice as long. */
 const freshLeaseMs = 15_000
 
+const stepsInOneTurn = 50
+
 /** What steps of one list can see: the steps before them, those around them, and the loop's variable. */
 export interface Frame {
   /** Path of the nearest enclosing foreach item, '' outside. */
@@ -61,6 +63,7 @@ export class Flow {
   /** Steps whose rows say that they have not ended, those of earlier owners included. */
   readonly #open = new Map<string, StepDraft>()
   #ordinal: number
+  #stepsInThisTurn = 0
   #totals: JsonObject
 
   constructor(
@@ -177,6 +180,13 @@ export class Flow {
   /** Asks the database on the run's behalf, again and again where it does not answer. */
   read<T>(statement: () => Promise<T>): Promise<T> {
     return steadily(this.writer, this.runtime.clock, statement)
+  }
+
+  /** Steps without an effect follow each other in one turn of the event loop; leases, timers and commands need theirs. */
+  async breathe(): Promise<void> {
+    if (++this.#stepsInThisTurn < stepsInOneTurn) return
+    this.#stepsInThisTurn = 0
+    await new Promise((resolve) => setTimeout(resolve))
   }
 
   /** Recorded effects of a step. A run that nobody held before has none. */

@@ -68,6 +68,7 @@ async function walkStep(flow: Flow, step: Step, path: string, frame: Frame): Pro
     if (record.status === 'skipped') return { status: 'skipped' }
     return { status: 'failed', error: record.error ?? { kind: 'canceled', detail: 'The step was canceled.' } }
   }
+  await flow.breathe()
   flow.startable(frame.signal)
   if (!record && step.when !== undefined) {
     try {
