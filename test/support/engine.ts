@@ -27,7 +27,7 @@ export type Script = (call: {
 export interface EngineBench {
   ctx: ServiceContext
   /** Another worker on the same database, as a second process would be. */
-  worker(name?: string, options?: { concurrency?: number; platform?: Runtime['platform'] }): Engine
+  worker(name?: string, options?: { concurrency?: number; platform?: Runtime['platform']; db?: Runtime['db'] }): Engine
   /** Every effect that was made, in order. */
   calls: { key: string; step: string }[]
   script(stepId: string, script: Script): void
@@ -64,7 +64,7 @@ export async function createEngineBench(database: Pick<EngineDatabase, 'db'>): P
     worker: (name = 'worker', options = {}) =>
       // Its own object, so that each worker is a process of its own to the event hub and the engine.
       new Engine(
-        { ...ctx, platform: options.platform ?? ctx.platform },
+        { ...ctx, platform: options.platform ?? ctx.platform, db: options.db ?? ctx.db },
         { owner: name, concurrency: options.concurrency ?? 50, executors },
       ),
     script: (stepId, script) => void scripts.set(stepId, script),

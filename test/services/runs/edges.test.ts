@@ -1,0 +1,4 @@
+import { createTestDatabase } from '../../support/database.ts'
+import { edgesSuite } from './edges.suite.ts'
+
+edgesSuite(createTestDatabase)
