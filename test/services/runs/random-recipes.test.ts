@@ -1,0 +1,4 @@
+import { createTestDatabase } from '../../support/database.ts'
+import { randomRecipesSuite } from './random-recipes.suite.ts'
+
+randomRecipesSuite(createTestDatabase)
