@@ -18,7 +18,7 @@ test('pages through executions newest first, each once, with the filters kept', 
   const { id: recipeId } = (await recipe.json()) as { id: string }
   const started: string[] = []
   for (let i = 0; i < 5; i += 1) {
-    const response = await client.post('/api/executions', { recipe_id: recipeId, input_data: {} })
+    const response = await client.post(`/api/workflow-recipes/${recipeId}/execute`, { input_data: {} })
     expect(response.status).toBe(202)
     started.push(((await response.json()) as { execution_id: string }).execution_id)
   }
