@@ -1,24 +1,15 @@
 import { sql, type Kysely } from 'kysely'
 import type { Database } from '../../db/database.ts'
 import { toJsonText } from '../../db/json.ts'
-import type { RunState, StepStatus } from '../../db/tables/runs.table.ts'
+import type { RunState } from '../../db/tables/runs.table.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
+import type { StepRecord } from './records.ts'
 import type { CallKind } from './step-executor.ts'
 
 /** How long a lease lasts; every checkpoint renews it. */
 export const leaseSeconds = 30
 
-export interface StepWrite {
-  path: string
-  parent: string
-  ordinal: number
-  step_id: string
-  kind: string
-  status: StepStatus
-  attempts: number
-  output: Json
-  error: JsonObject | null
-  state: JsonObject | null
+export interface StepWrite extends Omit<StepRecord, 'wake_at'> {
   /** Wakes this long after the database has the row; delays travel as intervals because process clocks decide nothing. */
   delay_ms: number | null
   /** Wakes at a given instant (ISO). Wins over delay_ms. */
