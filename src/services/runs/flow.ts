@@ -163,11 +163,17 @@ export class Flow {
   /** Before each effect: all results so far are committed, the lease is surely ours, and nobody wants the run to stop. */
   async readyForEffect(signal: AbortSignal): Promise<void> {
     this.startable(signal)
+    await this.confirmLease()
+    this.startable(signal)
+  }
+
+  /** All results so far are committed, and nobody else can have taken the run over. */
+  async confirmLease(): Promise<void> {
     await this.writer.settled()
     if (this.runtime.clock.monotonicMs() - this.writer.confirmedMs > freshLeaseMs) {
       if (!(await this.read(() => this.#deps.renew(this.writer)))) throw new RunLost()
     }
-    this.startable(signal)
+    if (this.writer.lost) throw new RunLost()
   }
 
   /** Throws where nothing new may begin. */

@@ -30,8 +30,8 @@ export async function reportFailure(flow: Flow, state: 'failed' | 'timed_out', e
       started_at: flow.run.started_at.toISOString(),
     },
   })
-  await flow.writer.settled()
   for (let attempt = 1; attempt <= tries; attempt++) {
+    await flow.confirmLease()
     try {
       const response = await flow.runtime.egress(
         new Request(policy.webhook.url, {
