@@ -180,6 +180,32 @@ export function edgesSuite(open: () => Promise<EngineDatabase>): void {
     expect(b.calls).toHaveLength(1)
   })
 
+  test('a worker that lost its run sends no further failure notice for it', async () => {
+    const b = await bench()
+    b.script('bad', () => {
+      throw new StepError('upstream', 'down', { retryable: false })
+    })
+    let notices = 0
+    b.ctx.egress = async () => {
+      notices++
+      await database.shiftClock({ seconds: 31 })
+      await recoverRuns(db, 10)
+      await worker.renew()
+      throw new Error('The webhook does not answer.')
+    }
+    const worker = b.worker()
+    const webhook = { url: 'https://notice.test/' }
+    const settings = { on_failure: { webhook } }
+    const id = await b.start(recipe([http('bad')], { settings }))
+    await later(0, async () => {
+      await worker.claim()
+      await worker.idle()
+    })
+    expect(notices).toBe(1)
+    expect(await b.run(id)).toMatchObject({ state: 'queued' })
+    await db.transaction().execute((tx) => requestCancel(tx, id, 'cleanup'))
+  })
+
   test('a run that cannot be written holds up no other', async () => {
     const b = await bench()
     const line = new FaultyLine(db, null)
@@ -190,7 +216,7 @@ export function edgesSuite(open: () => Promise<EngineDatabase>): void {
       refusing && query.sql.includes('with batch') && JSON.stringify(query.parameters).includes(blocked)
     const worker = b.worker('worker', { db: line.db })
     await worker.claim()
-    await expect.poll(async () => (await b.run(free)).state).toBe('succeeded')
+    await expect.poll(async () => (await b.run(free)).state, { timeout: 15_000 }).toBe('succeeded')
     expect(await b.run(blocked)).toMatchObject({ state: 'running' })
     refusing = false
     await worker.idle()

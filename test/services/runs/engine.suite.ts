@@ -478,7 +478,9 @@ export function engineSuite(open: () => Promise<EngineDatabase>): void {
         for (let crash = 1; crash <= 5; crash++) {
           const worker = b.worker(`crash-${crash}`)
           await worker.claim()
-          await expect.poll(() => b.calls.filter((call) => call.step === 'fatal').length).toBe(crash)
+          await expect
+            .poll(() => b.calls.filter((call) => call.step === 'fatal').length, { timeout: 15_000 })
+            .toBe(crash)
           await shiftClock({ seconds: 31 * crash })
           expect(await recoverRuns(db, 10)).toBe(1)
         }
