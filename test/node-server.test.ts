@@ -2,124 +2,100 @@ import { connect, createServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { lockDataDir } from '../src/runtime/node/data-dir-lock.ts'
 import { prepareDatabase } from '../src/runtime/node/prepared-database.ts'
-import { folderForTest } from './support/folder.ts'
+import { folderForTest, type AtEnd } from './support/folder.ts'
 import { runtimes, startProcess, type RuntimeName, type TestProcess } from './support/process.ts'
 
 // Whole servers start here, on a machine that may be busy with other tests.
 const patience = { timeout: 120_000 }
+const names = ['node', 'bun'] as const
+
+interface Served {
+  dataDir: string
+  server: TestProcess
+  address: string
+}
+/** One server a runtime, started on an empty folder, for all that a server which goes on can show. */
+const first = {} as Record<RuntimeName, Served>
+
+const cleanUps: (() => Promise<void>)[] = []
+const afterTheFile: AtEnd = (end) => void cleanUps.unshift(end)
+afterAll(async () => {
+  for (const cleanUp of cleanUps) await cleanUp()
+})
 
 beforeAll(async () => {
   await prepareDatabase()
+  await Promise.all(
+    names.map(async (runtime) => {
+      const dataDir = join(await folderForTest(afterTheFile), 'data')
+      const server = startServer(runtime, { DATA_DIR: dataDir }, afterTheFile)
+      first[runtime] = { dataDir, server, address: await addressOf(server) }
+    }),
+  )
 }, patience.timeout)
 
-function startServer(runtime: RuntimeName, env: Record<string, string>): TestProcess {
+function startServer(runtime: RuntimeName, env: Record<string, string>, atEnd: AtEnd = onTestFinished): TestProcess {
   const args = runtime === 'bun' ? ['src/node-server.ts'] : ['src/cli/launch.js', 'src/node-server.ts']
-  return startProcess(runtimes[runtime], args, { PORT: '0', SHUTDOWN_GRACE_S: '20', ...env })
+  return startProcess(runtimes[runtime], args, { PORT: '0', SHUTDOWN_GRACE_S: '20', ...env }, atEnd)
 }
 
+const keyIn = async (dataDir: string) => (await readFile(join(dataDir, 'admin-api-key'), 'utf8')).trim()
 const addressOf = async (server: TestProcess) => (await server.saying(/API +(http:\S+)/))[1]!
 
-describe.each(['node', 'bun'] as const)('on %s', (runtime) => {
-  test(
-    'serves on an empty folder, says how to go on, ends cleanly on SIGTERM, and starts again',
-    patience,
-    async () => {
-      const dataDir = join(await folderForTest(), 'data')
-      const first = startServer(runtime, { DATA_DIR: dataDir })
-      const address = await addressOf(first)
+// In this order: what a server shows while it runs, its end, and who may then have its folder.
+describe.each(names)('on %s', (runtime) => {
+  test('serves on an empty folder and says how to go on', async () => {
+    const { dataDir, server, address } = first[runtime]
+    const health = await fetch(`${address}/health`)
+    expect(health.status).toBe(200)
+    expect(await health.json()).toMatchObject({
+      status: 'healthy',
+      platform: runtime,
+      components: { database: { status: 'healthy' }, wake: { status: 'healthy' }, services: { status: 'healthy' } },
+    })
 
-      const health = await fetch(`${address}/health`)
-      expect(health.status).toBe(200)
-      expect(await health.json()).toMatchObject({
-        status: 'healthy',
-        platform: runtime,
-        components: { database: { status: 'healthy' }, wake: { status: 'healthy' }, services: { status: 'healthy' } },
-      })
+    const metrics = await (await fetch(`${address}/metrics`)).text()
+    expect(metrics).toMatch(/automatos_service_ticks_total{service="runs"} [1-9]/)
 
-      const metrics = await (await fetch(`${address}/metrics`)).text()
-      expect(metrics).toMatch(/automatos_service_ticks_total{service="runs"} [1-9]/)
-
-      const key = (await readFile(join(dataDir, 'admin-api-key'), 'utf8')).trim()
-      expect(key).toMatch(/^ak_srv_[0-9a-f]{64}$/)
-      expect((await stat(join(dataDir, 'admin-api-key'))).mode & 0o777).toBe(0o600)
-      expect(first.stderr()).toContain(`${key} (shown once; kept in ${join(dataDir, 'admin-api-key')})`)
-      expect(first.stdout()).not.toContain(key)
-      expect(first.stderr()).toMatch(
-        /Docs +http.*\/docs\n.*\n +Database +embedded.*\n +Model +offline \(simulated answers\)/,
-      )
-      for (const line of first.stdout().trim().split('\n')) expect(JSON.parse(line)).toHaveProperty('message')
-
-      first.child.kill('SIGTERM')
-      expect(await first.ended).toBe(0)
-      expect(first.stdout()).toContain('"message":"Stopped"')
-
-      const second = startServer(runtime, { DATA_DIR: dataDir })
-      expect((await fetch(`${await addressOf(second)}/health`)).status).toBe(200)
-      expect(second.stderr()).not.toContain(key)
-      second.child.kill('SIGINT')
-      expect(await second.ended).toBe(0)
-    },
-  )
-
-  test('says in one line that the port is taken, and gives the data folder free', patience, async () => {
-    const taken = createServer().listen(0, '127.0.0.1')
-    onTestFinished(() => void taken.close())
-    await once(taken, 'listening')
-    const { port } = taken.address() as AddressInfo
-    const dataDir = await folderForTest()
-    const server = startServer(runtime, { DATA_DIR: dataDir, PORT: String(port) })
-    expect(await server.ended).toBe(69)
-    expect(server.stderr()).toBe(
-      `Cannot listen on 127.0.0.1:${port}: another program listens there. Stop it, or set PORT to a free one (0 takes any).\n`,
+    const key = await keyIn(dataDir)
+    expect(key).toMatch(/^ak_srv_[0-9a-f]{64}$/)
+    expect((await stat(join(dataDir, 'admin-api-key'))).mode & 0o777).toBe(0o600)
+    expect(server.stderr()).toContain(`${key} (shown once; kept in ${join(dataDir, 'admin-api-key')})`)
+    expect(server.stdout()).not.toContain(key)
+    expect(server.stderr()).toMatch(
+      /Docs +http.*\/docs\n.*\n +Database +embedded.*\n +Model +offline \(simulated answers\)/,
     )
-    expect(await readdir(dataDir)).not.toContain('lock-owner.json')
+    for (const line of server.stdout().trim().split('\n')) expect(JSON.parse(line)).toHaveProperty('message')
+  })
+
+  // Bun answers what is no HTTP by itself, before the product sees it.
+  test.runIf(runtime === 'node')('what is no HTTP request gets a problem document', async () => {
+    const { hostname, port } = new URL(first[runtime].address)
+    const answer = await new Promise<string>((resolve, reject) => {
+      let text = ''
+      const socket = connect(Number(port), hostname, () => socket.write('NOT HTTP\r\n\r\n'))
+      socket
+        .setEncoding('utf8')
+        .on('data', (part: string) => (text += part))
+        .on('close', () => resolve(text))
+        .on('error', reject)
+    })
+    expect(answer).toMatch(/^HTTP\/1\.1 400 [^]*application\/problem\+json[^]*"status":400/)
   })
 
   test('refuses a folder that another server uses', patience, async () => {
-    const dataDir = await folderForTest()
-    const first = startServer(runtime, { DATA_DIR: dataDir })
-    const address = await addressOf(first)
+    const { dataDir, server, address } = first[runtime]
     const second = startServer(runtime, { DATA_DIR: dataDir })
     expect(await second.ended).toBe(69)
-    expect(second.stderr()).toContain(`in use by process ${first.pid}`)
+    expect(second.stderr()).toContain(`in use by process ${server.pid}`)
     expect((await fetch(`${address}/health`)).status).toBe(200)
   })
-})
 
-test('a signal to `npm start` reaches the server, which ends before npm does', patience, async () => {
-  const dataDir = await folderForTest()
-  const npm = startProcess('npm', ['start'], { PORT: '0', DATA_DIR: dataDir })
-  await addressOf(npm)
-  npm.child.kill('SIGTERM')
-  expect(await npm.ended).toBe(0)
-  expect(npm.stdout()).toContain('"message":"Stopped"')
-  lockDataDir(dataDir).release()
-})
-
-test('what is no HTTP request gets a problem document', patience, async () => {
-  const server = startServer('node', { DATA_DIR: await folderForTest() })
-  const { hostname, port } = new URL(await addressOf(server))
-  const answer = await new Promise<string>((resolve, reject) => {
-    let text = ''
-    const socket = connect(Number(port), hostname, () => socket.write('NOT HTTP\r\n\r\n'))
-    socket
-      .setEncoding('utf8')
-      .on('data', (part: string) => (text += part))
-      .on('close', () => resolve(text))
-      .on('error', reject)
-  })
-  expect(answer).toMatch(/^HTTP\/1\.1 400 [^]*application\/problem\+json[^]*"status":400/)
-})
-
-test.each(['node', 'bun'] as const)(
-  'on %s a connection that would stay open for ever is cut at shutdown',
-  patience,
-  async (runtime) => {
-    const server = startServer(runtime, { DATA_DIR: await folderForTest() })
-    const address = await addressOf(server)
+  test('ends cleanly on a signal, and cuts a connection that would stay open for ever', patience, async () => {
+    const { server, address, dataDir } = first[runtime]
     const { hostname, port } = new URL(address)
     // As an event stream does, a request whose body never ends keeps its connection busy.
     const socket = connect(Number(port), hostname, () =>
@@ -129,8 +105,49 @@ test.each(['node', 'bun'] as const)(
     socket.on('error', () => {})
     await once(socket, 'connect')
     expect((await fetch(`${address}/health/live`)).status).toBe(200)
-    server.child.kill('SIGTERM')
+    server.child.kill(runtime === 'node' ? 'SIGINT' : 'SIGTERM')
     expect(await server.ended).toBe(0)
+    expect(server.stdout()).toContain('"message":"Stopped"')
+    expect(await readdir(dataDir)).not.toContain('lock-owner.json')
+  })
+
+  test('says in one line that the port is taken, and gives the data folder free', patience, async () => {
+    const { dataDir } = first[runtime]
+    const taken = createServer().listen(0, '127.0.0.1')
+    onTestFinished(() => void taken.close())
+    await once(taken, 'listening')
+    const { port } = taken.address() as AddressInfo
+    const server = startServer(runtime, { DATA_DIR: dataDir, PORT: String(port) })
+    expect(await server.ended).toBe(69)
+    expect(server.stderr()).toBe(
+      `Cannot listen on 127.0.0.1:${port}: another program listens there. Stop it, or set PORT to a free one (0 takes any).\n`,
+    )
+    expect(await readdir(dataDir)).not.toContain('lock-owner.json')
+    lockDataDir(dataDir).release()
+  })
+})
+
+test('on bun it starts again on its folder, shows no key a second time, and ends on SIGINT', patience, async () => {
+  const { dataDir } = first.bun
+  const second = startServer('bun', { DATA_DIR: dataDir })
+  expect((await fetch(`${await addressOf(second)}/health`)).status).toBe(200)
+  expect(second.stderr()).not.toContain(await keyIn(dataDir))
+  second.child.kill('SIGINT')
+  expect(await second.ended).toBe(0)
+})
+
+test(
+  '`npm start` starts again on its folder, shows no key a second time, and a signal to it ends the server before npm',
+  patience,
+  async () => {
+    const { dataDir } = first.node
+    const npm = startProcess('npm', ['start'], { PORT: '0', DATA_DIR: dataDir })
+    expect((await fetch(`${await addressOf(npm)}/health`)).status).toBe(200)
+    expect(npm.stderr()).not.toContain(await keyIn(dataDir))
+    npm.child.kill('SIGTERM')
+    expect(await npm.ended).toBe(0)
+    expect(npm.stdout()).toContain('"message":"Stopped"')
+    lockDataDir(dataDir).release()
   },
 )
 

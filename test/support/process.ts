@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
+import type { AtEnd } from './folder.ts'
 
 export const repository = fileURLToPath(new URL('../../', import.meta.url))
 const bun = fileURLToPath(new URL('../../node_modules/.bin/bun', import.meta.url))
@@ -20,8 +21,13 @@ export interface TestProcess {
   ended: Promise<number | NodeJS.Signals>
 }
 
-/** A real process with exactly this environment, killed when the test ends if it still lives. */
-export function startProcess(command: string, args: string[], env: Record<string, string> = {}): TestProcess {
+/** A real process with exactly this environment, killed when the test (or what `atEnd` names) ends if it still lives. */
+export function startProcess(
+  command: string,
+  args: string[],
+  env: Record<string, string> = {},
+  atEnd: AtEnd = onTestFinished,
+): TestProcess {
   const child = spawn(command, args, {
     cwd: repository,
     env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', ...env },
@@ -40,7 +46,7 @@ export function startProcess(command: string, args: string[], env: Record<string
     // Not `exit`: by `close` all output has been read.
     child.once('close', (code, signal) => resolve(code ?? signal ?? -1))
   })
-  onTestFinished(async () => {
+  atEnd(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
     await ended
   })
