@@ -159,15 +159,14 @@ async function checkExecution(ctx: ServiceContext, id: string) {
   return run
 }
 
+/** A deleted recipe is still found by its id: its executions stay readable. */
 async function recipeIdOf(ctx: ServiceContext, idOrSlug: string): Promise<string> {
-  if (isUuid(idOrSlug)) return idOrSlug
-  const recipe = await ctx.db
-    .selectFrom('workflow_recipes')
-    .select('id')
-    .where('workspace_id', '=', ctx.actor.workspaceId)
-    .where('slug', '=', idOrSlug)
-    .where('deleted_at', 'is', null)
-    .executeTakeFirst()
+  const query = ctx.db.selectFrom('workflow_recipes').select('id').where('workspace_id', '=', ctx.actor.workspaceId)
+  const recipe = await (
+    isUuid(idOrSlug)
+      ? query.where('id', '=', idOrSlug)
+      : query.where('slug', '=', idOrSlug).where('deleted_at', 'is', null)
+  ).executeTakeFirst()
   if (!recipe) throw new AppError('not-found', `Recipe ${idOrSlug} does not exist.`)
   return recipe.id
 }

@@ -1,4 +1,4 @@
-import { afterAll, expect, onTestFinished } from 'vitest'
+import { afterAll, onTestFinished } from 'vitest'
 import { assemble, createApp, type App } from '../../src/app.ts'
 import { parseConfig, type Config } from '../../src/config.ts'
 import type { Log, Runtime } from '../../src/context.ts'
@@ -96,12 +96,16 @@ export async function createTestApp(options: TestAppOptions = {}): Promise<TestA
   const open = () => ({ runtime })
   const app = options.groups ? assemble(config, open, options.groups) : createApp(config, open)
   const signIn = async (key: KeyOptions = {}) => clientOf(app, await insertKey(runtime, key))
-  // In a test it lives as long as the test, else as long as the file.
-  const atEnd = expect.getState().currentTestName ? onTestFinished : afterAll
-  atEnd(async () => {
+  const close = async () => {
     await deferred.settled()
     if (!options.database) await database.close()
-  })
+  }
+  // In a test it lives as long as the test, else as long as the file; vitest tells which by refusing the one.
+  try {
+    onTestFinished(close)
+  } catch {
+    afterAll(close)
+  }
   return {
     app,
     runtime,
