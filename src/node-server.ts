@@ -58,10 +58,9 @@ async function serve(config: Config): Promise<void> {
 
 /** Returns where the key is, for the banner; shows it once, on the start that made it. */
 async function provideAdminKey(runtime: NodeRuntime): Promise<string> {
-  const { generated } = await ensureAdminKey(runtime)
+  const { generated } = await ensureAdminKey(runtime, (key) => writeAdminKey(runtime.dataDir, key))
   const path = adminKeyPath(runtime.dataDir)
   if (generated) {
-    await writeAdminKey(runtime.dataDir, generated)
     return `${generated} (shown once; kept in ${path})`
   }
   if (runtime.config.adminApiKey) return 'the one that ADMIN_API_KEY names'

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import type { Config } from '../../config.ts'
 import { migrate } from '../../db/migrate.ts'
+import { writeAdminKey } from '../../runtime/node/admin-key-file.ts'
 import { lockDataDir } from '../../runtime/node/data-dir-lock.ts'
 import { openNodeRuntime } from '../../runtime/node/index.ts'
 import { runSeeds } from '../../seeds/index.ts'
@@ -46,7 +47,7 @@ async function prepare(config: Config): Promise<void> {
   try {
     await migrate(runtime.db)
     await runSeeds(runtime)
-    await ensureAdminKey(runtime)
+    await ensureAdminKey(runtime, (key) => writeAdminKey(runtime.dataDir, key))
   } finally {
     await runtime.close()
   }

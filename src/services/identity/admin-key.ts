@@ -13,13 +13,17 @@ const byFirstStart = 'first-start'
 
 /**
  * Sees to it that somebody can get in. Installs ADMIN_API_KEY; without it, and only in an embedded database that never
- * had a key, makes one and returns it: the caller shows it once and writes it where only its owner can read it.
+ * had a key, makes one: `keep` stores it where only its owner can read it, before it becomes valid, so that a crash in
+ * between leaves a file that the next start replaces, and never a database whose only key nobody knows.
  */
-export async function ensureAdminKey(runtime: Runtime): Promise<{ generated: string | null }> {
+export async function ensureAdminKey(
+  runtime: Runtime,
+  keep: (key: string) => Promise<void>,
+): Promise<{ generated: string | null }> {
   const workspaceId = await ensureFirstWorkspace(runtime)
   await installConfiguredKey(runtime, workspaceId)
   if (runtime.config.adminApiKey) return { generated: null }
-  if (isEmbedded(runtime)) return { generated: await generateFirstKey(runtime, workspaceId) }
+  if (isEmbedded(runtime)) return { generated: await generateFirstKey(runtime, workspaceId, keep) }
   const anyKey = await runtime.db.selectFrom('api_keys').select('id').where('revoked_at', 'is', null).limit(1).execute()
   if (anyKey.length === 0) {
     runtime.log.warn(
@@ -81,10 +85,15 @@ export async function installConfiguredKey(runtime: Runtime, workspaceId: string
   else if (outcome.installed.revoked_at) runtime.log.warn('ADMIN_API_KEY names a key that was revoked. Set a new one.')
 }
 
-async function generateFirstKey(runtime: Runtime, workspaceId: string): Promise<string | null> {
+async function generateFirstKey(
+  runtime: Runtime,
+  workspaceId: string,
+  keep: (key: string) => Promise<void>,
+): Promise<string | null> {
   const anyKey = await runtime.db.selectFrom('api_keys').select('id').limit(1).execute()
   if (anyKey.length > 0) return null
   const token = formatKey('server', runtime.random(32))
+  await keep(token)
   await runtime.db
     .insertInto('api_keys')
     .values({

@@ -11,7 +11,10 @@ import { createServiceContext } from '../../support/service-context.ts'
 
 const tokenOf = (digit: string) => `ak_srv_${digit.repeat(64)}`
 
-async function start(database: TestDatabase, options: { adminKey?: string; databaseUrl?: string } = {}) {
+async function start(
+  database: TestDatabase,
+  options: { adminKey?: string; databaseUrl?: string; keep?: (key: string) => Promise<void> } = {},
+) {
   const base = await createServiceContext(database)
   const lines: string[] = []
   const deferred: Promise<unknown>[] = []
@@ -29,7 +32,7 @@ async function start(database: TestDatabase, options: { adminKey?: string; datab
     },
   }
   await firstWorkspaceSeed.run(runtime)
-  return { runtime, lines, ...(await ensureAdminKey(runtime)) }
+  return { runtime, lines, ...(await ensureAdminKey(runtime, options.keep ?? (async () => {}))) }
 }
 
 const defaultWorkspace = (database: TestDatabase) =>
@@ -44,6 +47,16 @@ test('the first start of an embedded database makes one owner key, later starts 
   expect([...actor.permissions].sort()).toEqual([...rolePermissions.owner].sort())
   expect([actor.workspaceId]).toEqual((await defaultWorkspace(database)).map(({ id }) => id))
   expect((await start(database)).generated).toBeNull()
+})
+
+test('a key that could not be kept never becomes valid, and the next start makes another', async () => {
+  const database = await databaseForTest()
+  const full = async () => Promise.reject(new Error('The disk is full.'))
+  await expect(start(database, { keep: full })).rejects.toThrow('The disk is full.')
+  expect(await database.db.selectFrom('api_keys').select('id').execute()).toEqual([])
+  const kept: string[] = []
+  const { generated } = await start(database, { keep: async (key) => void kept.push(key) })
+  expect(kept).toEqual([generated])
 })
 
 test('a database that had a key gets no other one by itself, not even when all are revoked', async () => {
