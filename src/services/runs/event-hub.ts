@@ -13,6 +13,8 @@ export interface RunEvent {
 /** How often a followed run's log is read when nothing tells of news: what other processes write is seen this late. */
 const pollMs = 500
 const pageSize = 500
+/** Events that a follower holds and has not passed on; one whose client reads slowly is read for no further. */
+const mostHeld = 1_000
 
 /** Types after which a run's log grows no more. */
 export const endsLog = (type: string): boolean =>
@@ -23,6 +25,7 @@ export const endsLog = (type: string): boolean =>
 
 interface Follower {
   cursor: number
+  isFull: () => boolean
   deliver: (events: RunEvent[]) => void
 }
 
@@ -39,7 +42,7 @@ class EventHub {
     this.#topics.get(runId)?.wake()
   }
 
-  follow(runId: string, follower: Follower): () => void {
+  follow(runId: string, follower: Follower): { readOn: () => void; unfollow: () => void } {
     let topic = this.#topics.get(runId)
     if (!topic) {
       topic = new Topic(this.#db, runId)
@@ -47,12 +50,13 @@ class EventHub {
     }
     topic.followers.add(follower)
     topic.wake()
-    return () => {
+    const unfollow = () => {
       topic.followers.delete(follower)
       if (topic.followers.size > 0) return
       topic.stop()
       if (this.#topics.get(runId) === topic) this.#topics.delete(runId)
     }
+    return { readOn: () => topic.wake(), unfollow }
   }
 }
 
@@ -87,9 +91,11 @@ class Topic {
       while (this.#again && !this.#stopped) {
         this.#again = false
         // The slowest follower sets the start; the log has no gap, so each takes on what lies behind its own cursor.
-        const after = Math.min(...[...this.followers].map((follower) => follower.cursor))
+        const open = [...this.followers].filter((follower) => !follower.isFull())
+        if (open.length === 0) break
+        const after = Math.min(...open.map((follower) => follower.cursor))
         const events = await readEvents(this.#db, this.#runId, after)
-        for (const follower of [...this.followers]) {
+        for (const follower of open) {
           const fresh = events.filter((event) => event.seq > follower.cursor)
           if (fresh.length === 0) continue
           follower.cursor = fresh.at(-1)!.seq
@@ -136,12 +142,13 @@ export async function* followRun(
   after: number,
   signal: AbortSignal,
 ): AsyncGenerator<RunEvent> {
-  const queue: RunEvent[] = []
+  let held: RunEvent[] = []
   let wakeUp: () => void = () => {}
-  const unfollow = eventHub(runtime).follow(runId, {
+  const { readOn, unfollow } = eventHub(runtime).follow(runId, {
     cursor: after,
+    isFull: () => held.length >= mostHeld,
     deliver(events) {
-      queue.push(...events)
+      held.push(...events)
       wakeUp()
     },
   })
@@ -149,15 +156,20 @@ export async function* followRun(
   signal.addEventListener('abort', onAbort)
   try {
     while (!signal.aborted) {
-      const event = queue.shift()
-      if (event) {
-        yield event
-        if (endsLog(event.type)) return
+      if (held.length > 0) {
+        const events = held
+        held = []
+        for (const event of events) {
+          if (signal.aborted) return
+          yield event
+          if (endsLog(event.type)) return
+        }
+        if (events.length >= mostHeld) readOn()
       } else {
         await new Promise<void>((resolve) => {
           wakeUp = resolve
-          // What came, or the abort, between the look at the queue and here.
-          if (queue.length > 0 || signal.aborted) resolve()
+          // What came, or the abort, between the look at what is held and here.
+          if (held.length > 0 || signal.aborted) resolve()
         })
       }
     }

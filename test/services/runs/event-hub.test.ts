@@ -1,0 +1,26 @@
+import { sql } from 'kysely'
+import { expect, test } from 'vitest'
+import { followRun } from '../../../src/services/runs/event-hub.ts'
+import { databaseForTest } from '../../support/database.ts'
+import { createEngineBench, http, recipe } from '../../support/engine.ts'
+import { FaultyLine } from '../../support/faulty-database.ts'
+
+test('a log is read no further than its reader keeps up with, and none of it is left out', async () => {
+  const database = await databaseForTest()
+  const { db } = database
+  const b = await createEngineBench(database)
+  const id = await b.start(recipe([http('only')]))
+  const events = 5_000
+  await sql`
+    insert into run_events (run_id, seq, type, data)
+    select ${id}, n, case when n = ${events}::integer then 'execution.succeeded' else 'log' end, '{}'
+    from generate_series(2, ${events}::integer) as n`.execute(db)
+  const line = new FaultyLine(db, null)
+  const follower = followRun({ db: line.db }, id, 0, new AbortController().signal)
+  const seen = [(await follower.next()).value!.seq]
+  // Time enough for a reader that does not wait: each of these is a round trip, as each page is.
+  for (let trips = 0; trips < 20; trips++) await sql`select 1`.execute(db)
+  expect(line.statements.length).toBeLessThanOrEqual(4)
+  for await (const event of follower) seen.push(event.seq)
+  expect(seen).toEqual(Array.from({ length: events }, (_, n) => n + 1))
+})
