@@ -10,7 +10,7 @@ import { Flow } from './flow.ts'
 import { RunCanceled, RunReleased } from './interruptions.ts'
 import { loadRecords } from './records.ts'
 import { RunLost, RunWriter } from './run-writer.ts'
-import { steadily } from './steadily.ts'
+import { answered, steadily } from './steadily.ts'
 import type { StepExecutors } from './step-executor.ts'
 
 export interface EngineOptions {
@@ -76,7 +76,7 @@ export class Engine {
       if (room <= 0 || this.#stopped) return started
       const sentMs = this.#runtime.clock.monotonicMs()
       const from = this.#after
-      const { runs, after } = await claimRuns(this.#runtime.db, this.#options.owner, room, from)
+      const { runs, after } = await answered(claimRuns(this.#runtime.db, this.#options.owner, room, from))
       const receivedMs = this.#runtime.clock.monotonicMs()
       this.#after = after
       for (const run of runs) this.#start(run, sentMs, receivedMs)
@@ -173,7 +173,7 @@ export class Engine {
     const held = writers.filter((writer) => !writer.lost && writer.state === 'running')
     if (held.length === 0) return 0
     const sentMs = this.#runtime.clock.monotonicMs()
-    const confirmed = await renewLeases(this.#runtime.db, held)
+    const confirmed = await answered(renewLeases(this.#runtime.db, held))
     for (const writer of held) {
       const commands = confirmed.get(writer.runId)
       if (commands !== undefined) writer.renewed(sentMs, commands)
@@ -187,12 +187,12 @@ export class Engine {
   async pollInbox(): Promise<number> {
     const ids = [...this.#held.keys()]
     if (ids.length === 0) return 0
-    const rows = await this.#runtime.db
+    const withCommands = this.#runtime.db
       .selectFrom('runs')
       .select('id')
       .where('id', 'in', ids)
       .where('pending_commands', '>', 0)
-      .execute()
+    const rows = await answered(withCommands.execute())
     await Promise.all(rows.map((row) => this.#readCommands(this.#held.get(row.id))))
     return rows.length
   }

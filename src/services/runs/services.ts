@@ -1,6 +1,7 @@
 import type { BackgroundService, Runtime } from '../../context.ts'
 import { nextWakeInMs, recoverRuns, wakeDueRuns } from './claim.ts'
 import { Engine } from './engine.ts'
+import { answered } from './steadily.ts'
 
 const batch = 500
 
@@ -28,9 +29,9 @@ export const runsService: BackgroundService = {
   processBound: true,
   wakeOn: ['run-ready'],
   async tick(runtime) {
-    const woken = await wakeDueRuns(runtime.db, batch)
+    const woken = await answered(wakeDueRuns(runtime.db, batch))
     const done = await engineOf(runtime).claim()
-    const next = await nextWakeInMs(runtime.db)
+    const next = await answered(nextWakeInMs(runtime.db))
     return { done, more: woken === batch, ...(next === null ? {} : { nextInMs: next }) }
   },
 }
@@ -59,8 +60,8 @@ export const recoveryService: BackgroundService = {
   name: 'recovery',
   periodMs: 5_000,
   async tick(runtime) {
-    const recovered = await recoverRuns(runtime.db, batch)
-    if (runtime.platform === 'workers') await wakeDueRuns(runtime.db, batch)
+    const recovered = await answered(recoverRuns(runtime.db, batch))
+    if (runtime.platform === 'workers') await answered(wakeDueRuns(runtime.db, batch))
     return { done: recovered, more: recovered === batch }
   },
 }
