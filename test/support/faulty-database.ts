@@ -27,6 +27,8 @@ export class FaultyLine {
   readonly statements: string[] = []
   /** Statements that the database does not carry out now, as when their rows stay locked. */
   refuses: (query: CompiledQuery) => boolean = () => false
+  /** Statements that vanish on the way, with nobody to tell of it. */
+  swallows: (query: CompiledQuery) => boolean = () => false
   /** The statement that met the fault; null as long as none has. */
   struck: string | null = null
   readonly #inner: Kysely<Database>
@@ -53,7 +55,7 @@ export class FaultyLine {
   }
 
   async execute<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    if (this.#isCut) return never()
+    if (this.#isCut || this.swallows(query)) return never()
     this.statements.push(query.sql)
     if (this.refuses(query)) throw lineError('canceling statement due to lock timeout', '55P03')
     const fault = this.#fault

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { writeCheckpoints } from '../../../src/services/runs/checkpoint.ts'
 import { claimRuns, recoverRuns, wakeDueRuns } from '../../../src/services/runs/claim.ts'
 import { requestCancel } from '../../../src/services/runs/commands.ts'
@@ -204,6 +204,26 @@ export function edgesSuite(open: () => Promise<EngineDatabase>): void {
     expect(notices).toBe(1)
     expect(await b.run(id)).toMatchObject({ state: 'queued' })
     await db.transaction().execute((tx) => requestCancel(tx, id, 'cleanup'))
+  })
+
+  test('a claim that is never answered does not keep the worker from claiming again', async () => {
+    const b = await bench()
+    const line = new FaultyLine(db, null)
+    line.swallows = () => true
+    const worker = b.worker('worker', { db: line.db })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const unanswered = expect(worker.claim()).rejects.toThrow('did not answer')
+      await vi.advanceTimersByTimeAsync(15_000)
+      await unanswered
+    } finally {
+      vi.useRealTimers()
+    }
+    line.swallows = () => false
+    const id = await b.start(recipe([http('only')]))
+    await worker.claim()
+    await worker.idle()
+    expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
   })
 
   test('a run that cannot be written holds up no other', async () => {
