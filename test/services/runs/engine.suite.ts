@@ -477,10 +477,12 @@ export function engineSuite(open: () => Promise<EngineDatabase>): void {
       try {
         for (let crash = 1; crash <= 5; crash++) {
           const worker = b.worker(`crash-${crash}`)
-          await worker.claim()
-          await expect
-            .poll(() => b.calls.filter((call) => call.step === 'fatal').length, { timeout: 15_000 })
-            .toBe(crash)
+          // A late write of the worker before may hold the row just then; a claim skips it and comes again.
+          const met = async () => {
+            await worker.claim()
+            return b.calls.filter((call) => call.step === 'fatal').length
+          }
+          await expect.poll(met, { timeout: 15_000 }).toBe(crash)
           await shiftClock({ seconds: 31 * crash })
           expect(await recoverRuns(db, 10)).toBe(1)
         }

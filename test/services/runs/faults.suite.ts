@@ -43,9 +43,16 @@ export function faultsSuite(open: () => Promise<EngineDatabase>): void {
   const parked = recipe([...steps.slice(0, 3), { id: 'pause', kind: 'wait', duration: '20s' }, ...steps.slice(4)], {
     output: { $expr: '[steps.sum.output, steps.each.output, steps.flaky.output.key]' },
   })
+  /** `between` is passed over first and visited by the jump back. */
+  const jumping = recipe([
+    http('leap', { on_error: { goto: 'back' } }),
+    http('between'),
+    http('back', { on_error: { goto: 'between' } }),
+  ])
   const input = { items: ['a', 'b', 'c'] }
   const answer: Answer = ({ key, step, context }) => {
     if (step.id === 'flaky' && context.attempt === 1) throw new StepError('upstream', 'down')
+    if (step.id === 'leap' || context.path === 'back') throw new StepError('upstream', 'down', { retryable: false })
     return { key }
   }
   const concurrency = 2
@@ -92,6 +99,7 @@ export function faultsSuite(open: () => Promise<EngineDatabase>): void {
   describe.each([
     ['in one go', inOneGo, 14],
     ['with a parked wait', parked, 14],
+    ['with jumps', jumping, 6],
   ])('a run %s comes to the same end', (_, definition, fewestStatements) => {
     test.each(faultKinds)('whichever statement is %s', { timeout: 120_000 }, async (kind) => {
       const undisturbed = await bench.trial(definition, { input, answer })
