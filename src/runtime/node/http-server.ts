@@ -84,7 +84,7 @@ interface BunGlobal {
   }): BunServer
 }
 
-function listenOnBun({ host, port, fetch }: ListenOptions): HttpServer {
+function listenOnBun({ host, port, fetch, answerMalformed }: ListenOptions): HttpServer {
   const { Bun } = globalThis as unknown as { Bun: BunGlobal }
   const server = Bun.serve({
     hostname: host,
@@ -94,7 +94,8 @@ function listenOnBun({ host, port, fetch }: ListenOptions): HttpServer {
     // The body limit is the pipeline's, whose refusal carries headers and a problem document.
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     development: false,
-    fetch,
+    // Where the Host is none, Bun gives the bare target as the URL, in which another path would be read.
+    fetch: (request, self) => (URL.canParse(request.url) ? fetch(request, self) : answerMalformed(self)),
   })
   return {
     port: server.port,
