@@ -14,7 +14,8 @@ export async function reportFailure(flow: Flow, state: 'failed' | 'timed_out', e
   if (!policy) return
   if (policy.log) flow.ctx.log.error('A run has failed.', { recipe_id: flow.run.recipe_id, state, failure: error })
   if (!policy.webhook) return
-  const path = '~on_failure'
+  // By state: a run that failed, was cut off and then ran out of time sends two notices, each under a key of its own.
+  const path = `~on_failure_${state}`
   const key = `${flow.run.generation}/${path}/0.0`
   if ((await flow.recordedCalls(path)).get(key)?.result !== undefined) return
   const body = JSON.stringify({

@@ -34,7 +34,8 @@ export async function runWait(
     flow.emit('step.waiting', { path, kind: step.kind, ...(wakeAt ? { until: wakeAt } : { delay_ms: restMs }) })
   }
   if ((await rest(flow, path, restMs, frame.signal, wakeAt)) === 'parked') return { status: 'parked' }
-  return succeed(flow, { ...draft, delay_ms: null, wake_at: null }, { until: wakeAt })
+  // No output: when it really ended differs with every resume, and what follows must not.
+  return succeed(flow, { ...draft, delay_ms: null, wake_at: null }, null)
 }
 
 function whenToWake(flow: Flow, step: WaitStep, frame: Frame): { restMs: number; wakeAt: string | null } {
