@@ -11,6 +11,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'node',
+          // Loading the product takes longer than most files' tests; nothing in it is global to a module.
+          isolate: false,
           include: ['test/**/*.test.ts'],
           exclude: ['test/workers/**', 'test/browser/**', 'test/chaos/**', 'test/postgres/**'],
           globalSetup: ['test/support/global-setup.ts'],
@@ -20,6 +22,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'postgres',
+          isolate: false,
           include: ['test/postgres/**/*.test.ts', 'test/services/**/*.test.ts', 'test/db/**/*.test.ts'],
           globalSetup: ['test/support/postgres-setup.ts'],
         },
