@@ -43,9 +43,7 @@ export interface Wake {
   listen(listener: (signal: WakeSignal) => void): () => void
 }
 /** `runId` may be `anyRun` (src/lib/any-run.ts): too many to name, or signals were lost. */
-export type WakeSignal =
-  | { kind: 'run-ready' | 'command' | 'events'; runId: string }
-  | { kind: 'schedules-changed' }
+export type WakeSignal = { kind: 'run-ready' | 'command' | 'events'; runId: string } | { kind: 'schedules-changed' }
 
 export interface LimitDecision {
   allowed: boolean

@@ -29,8 +29,13 @@ export async function migrate(db: Kysely<Database>, list: readonly Migration[] =
 }
 
 /** Names of migrations the database lacks; all of them where it has never been migrated. */
-export async function pendingMigrations(db: Kysely<Database>, list: readonly Migration[] = migrations): Promise<string[]> {
-  const { rows } = await sql<{ known: boolean }>`select to_regclass('schema_migrations') is not null as known`.execute(db)
+export async function pendingMigrations(
+  db: Kysely<Database>,
+  list: readonly Migration[] = migrations,
+): Promise<string[]> {
+  const { rows } = await sql<{ known: boolean }>`select to_regclass('schema_migrations') is not null as known`.execute(
+    db,
+  )
   const done = rows[0]?.known ? await appliedMigrations(db) : new Set<string>()
   return list.filter((migration) => !done.has(migration.name)).map((migration) => migration.name)
 }
