@@ -1,7 +1,8 @@
 import { z } from '@hono/zod-openapi'
 import { modelChoiceSchema } from '../services/recipes/definition.ts'
 
-export const ModelChoice = modelChoiceSchema.openapi('ModelChoice')
+// A copy: schemas of services know nothing of OpenAPI, and one made before its extension was loaded lacks the method.
+export const ModelChoice = modelChoiceSchema.clone().openapi('ModelChoice')
 
 const limits = {
   max_rounds: z.int().min(1).max(100).openapi({ description: 'Model rounds of one execution. Default 10.' }),
