@@ -4,6 +4,7 @@ import { toJsonText } from '../../db/json.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import type { StepRecord } from './records.ts'
+import type { ModelUsage } from '../models/types.ts'
 import type { CallKind } from './step-executor.ts'
 
 /** How long a lease lasts; every checkpoint renews it. */
@@ -34,20 +35,9 @@ export interface EventWrite {
   ms_ago: number
 }
 
-export interface UsageWrite {
+/** A row of `model_usage`; run and workspace are those of the checkpoint. */
+export interface UsageWrite extends ModelUsage {
   id: string
-  provider: string
-  model: string
-  status: string
-  error: string | null
-  input_tokens: number | null
-  cached_input_tokens: number | null
-  output_tokens: number | null
-  reasoning_tokens: number | null
-  cost_usd: string | null
-  price: JsonObject | null
-  latency_ms: number | null
-  simulated: boolean
   key_id: string | null
   agent_id: string | null
   step_path: string
