@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
-// node: everything, on PGlite, with no service. postgres: what touches rows, again, on a real server.
+// node: everything, on PGlite, with no service. postgres: what touches rows, again, on a real server. redis: what only a
+// real Redis shows.
 export default defineConfig({
   test: {
     testTimeout: 20_000,
@@ -14,7 +15,7 @@ export default defineConfig({
           // Loading the product takes longer than most files' tests; nothing in it is global to a module.
           isolate: false,
           include: ['test/**/*.test.ts'],
-          exclude: ['test/workers/**', 'test/browser/**', 'test/chaos/**', 'test/postgres/**'],
+          exclude: ['test/workers/**', 'test/browser/**', 'test/chaos/**', 'test/postgres/**', 'test/redis/**'],
           globalSetup: ['test/support/global-setup.ts'],
         },
       },
@@ -25,6 +26,15 @@ export default defineConfig({
           isolate: false,
           include: ['test/postgres/**/*.test.ts', 'test/services/**/*.test.ts', 'test/db/**/*.test.ts'],
           globalSetup: ['test/support/postgres-setup.ts'],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'redis',
+          isolate: false,
+          include: ['test/redis/**/*.test.ts'],
+          globalSetup: ['test/support/redis-setup.ts', 'test/support/global-setup.ts'],
         },
       },
       {

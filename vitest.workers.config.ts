@@ -32,12 +32,22 @@ export default defineConfig({
               find: /^(?:\.\.\/)+support\/database\.ts$/,
               replacement: `${import.meta.dirname}/test/workers/support/test-database.ts`,
             },
+            {
+              find: /^\.\/key-host\.ts$/,
+              replacement: `${import.meta.dirname}/test/workers/support/key-host.ts`,
+            },
           ],
         },
         test: {
           name: 'workers',
           // The schedules' own tests as well: their databases come from the file that the alias puts in place.
-          include: ['test/workers/**/*.test.ts', 'test/services/schedules/**/*.test.ts'],
+          include: [
+            'test/workers/**/*.test.ts',
+            'test/services/schedules/**/*.test.ts',
+            'test/runtime/shared-store.test.ts',
+            'test/services/identity/verify-token.test.ts',
+            'test/services/identity/key-set.test.ts',
+          ],
           exclude: ['test/workers/e2e/**'],
           globalSetup: ['test/workers/support/setup.ts'],
         },

@@ -1,18 +1,22 @@
 import { Hono } from 'hono'
 import type { Config } from './config.ts'
+import { tracesUrl } from './config/tracing.ts'
 import { AppError } from './lib/errors.ts'
 import { createDocument, type OpenApiDocument } from './lib/openapi/document.ts'
 import type { Operation, RouteGroup } from './lib/operation.ts'
+import { available } from './lib/requirement.ts'
 import { apiTrackingLayer } from './middleware/api-tracking.ts'
 import { bodyLimitLayer, defaultMaxBodyBytes } from './middleware/body-limit.ts'
 import { corsLayer } from './middleware/cors.ts'
 import type { Layer, Route } from './middleware/exchange.ts'
 import { answerOperation, type Guards } from './middleware/operation-answer.ts'
-import { compile, noWaiter, type OpenRuntime, type Waiter } from './middleware/pipeline.ts'
+import { compile, noWaiter, type Answer, type OpenRuntime, type Waiter } from './middleware/pipeline.ts'
 import { countAddress, rateLimitLayer } from './middleware/rate-limit.ts'
 import { requestIdLayer } from './middleware/request-id.ts'
 import { createSchemaGuard } from './middleware/schema-guard.ts'
 import { securityHeadersLayer } from './middleware/security-headers.ts'
+import { tracingLayer, withinSpan } from './middleware/tracing.ts'
+import { TemplateRouter } from './middleware/template-router.ts'
 import { answerUnmatched } from './middleware/unmatched.ts'
 import { widgetLayer } from './middleware/widget.ts'
 import { routeGroups } from './routes/index.ts'
@@ -46,7 +50,7 @@ export function createApiDocument(config: Config): OpenApiDocument {
   return createDocument(routeGroups(config, sources), config.apiUrl)
 }
 
-/** The seven layers, outermost first. */
+/** The seven layers, outermost first; behind the first the one for traces, where they go somewhere. */
 export function createLayers(
   config: Config,
   metrics: ApiMetrics,
@@ -54,6 +58,7 @@ export function createLayers(
 ): Layer[] {
   return [
     requestIdLayer(),
+    ...(tracesUrl(config) === null ? [] : [tracingLayer()]),
     apiTrackingLayer(metrics),
     securityHeadersLayer(config),
     corsLayer(config),
@@ -71,8 +76,9 @@ export function assemble(
   limiterState = createLimiterState(),
 ): App {
   // A path answers with and without a trailing slash.
-  const hono = new Hono({ strict: false })
+  const hono = new Hono({ strict: false, router: new TemplateRouter() })
   const layers = createLayers(config, metrics, limiterState)
+  const spanned = tracesUrl(config) === null ? (answer: Answer) => answer : withinSpan
   const guards: Guards = {
     countFailure: (exchange) => countAddress(config, limiterState, exchange),
     requireSchema: createSchemaGuard(),
@@ -80,7 +86,11 @@ export function assemble(
   for (const group of groups) {
     for (const operation of group.operations) {
       const route = toRoute(group, operation)
-      hono.on(route.method, route.path, compile(open, layers, route, answerOperation(operation, guards)))
+      hono.on(
+        route.method,
+        route.path,
+        compile(open, layers, route, spanned(answerOperation(available(group, operation), guards))),
+      )
     }
   }
 
@@ -118,6 +128,7 @@ function toRoute(group: RouteGroup, operation: Operation): Route {
     kind: operation.kind ?? 'api',
     access: operation.access,
     widget: isWidgetPath(template),
+    ticket: operation.ticket ?? false,
     maxBodyBytes: operation.maxBodyBytes ?? defaultMaxBodyBytes,
   }
 }
@@ -129,5 +140,6 @@ const unmatchedRoute = (widget: boolean): Route => ({
   kind: 'api',
   access: 'public',
   widget,
+  ticket: false,
   maxBodyBytes: defaultMaxBodyBytes,
 })

@@ -1,4 +1,5 @@
 import { withRequiredTls } from './config/database-url.ts'
+import { identityProviderFaults, identityProviderWarnings } from './config/identity-provider.ts'
 import type { Lookup, Setting } from './config/setting.ts'
 import { settings, type Settings } from './config/settings.ts'
 import { unsupportedWarning } from './config/unsupported.ts'
@@ -86,15 +87,32 @@ export function resolveConfig(
       })
     }
   }
+  const lookup: Lookup = (variable) => effectiveText(env, variable).text
+  faults.push(...identityProviderFaults(lookup))
+  for (const [variable, other] of together) {
+    if (ownText(env, variable) !== undefined && ownText(env, other) === undefined)
+      faults.push({ variable: other, detail: `is required with ${variable}.` })
+  }
   if (faults.length === 0) faults.push(...computedFaults)
   if (faults.length > 0) throw new ConfigError(faults)
 
   const warnings = Object.keys(env)
-    .filter((variable) => ownText(env, variable) !== undefined)
+    .filter((variable) => !Object.hasOwn(table, variable) && ownText(env, variable) !== undefined)
     .flatMap((variable) => unsupportedWarning(variable) ?? [])
     .toSorted()
+    .concat(identityProviderWarnings(lookup))
   return { config: toConfig({ ...values, warnings }), effective }
 }
+
+/** The first is of no use without the second. */
+const together = [
+  ['UPSTASH_REDIS_REST_URL', 'UPSTASH_REDIS_REST_TOKEN'],
+  ['UPSTASH_REDIS_REST_TOKEN', 'UPSTASH_REDIS_REST_URL'],
+  ['S3_BUCKET', 'S3_ACCESS_KEY_ID'],
+  ['S3_BUCKET', 'S3_SECRET_ACCESS_KEY'],
+  ['S3_ENDPOINT', 'S3_BUCKET'],
+  ['S3_ACCESS_KEY_ID', 'S3_BUCKET'],
+] as const
 
 /** An empty variable counts as unset: that is how shells and compose files spell "no value". */
 function ownText(env: Record<string, unknown>, variable: string): string | undefined {

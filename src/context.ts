@@ -1,6 +1,9 @@
+import type { Context, Span, SpanContext, SpanOptions, Tracer } from '@opentelemetry/api'
 import type { Kysely } from 'kysely'
 import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
+import type { MetricFamily } from './lib/metrics/instruments.ts'
+import type { Measures } from './lib/metrics/measures.ts'
 import type { Permission } from './lib/permissions.ts'
 
 /** The process clock. Serves logs and durations; anything that decides about runs asks the database (`app_now()`). */
@@ -59,10 +62,28 @@ export interface Limiter {
   peek(key: string, limit: number, windowSeconds: number): LimitDecision | Promise<LimitDecision>
 }
 
-/** AES-256-GCM under the key ring. `context` binds the text to its place (table, row), so rows cannot be swapped. */
+/**
+ * Small texts by key that every instance sees, each with an end: caches, first-come marks, counters. Any value may be gone
+ * at any time, so nothing that must last lives here.
+ */
+export interface Kv {
+  get(key: string): Promise<string | null>
+  set(key: string, value: string, ttlSeconds: number): Promise<void>
+  /** True for exactly one of any number of callers within `ttlSeconds`. */
+  setIfAbsent(key: string, value: string, ttlSeconds: number): Promise<boolean>
+  /** Adds to a counter and returns its new value; its life begins with the first addition and is not prolonged. */
+  increment(key: string, by: number, ttlSeconds: number): Promise<number>
+  delete(key: string): Promise<void>
+}
+
+/** AES-256-GCM and signatures under the key ring. `context` binds the text to its place (table, row), so rows cannot be swapped. */
 export interface Cipher {
   seal(plain: string, context: string): Promise<string>
   open(sealed: string, context: string): Promise<string>
+  /** A proof, `<key id>.<HMAC-SHA-256>`, that this installation wrote the text for this purpose. */
+  sign(text: string, purpose: string): Promise<string>
+  /** False for any text, signature or purpose but those that belong together. */
+  verify(text: string, signature: string, purpose: string): Promise<boolean>
 }
 
 export interface EgressOptions {
@@ -83,17 +104,25 @@ export interface EgressOptions {
  */
 export type Egress = (request: Request, options?: EgressOptions) => Promise<Response>
 
+/**
+ * Reads a text from an address that the configuration names, never one that a tenant chose. Bounded in time and size;
+ * throws on anything but a whole answer.
+ */
+export type ReadConfigured = (url: string) => Promise<string>
+
 /** Files that ship with the product and are served as they are (`swagger-ui.css`). Null = there is no such file. */
 export type Assets = (path: string) => Promise<{ bytes: Uint8Array; mediaType: string } | null>
 
-/** One metric with its samples, as `/metrics` writes it. */
-export interface MetricFamily {
-  /** `automatos_runs_waiting` */
-  name: string
-  help: string
-  type: 'gauge' | 'counter'
-  samples: { labels?: Record<string, string>; value: number }[]
+/** Where spans go. */
+export interface Tracing {
+  tracer: Tracer
+  /** Starts the span whose place was given out before, so that others could be its children: a run's, which ends elsewhere. */
+  resume(place: SpanContext, name: string, options: SpanOptions, parent: SpanContext | null): Span
+  /** Sends what has ended so far. Never throws. */
+  flush(): Promise<void>
 }
+
+export type { MetricFamily } from './lib/metrics/instruments.ts'
 /** Reads what a part of the process can tell right now. Called at each scrape. */
 export type Collector = () => MetricFamily[] | Promise<MetricFamily[]>
 
@@ -106,6 +135,38 @@ export interface ComponentHealth {
   latency_ms?: number | null
 }
 
+/** How a background service fares, as the platform that calls it has measured it. */
+export interface ServiceStatus {
+  name: string
+  period_ms: number
+  /** Null before the first tick. */
+  last_tick_at: string | null
+  last_duration_ms: number | null
+  last_result: 'ok' | 'failed' | null
+  last_done: number | null
+  /** A label that may be shown to anybody; the log has the reason. */
+  last_error: string | null
+  /** How late the service is: the tick in progress or the last one, or the one that is overdue now. */
+  lag_ms: number
+  /** Null while no tick is in progress. */
+  running_ms: number | null
+  failures_in_a_row: number
+  ticks: number
+  failures: number
+  /** Failing, or in a tick that takes far longer than it may. */
+  troubled: boolean
+}
+
+/** What a long-lived process measures of itself. */
+export interface ProcessFigures {
+  host: string
+  pid: number
+  uptime_ms: number
+  memory_bytes: number
+  /** The longest that the event loop was held up since the last look; null before it was measured. */
+  event_loop_lag_ms: number | null
+}
+
 /** What the platform provides. One adapter per platform builds it. */
 export interface Runtime {
   platform: Platform
@@ -113,6 +174,7 @@ export interface Runtime {
   instance: string
   config: Config
   db: Kysely<Database>
+  kv: Kv
   blobs: Blobs
   wake: Wake
   limiter: Limiter
@@ -123,6 +185,7 @@ export interface Runtime {
   random(bytes: number): Uint8Array
   log: Log
   egress: Egress
+  readConfigured: ReadConfigured
   cipher: Cipher
   /** Probes of the platform's own parts (database, blobs, wake), by component name. */
   probes: Record<string, () => Promise<ComponentHealth>>
@@ -130,12 +193,24 @@ export interface Runtime {
   assets?: Assets
   /** Gauges of background services and of the process, beside the HTTP figures. */
   collectors?: Collector[]
+  /** What is counted as it happens, for `/metrics`. Absent: nothing is. */
+  measures?: Measures
+  /** Absent: nothing is traced, and tracing costs nothing. */
+  tracing?: Tracing
+  /** The span that this is done for, where there is one. */
+  trace?: Context
+  /** The background services of this process; on Workers those of the sweep in progress. Absent where nothing calls any. */
+  services?: () => ServiceStatus[]
+  /** Absent where there is no process that lasts. */
+  figures?: () => ProcessFigures
+  /** Aborts when the process begins to shut down. Absent where nobody is told. */
+  shutdown?: AbortSignal
 }
 
 /** Who acts. Only authentication and the engine make one; services take tenancy from nowhere else. */
 export interface Actor {
-  kind: 'key' | 'system'
-  /** The id of the API key, or of the run or schedule that acts. */
+  kind: 'key' | 'user' | 'system'
+  /** The id of the API key, of the user, or of the run or schedule that acts. */
   id: string
   workspaceId: string
   permissions: ReadonlySet<Permission>
@@ -165,5 +240,7 @@ export interface BackgroundService {
   processBound?: boolean
   /** Wake-ups that call it early. */
   wakeOn?: WakeSignal['kind'][]
+  /** Measures at even distances: it is called at its period also after a failure, and on Workers by the cron minute alone. */
+  steady?: boolean
   tick(runtime: Runtime): Promise<TickReport>
 }

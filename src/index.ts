@@ -7,4 +7,6 @@ const { fetch, scheduled, ...alarmWorkers } = createWorker({ createApp, backgrou
 
 export const RunDispatcher = alarmWorkers.RunDispatcher
 export const ServiceClock = alarmWorkers.ServiceClock
+export { KvShard } from './runtime/workers/kv-shard.ts'
+export { LimiterShard } from './runtime/workers/limiter-shard.ts'
 export default { fetch, scheduled }

@@ -11,21 +11,23 @@ import { listen, type HttpServer } from './runtime/node/http-server.ts'
 import { openNodeRuntime, type NodeRuntime } from './runtime/node/index.ts'
 import { firstSignal, runShutdown } from './runtime/node/shutdown.ts'
 import { reportStartFault } from './runtime/node/start-faults.ts'
-import { createSupervisor, type Supervisor } from './runtime/supervisor.ts'
+import { createSupervisor, type After, type Supervisor } from './runtime/supervisor.ts'
 import { runSeeds } from './seeds/index.ts'
 import { backgroundServices } from './services/background.ts'
+import { markInstance } from './services/heartbeat.service.ts'
 import { ensureAdminKey } from './services/identity/admin-key.ts'
 import { resolveModel } from './services/models/resolve.ts'
 import { stopEngine } from './services/runs/index.ts'
 
 /** Kept back from the grace for what comes after the engine: the last answers, deferred work, the database. */
 const reserveMs = 2_000
+/** How long the services' first passes leave the process to those who have waited for it to start. */
+const settleMs = 200
 const nobody = '00000000-0000-0000-0000-000000000000'
 
 async function serve(config: Config): Promise<void> {
   const signaled = firstSignal()
   const runtime = await openNodeRuntime(config)
-  let supervisor: Supervisor | undefined
   let server: HttpServer
   let adminKey: string
   try {
@@ -34,7 +36,6 @@ async function serve(config: Config): Promise<void> {
     if (applied.length > 0) runtime.log.info('Database migrated', { applied })
     await runSeeds(runtime)
     adminKey = await provideAdminKey(runtime)
-    supervisor = createSupervisor(runtime, backgroundServices(config))
     const app = createApp(config, () => ({ runtime }))
     server = await listen({
       platform: runtime.platform,
@@ -45,15 +46,24 @@ async function serve(config: Config): Promise<void> {
       answerClientError: (error, socket) => answerClientError(error, socket, config),
     })
   } catch (error) {
-    await supervisor?.stop()
     await runtime.close()
     throw error
   }
   surviveStrayRejections(runtime)
   await announce(runtime, server, adminKey)
+  const supervisor = createSupervisor(runtime, backgroundServices(config), afterFirstAnswers())
 
   const signal = await signaled
   process.exit((await shutDown(runtime, server, supervisor, signal)) ? 0 : 1)
+}
+
+/** Timers of the services, which begin a moment after the start: their first passes would stand before the first answers. */
+function afterFirstAnswers(): After {
+  const earliestMs = performance.now() + settleMs
+  return (ms, callback) => {
+    const timer = setTimeout(callback, Math.max(ms, earliestMs - performance.now()))
+    return () => clearTimeout(timer)
+  }
 }
 
 /** Returns where the key is, for the banner; shows it once, on the start that made it. */
@@ -108,20 +118,25 @@ async function shutDown(
   supervisor: Supervisor,
   signal: string,
 ): Promise<boolean> {
-  const { log, config } = runtime
+  const { log, config, clock } = runtime
   const graceMs = config.shutdownGraceS * 1000
+  const endMs = clock.monotonicMs() + graceMs
   log.info('Shutting down', { signal, grace_s: config.shutdownGraceS })
   const limit = setTimeout(() => {
     log.error('The grace is over; what is still in flight is left to others')
     process.exit(1)
   }, graceMs)
-  const answered = server.stopAccepting()
+  runtime.announceShutdown()
+  server.drain()
+  void tellOthers(runtime, 'draining')
+  const answered = closeDoors(server, Math.min(config.shutdownDelayS * 1000, graceMs - reserveMs))
   const clean = await runShutdown(
     [
       // The services go on meanwhile: they renew the leases of what is still in flight, and an engine that stops claims nothing.
       { name: 'engine', run: () => stopEngine(runtime, Math.max(0, graceMs - reserveMs)) },
+      { name: 'http', run: () => lastAnswers(server, answered, endMs - clock.monotonicMs() - reserveMs / 2) },
       { name: 'services', run: () => supervisor.stop() },
-      { name: 'http', run: () => lastAnswers(server, answered) },
+      { name: 'heartbeat', run: () => tellOthers(runtime, 'stopped') },
       { name: 'runtime', run: () => runtime.close() },
     ],
     log,
@@ -131,11 +146,32 @@ async function shutDown(
   return clean
 }
 
-/** Requests get a moment to end; event streams would go on for ever, and their readers know how to resume. */
-async function lastAnswers(server: HttpServer, answered: Promise<void>): Promise<void> {
-  const patience = setTimeout(() => server.cut(), reserveMs / 2)
+async function closeDoors(server: HttpServer, delayMs: number): Promise<void> {
+  if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs))
+  await server.stopAccepting()
+}
+
+/** Requests get what is left of the grace. Event streams have ended by then, so what remains is slow or stuck. */
+async function lastAnswers(server: HttpServer, answered: Promise<void>, patienceMs: number): Promise<void> {
+  const patience = setTimeout(() => server.cut(), Math.max(0, patienceMs))
   await answered
   clearTimeout(patience)
+}
+
+/** A courtesy, and no reason to stay: whoever is not told learns it from the silence. */
+async function tellOthers(runtime: NodeRuntime, state: 'draining' | 'stopped'): Promise<void> {
+  if (!runtime.config.heartbeatEnabled) return
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const tooLong = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('The database did not answer.')), reserveMs / 4)
+  })
+  try {
+    await Promise.race([markInstance(runtime, state), tooLong])
+  } catch (error) {
+    runtime.log.warn('The others could not be told of the shutdown', { state, error })
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 try {

@@ -99,6 +99,24 @@ const rules: {
     typesToo: true,
   },
   {
+    rule: 'the command line knows the product through its API',
+    from: under('cli/automatos'),
+    never: (target) =>
+      isPackage('zod', '@hono/zod-openapi', 'hono', 'kysely')(target) ||
+      under(
+        'routes/',
+        'services/',
+        'middleware/',
+        'runtime/',
+        'db/',
+        'seeds/',
+        'config',
+        'app.ts',
+        'context.ts',
+      )(target),
+    typesToo: true,
+  },
+  {
     rule: 'the app is assembled without a database or a platform',
     from: (path) => path === 'src/app.ts',
     never: (target) => isPackage('kysely')(target) || under('db/', 'runtime/')(target),

@@ -201,16 +201,16 @@ test('names a fault where it is, not where it is computed into', () => {
 
 test("warns of the original's settings that nothing reads, and of nothing else", () => {
   const { warnings } = parseConfig({
-    REDIS_URL: 'redis://x',
+    LOKI_URL: 'http://x',
     CLERK_SECRET_KEY: 's',
     API_KEY: 'k',
     PATH: '/bin',
-    REDIS_HOST: '',
+    JIRA_URL: '',
   })
   expect(warnings).toEqual([
     'API_KEY is set but not supported by this version: use ADMIN_API_KEY.',
     'CLERK_SECRET_KEY is set but not supported by this version.',
-    'REDIS_URL is set but not supported by this version.',
+    'LOKI_URL is set but not supported by this version.',
   ])
 })
 
@@ -233,12 +233,79 @@ test('keeps .env.example and docs/configuration.md in step with the table', asyn
 
 test('prints the effective values, or every fault and a failing exit code', async () => {
   const run = (env: Record<string, string>) => promisify(execFile)(process.execPath, ['src/cli/config.ts'], { env })
-  const { stdout, stderr } = await run({ OPENAI_API_KEY: 'sk-very-secret', REDIS_URL: 'x' })
+  const { stdout, stderr } = await run({ OPENAI_API_KEY: 'sk-very-secret', LOKI_URL: 'x' })
   expect(stdout).toMatch(/^OPENAI_API_KEY +environment +\*\*\*$/m)
   expect(stdout).not.toContain('very-secret')
-  expect(stderr).toContain('REDIS_URL')
+  expect(stderr).toContain('LOKI_URL')
   await expect(run({ PORT: 'x', LOG_LEVEL: 'loud' })).rejects.toMatchObject({
     code: 1,
     stderr: expect.stringMatching(/LOG_LEVEL expects[^]*PORT expects/),
   })
+})
+
+test('an identity provider is named as a whole or not at all', () => {
+  const clerk = 'https://example.clerk.accounts.dev/.well-known/jwks.json'
+  expect(parseConfig({ CLERK_JWKS_URL: clerk })).toMatchObject({
+    authJwksUrl: clerk,
+    authIssuer: 'https://example.clerk.accounts.dev',
+    authAudience: null,
+  })
+  const generic = { AUTH_JWKS_URL: 'https://id.example/keys' }
+  expect(faultyVariables(generic)).toEqual(['AUTH_ISSUER', 'AUTH_AUDIENCE'])
+  expect(faultyVariables({ AUTH_ISSUER: 'https://id.example/' })).toEqual(['AUTH_JWKS_URL'])
+  expect(faultyVariables({ ...generic, CLERK_JWKS_URL: clerk })).toEqual(['AUTH_ISSUER', 'AUTH_AUDIENCE'])
+  const whole = { ...generic, AUTH_ISSUER: 'https://id.example/', AUTH_AUDIENCE: 'api, https://api.example' }
+  expect(parseConfig(whole)).toMatchObject({
+    authIssuer: 'https://id.example/',
+    authAudience: ['api', 'https://api.example'],
+  })
+  expect(parseConfig({ ...whole, AUTH_AUDIENCE: 'none' }).authAudience).toEqual([])
+})
+
+test('keys that are read without TLS from another machine are warned about', () => {
+  const from = (url: string) =>
+    parseConfig({ AUTH_JWKS_URL: url, AUTH_ISSUER: 'x', AUTH_AUDIENCE: 'none', AUTH_SIGN_UP: 'members' }).warnings
+      .length
+  expect(['https://id.example/k', 'http://127.0.0.1:1/k', 'http://id.example/k'].map(from)).toEqual([0, 0, 1])
+})
+
+test('an open sign-up and tokens for any application are warned about', () => {
+  const clerk = 'https://clerk.example/.well-known/jwks.json'
+  const warnings = (env: Record<string, string>) => parseConfig({ CLERK_JWKS_URL: clerk, ...env }).warnings.join('\n')
+  expect(warnings({})).toMatch(/AUTH_SIGN_UP=members[^]*AUTH_AUTHORIZED_PARTIES/)
+  expect(warnings({ AUTH_SIGN_UP: 'members', AUTH_AUTHORIZED_PARTIES: 'https://app.example' })).toBe('')
+  expect(parseConfig({}).warnings).toEqual([])
+})
+
+test('a bucket is named with its key, and AWS needs no address', () => {
+  const bucket = { S3_BUCKET: 'files', S3_ACCESS_KEY_ID: 'id', S3_SECRET_ACCESS_KEY: 'secret' }
+  const onAws = { s3Endpoint: 'https://s3.eu-central-1.amazonaws.com', s3PathStyle: false }
+  expect(parseConfig({ ...bucket, S3_REGION: 'eu-central-1' })).toMatchObject(onAws)
+  const elsewhere = { s3Endpoint: 'http://minio:9000', s3PathStyle: true }
+  expect(parseConfig({ ...bucket, S3_ENDPOINT: 'http://minio:9000/' })).toMatchObject(elsewhere)
+  expect(parseConfig({})).toMatchObject({ s3Bucket: null, s3Endpoint: null })
+  expect(faultyVariables({ S3_BUCKET: 'files' })).toEqual(['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'])
+  expect(faultyVariables({ S3_ENDPOINT: 'http://minio:9000' })).toEqual(['S3_BUCKET'])
+  expect(faultyVariables({ ...bucket, S3_BUCKET: 'Not A Bucket' })).toEqual(['S3_BUCKET'])
+})
+
+test('REDIS_URL comes from its parts once a host is named, and from nothing else', () => {
+  const url = (env: Record<string, string>) => parseConfig(env).redisUrl?.reveal() ?? null
+  expect(url({ REDIS_PORT: '6380', REDIS_PASSWORD: 'pw' })).toBeNull()
+  expect(url({ REDIS_HOST: 'cache' })).toBe('redis://cache:6379')
+  expect(url({ REDIS_HOST: '::1', REDIS_PORT: '6380', REDIS_PASSWORD: 'p@ss/word' })).toBe(
+    'redis://:p%40ss%2Fword@[::1]:6380',
+  )
+  expect(url({ REDIS_URL: 'rediss://me:pw@cache:6379/2', REDIS_HOST: 'other' })).toBe('rediss://me:pw@cache:6379/2')
+  for (const bad of ['http://cache', 'redis://', 'redis://cache/name']) {
+    expect(faultyVariables({ REDIS_URL: bad }), bad).toEqual(['REDIS_URL'])
+  }
+})
+
+test('Upstash is named with its token or not at all', () => {
+  const both = { UPSTASH_REDIS_REST_URL: 'https://name.upstash.io', UPSTASH_REDIS_REST_TOKEN: 'secret' }
+  expect(parseConfig(both)).toMatchObject({ upstashRedisRestUrl: 'https://name.upstash.io', warnings: [] })
+  expect(JSON.stringify(parseConfig(both))).not.toContain('secret')
+  expect(faultyVariables({ UPSTASH_REDIS_REST_URL: both.UPSTASH_REDIS_REST_URL })).toEqual(['UPSTASH_REDIS_REST_TOKEN'])
+  expect(faultyVariables({ UPSTASH_REDIS_REST_TOKEN: 'secret' })).toEqual(['UPSTASH_REDIS_REST_URL'])
 })

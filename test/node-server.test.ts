@@ -17,6 +17,9 @@ interface Served {
   server: TestProcess
   address: string
 }
+/** Time for one look at what a server does between the signal and its last connection. */
+const shortGoodbye = { SHUTDOWN_DELAY_S: '2', SHUTDOWN_GRACE_S: '6' }
+
 /** One server a runtime, started on an empty folder, for all that a server which goes on can show. */
 const first = {} as Record<RuntimeName, Served>
 
@@ -31,7 +34,7 @@ beforeAll(async () => {
   await Promise.all(
     names.map(async (runtime) => {
       const dataDir = join(await folderForTest(afterTheFile), 'data')
-      const server = startServer(runtime, { DATA_DIR: dataDir }, afterTheFile)
+      const server = startServer(runtime, { DATA_DIR: dataDir, ...shortGoodbye }, afterTheFile)
       first[runtime] = { dataDir, server, address: await addressOf(server) }
     }),
   )
@@ -57,8 +60,8 @@ describe.each(names)('on %s', (runtime) => {
       components: { database: { status: 'healthy' }, wake: { status: 'healthy' }, services: { status: 'healthy' } },
     })
 
-    const metrics = await (await fetch(`${address}/metrics`)).text()
-    expect(metrics).toMatch(/automatos_service_ticks_total{service="runs"} [1-9]/)
+    const metrics = async () => (await fetch(`${address}/metrics`)).text()
+    await expect.poll(metrics, { timeout: 10_000 }).toMatch(/automatos_service_ticks_total{service="runs"} [1-9]/)
 
     const key = await keyIn(dataDir)
     expect(key).toMatch(/^ak_srv_[0-9a-f]{64}$/)
@@ -94,22 +97,36 @@ describe.each(names)('on %s', (runtime) => {
     expect((await fetch(`${address}/health`)).status).toBe(200)
   })
 
-  test('ends cleanly on a signal, and cuts a connection that would stay open for ever', patience, async () => {
-    const { server, address, dataDir } = first[runtime]
-    const { hostname, port } = new URL(address)
-    // As an event stream does, a request whose body never ends keeps its connection busy.
-    const socket = connect(Number(port), hostname, () =>
-      socket.write('POST /api/agents HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n'),
-    )
-    onTestFinished(() => void socket.destroy())
-    socket.on('error', () => {})
-    await once(socket, 'connect')
-    expect((await fetch(`${address}/health/live`)).status).toBe(200)
-    server.child.kill(runtime === 'node' ? 'SIGINT' : 'SIGTERM')
-    expect(await server.ended).toBe(0)
-    expect(server.stdout()).toContain('"message":"Stopped"')
-    expect(await readdir(dataDir)).not.toContain('lock-owner.json')
-  })
+  test(
+    'on a signal it turns new work away, ends streams whole, cuts what would stay for ever, and ends cleanly',
+    patience,
+    async () => {
+      const { server, address, dataDir } = first[runtime]
+      const { hostname, port } = new URL(address)
+      const follower = await followWaitingRun(address, await keyIn(dataDir))
+      // A request whose body never ends keeps its connection busy.
+      const socket = connect(Number(port), hostname, () =>
+        socket.write('POST /api/agents HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n'),
+      )
+      onTestFinished(() => void socket.destroy())
+      socket.on('error', () => {})
+      await once(socket, 'connect')
+      expect((await fetch(`${address}/health/ready`)).status).toBe(200)
+
+      server.child.kill(runtime === 'node' ? 'SIGINT' : 'SIGTERM')
+      await server.saying(/"message":"Shutting down"/)
+      const ready = await fetch(`${address}/health/ready`)
+      expect([ready.status, await ready.json()]).toEqual([503, { ready: false, draining: true, components: {} }])
+      expect(ready.headers.get('connection')).toBe('close')
+      // Its end, and no broken connection: a client goes on elsewhere behind the last id that it has.
+      expect(await follower.rest()).not.toContain('event: error')
+
+      expect(await server.ended).toBe(0)
+      expect(server.stdout()).toContain('"message":"Stopped"')
+      expect(await readdir(dataDir)).not.toContain('lock-owner.json')
+      await expect(fetch(`${address}/health/live`)).rejects.toThrow()
+    },
+  )
 
   test('says in one line that the port is taken, and gives the data folder free', patience, async () => {
     const { dataDir } = first[runtime]
@@ -126,6 +143,35 @@ describe.each(names)('on %s', (runtime) => {
     lockDataDir(dataDir).release()
   })
 })
+
+/** A run that waits for an hour, and a follower that has its first events. */
+async function followWaitingRun(address: string, key: string) {
+  const headers = { 'x-api-key': key, 'content-type': 'application/json' }
+  const post = async (path: string, body: object) => {
+    const response = await fetch(`${address}${path}`, { method: 'POST', headers, body: JSON.stringify(body) })
+    expect(response.ok).toBe(true)
+    return (await response.json()) as { id: string }
+  }
+  const recipe = await post('/api/workflow-recipes', {
+    name: 'Rest',
+    steps: [{ id: 'rest', kind: 'wait', duration: '1h' }],
+  })
+  const run = await post(`/api/workflow-recipes/${recipe.id}/execute`, { input_data: {} })
+  const events = await fetch(`${address}/api/executions/${run.id}/events`, { headers })
+  const reader = events.body!.pipeThrough(new TextDecoderStream()).getReader()
+  let text = ''
+  while (!text.includes('execution.waiting')) text += (await reader.read()).value
+  return {
+    async rest() {
+      let rest = ''
+      for (;;) {
+        const { done, value } = await reader.read()
+        if (done) return rest
+        rest += value
+      }
+    },
+  }
+}
 
 test('on bun it starts again on its folder, shows no key a second time, and ends on SIGINT', patience, async () => {
   const { dataDir } = first.bun

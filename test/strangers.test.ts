@@ -1,6 +1,8 @@
 import { beforeAll, expect, test } from 'vitest'
 import { createApiDocument } from '../src/app.ts'
 import { createTestApp, testConfig, type Client } from './support/app.ts'
+import { createIdentityProvider } from './support/jwks-server.ts'
+import { signInUser } from './support/user.ts'
 
 interface OperationNode {
   operationId: string
@@ -15,8 +17,8 @@ const publicOperations = new Set([
   'getMetrics',
   'getRecipeSchema',
 ])
-/** Answers every key that is valid: it shows nothing but that key's own permissions. */
-const anyKey = new Set(['listPermissions'])
+/** Answers every key that is valid: it shows nothing but that key and its own permissions. */
+const anyKey = new Set(['listPermissions', 'getIdentity'])
 /** Work on what the caller sends and touch no stored thing, so a stranger's key is a key like any other. */
 const withoutResources = new Set([
   'validateRecipe',
@@ -39,8 +41,14 @@ type Listed = (typeof operations)[number]
 const named = (list: Listed[]) => list.map((operation) => [operation.id, operation] as const)
 const guarded = operations.filter(({ id }) => !publicOperations.has(id))
 
-const owner = await createTestApp()
+const provider = await createIdentityProvider()
+const owner = await createTestApp({ config: provider.config })
 const { signIn } = owner
+/** Who has no business in the owner's workspace. */
+const strangers: [string, () => Promise<Pick<Client, 'request'>>][] = [
+  ['key', () => signIn()],
+  ['user', () => signInUser(owner, provider)],
+]
 const ids: Record<string, string> = { version: '1' }
 const nowhere = '01939f3c-5c2a-7b3e-9d1a-000000000000'
 
@@ -67,17 +75,24 @@ beforeAll(async () => {
   })
   ids['execution'] = await make(`/api/workflow-recipes/${ids['recipe']}/execute`, { input_data: {} })
   ids['schedule'] = await make('/api/schedules', { recipe_id: ids['recipe'], cron: '0 7 * * *' })
+  ids['workspace'] = owner.workspaceId
 })
 
 /** Where an operation does not answer without. */
 const queries: Record<string, string> = { diffRecipeVersions: '?from=1&to=1' }
 const fill = (path: string, values: Record<string, string>) =>
   path.replace(/\{([^}]+)\}/g, (_, name: string) => values[name] ?? nowhere)
-const call = (client: Pick<Client, 'request'>, { id, method, path, body }: Listed, values = ids) =>
+const call = (
+  client: Pick<Client, 'request'>,
+  { id, method, path, body }: Listed,
+  values = ids,
+  headers: Record<string, string> = {},
+) =>
   client.request(
     method,
     fill(path, values) + (queries[id] ?? ''),
     body ?? (method === 'GET' || method === 'DELETE' ? undefined : {}),
+    headers,
   )
 
 test.each(named(operations.filter(({ id }) => publicOperations.has(id))))(
@@ -108,23 +123,67 @@ test('a widget key is let in nowhere outside its routes', async () => {
 })
 
 const byId = guarded.filter(({ path }) => /\{(?!version)/.test(path))
-test.each(named(byId))("%s answers another workspace's id as one that never existed", async (_, operation) => {
+const byIdToAll = strangers.flatMap(([kind, come]) =>
+  named(byId).map(([id, operation]) => [id, kind, operation, come] as const),
+)
+test.each(byIdToAll)(
+  "%s answers another workspace's id as one that never existed: to a %s",
+  async (_, __, operation, come) => {
+    const stranger = await come()
+    const foreign = await call(stranger, operation)
+    const missing = await call(stranger, operation, { version: '1' })
+    const [a, b] = [await foreign.text(), await missing.text()]
+    if (foreign.status === 200) expect(JSON.parse(a)).toMatchObject({ items: [] })
+    else expect(foreign.status, a).toBe(404)
+    expect(missing.status).toBe(foreign.status)
+    const withoutIds = (text: string) =>
+      Object.values(ids)
+        .reduce((rest, id) => (id === '1' ? rest : rest.replaceAll(id, nowhere)), text)
+        .replace(/"request_id":"[^"]+"/, '')
+    expect(withoutIds(a)).toBe(withoutIds(b))
+  },
+)
+
+const signed = guarded.filter(({ path }) => /\/(ticket|link)$/.test(path))
+test.each(named(signed))("%s gives a stranger an address that opens nothing of another's", async (_, operation) => {
   const stranger = await signIn()
-  const foreign = await call(stranger, operation)
-  const missing = await call(stranger, operation, { version: '1' })
-  const [a, b] = [await foreign.text(), await missing.text()]
-  if (foreign.status === 200) expect(JSON.parse(a)).toMatchObject({ items: [] })
-  else expect(foreign.status, a).toBe(404)
-  expect(missing.status).toBe(foreign.status)
-  const withoutIds = (text: string) =>
-    Object.values(ids)
-      .reduce((rest, id) => (id === '1' ? rest : rest.replaceAll(id, nowhere)), text)
-      .replace(/"request_id":"[^"]+"/, '')
-  expect(withoutIds(a)).toBe(withoutIds(b))
+  const recipe = await stranger.post('/api/workflow-recipes', {
+    name: 'Theirs',
+    steps: [{ id: 'one', kind: 'transform', value: 1 }],
+  })
+  const theirs = { ...ids, recipe: ((await recipe.json()) as { id: string }).id }
+  const execution = await stranger.post(`/api/workflow-recipes/${theirs.recipe}/execute`, {})
+  const answer = await call(stranger, operation, {
+    ...theirs,
+    execution: ((await execution.json()) as { id: string }).id,
+  })
+  expect(answer.status).toBe(200)
+  const { search } = new URL(((await answer.json()) as { url: string }).url)
+  for (const { method, path } of guarded) {
+    expect((await owner.app.request(fill(path, ids) + search, { method })).status, path).toBe(401)
+  }
 })
 
-test("lists of a stranger hold nothing of another's", async () => {
-  const stranger = await signIn()
+test.each(strangers)('nobody gets into a workspace by naming it: no %s, in no operation', async (_, come) => {
+  const stranger = await come()
+  const { slug } = await owner.db
+    .selectFrom('workspaces')
+    .select('slug')
+    .where('id', '=', owner.workspaceId)
+    .executeTakeFirstOrThrow()
+  for (const operation of guarded) {
+    const answers = []
+    for (const name of [owner.workspaceId, slug, crypto.randomUUID()]) {
+      const response = await call(stranger, operation, ids, { 'x-workspace-id': name, 'x-request-id': 'same' })
+      expect(response.status, operation.id).toBe(404)
+      answers.push(await response.text())
+    }
+    expect(new Set(answers).size, operation.id).toBe(1)
+  }
+})
+
+test.each(strangers)("lists of a stranger hold nothing of another's: of a %s", async (_, come) => {
+  const stranger = await come()
   const lists = guarded.filter(
     ({ id, path, method }) => method === 'GET' && !path.includes('{') && !withoutResources.has(id),
   )

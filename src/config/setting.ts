@@ -4,6 +4,8 @@ export const categories = [
   'General',
   'Server',
   'Database',
+  'Redis',
+  'Files',
   'Security',
   'URLs and CORS',
   'Rate limits',
@@ -11,6 +13,7 @@ export const categories = [
   'Features',
   'Engine',
   'Models',
+  'Observability',
 ] as const
 export type Category = (typeof categories)[number]
 

@@ -1,4 +1,6 @@
 import { databaseUrlFromParts } from './database-url.ts'
+import { redisUrlFromParts } from './redis-url.ts'
+import { issuerOfClerk } from './identity-provider.ts'
 import { optional, setting } from './setting.ts'
 import * as t from './value-types.ts'
 
@@ -45,6 +47,13 @@ export const settings = {
     runtimes: 'server',
     description: 'Seconds that requests and leased runs get to finish after SIGTERM.',
   }),
+  SHUTDOWN_DELAY_S: setting(t.integer(0, 3600), {
+    category: 'Server',
+    default: '0',
+    runtimes: 'server',
+    description:
+      'Seconds of SHUTDOWN_GRACE_S in which new connections are still served while /health/ready says 503, so that a load balancer can turn away first.',
+  }),
   DATA_DIR: setting(t.text, {
     category: 'Database',
     default: '.data',
@@ -85,6 +94,75 @@ export const settings = {
     runtimes: 'server',
     description: 'Port; default 5432.',
   }),
+  REDIS_URL: optional(t.redisUrl, {
+    category: 'Redis',
+    secret: true,
+    default: { text: 'computed from REDIS_HOST, REDIS_PORT and REDIS_PASSWORD', compute: redisUrlFromParts },
+    runtimes: 'server',
+    example: 'redis://:password@localhost:6379/0',
+    description:
+      'Redis 5 or later, where several processes share rate limits and short-lived values. Without it, and without Upstash, each process has its own.',
+  }),
+  REDIS_HOST: optional(t.text, {
+    category: 'Redis',
+    runtimes: 'server',
+    description: 'Host; makes REDIS_URL from the parts.',
+  }),
+  REDIS_PORT: optional(t.integer(1, 65_535), {
+    category: 'Redis',
+    runtimes: 'server',
+    description: 'Port; default 6379.',
+  }),
+  REDIS_PASSWORD: optional(t.secretText, {
+    category: 'Redis',
+    secret: true,
+    runtimes: 'server',
+    description: 'Password, where Redis wants one.',
+  }),
+  UPSTASH_REDIS_REST_URL: optional(t.webUrl, {
+    category: 'Redis',
+    example: 'https://name.upstash.io',
+    description:
+      'Redis over HTTP, where there is no REDIS_URL; together with its token. On Workers it takes the place of Durable Objects.',
+  }),
+  UPSTASH_REDIS_REST_TOKEN: optional(t.secretText, {
+    category: 'Redis',
+    secret: true,
+    description: 'Token of UPSTASH_REDIS_REST_URL.',
+  }),
+  S3_BUCKET: optional(t.bucketName, {
+    category: 'Files',
+    description:
+      'Keeps files in this bucket of an S3 API (AWS, R2, MinIO and others). Without it servers keep them in DATA_DIR/blobs, Workers in the FILES binding.',
+  }),
+  S3_ENDPOINT: optional(t.webUrl, {
+    category: 'Files',
+    default: {
+      text: 'https://s3.S3_REGION.amazonaws.com',
+      compute: (lookup) => (lookup('S3_BUCKET') ? `https://s3.${lookup('S3_REGION')}.amazonaws.com` : undefined),
+    },
+    example: 'https://minio.internal:9000',
+    description: 'Address of the S3 API, without the bucket.',
+  }),
+  S3_REGION: setting(t.regionName, {
+    category: 'Files',
+    default: 'us-east-1',
+    description: 'Region of the bucket; `auto` for Cloudflare R2.',
+  }),
+  S3_ACCESS_KEY_ID: optional(t.secretText, { category: 'Files', secret: true, description: 'Id of the access key.' }),
+  S3_SECRET_ACCESS_KEY: optional(t.secretText, {
+    category: 'Files',
+    secret: true,
+    description: 'The access key itself.',
+  }),
+  S3_PATH_STYLE: setting(t.flag, {
+    category: 'Files',
+    default: {
+      text: 'false for amazonaws.com, else true',
+      compute: (lookup) => String(!lookup('S3_ENDPOINT')?.endsWith('.amazonaws.com')),
+    },
+    description: 'Whether the bucket stands in the path instead of the host name.',
+  }),
   ADMIN_API_KEY: optional(
     t.secretMatching('ak_srv_ followed by 64 hexadecimal digits', (key) => /^ak_srv_[0-9a-f]{64}$/.test(key)),
     {
@@ -95,6 +173,42 @@ export const settings = {
         'Installed as the owner key of the first workspace. Without it, the first start of an embedded database makes one and writes it to DATA_DIR/admin-api-key.',
     },
   ),
+  CLERK_JWKS_URL: optional(t.webUrl, {
+    category: 'Security',
+    example: 'https://example.clerk.accounts.dev/.well-known/jwks.json',
+    description: "Clerk's way to say AUTH_JWKS_URL and AUTH_ISSUER.",
+  }),
+  AUTH_JWKS_URL: optional(t.webUrl, {
+    category: 'Security',
+    default: { text: 'CLERK_JWKS_URL', compute: (lookup) => lookup('CLERK_JWKS_URL') },
+    example: 'https://login.example.com/.well-known/jwks.json',
+    description:
+      'Where the identity provider publishes the keys that sign its tokens. Without it only API keys are accepted.',
+  }),
+  AUTH_ISSUER: optional(t.text, {
+    category: 'Security',
+    default: { text: 'CLERK_JWKS_URL without /.well-known/jwks.json', compute: issuerOfClerk },
+    example: 'https://login.example.com/',
+    description: 'The `iss` of accepted tokens, to the letter. Required with AUTH_JWKS_URL.',
+  }),
+  AUTH_AUDIENCE: optional(t.textList, {
+    category: 'Security',
+    example: 'https://api.example.com',
+    description:
+      'Comma-separated list, one of which the `aud` of a token must name; none checks no audience. Required with AUTH_JWKS_URL.',
+  }),
+  AUTH_AUTHORIZED_PARTIES: optional(t.textList, {
+    category: 'Security',
+    example: 'https://app.example.com',
+    description:
+      'Comma-separated list, one of which the `azp` of a token must be: for Clerk the origins of your front ends. Not checked without it.',
+  }),
+  AUTH_SIGN_UP: setting(t.choice('open', 'members'), {
+    category: 'Security',
+    default: 'open',
+    description:
+      'Who may sign in with a token: `open` gives everyone whom the identity provider lets in a user and a personal workspace at first contact; `members` admits users that are known already.',
+  }),
   CREDENTIAL_ENCRYPTION_KEY: optional(t.keyRing, {
     category: 'Security',
     secret: true,
@@ -164,6 +278,12 @@ export const settings = {
     default: 'true',
     description: 'Whether this process fires schedules.',
   }),
+  HEARTBEAT_ENABLED: setting(t.flag, {
+    category: 'Features',
+    default: 'true',
+    description:
+      'Whether this process registers itself, stores the measured state of its components, and serves /api/heartbeat.',
+  }),
   ENGINE_CONCURRENCY: setting(t.integer(1, 10_000), {
     category: 'Engine',
     default: '100',
@@ -201,6 +321,52 @@ export const settings = {
     category: 'Models',
     secret: true,
     description: 'Key for OPENAI_COMPATIBLE_BASE_URL, where it wants one.',
+  }),
+  OTEL_EXPORTER_OTLP_ENDPOINT: optional(t.webUrl, {
+    category: 'Observability',
+    example: 'http://localhost:4318',
+    description:
+      'Base address of an OpenTelemetry receiver (OTLP over HTTP, JSON). Traces go to its /v1/traces. Tracing is off without an address.',
+  }),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: optional(t.webUrl, {
+    category: 'Observability',
+    description: 'Address for traces alone, used as it is. Wins over OTEL_EXPORTER_OTLP_ENDPOINT.',
+  }),
+  OTEL_EXPORTER_OTLP_HEADERS: optional(t.secretPairs, {
+    category: 'Observability',
+    secret: true,
+    example: 'authorization=Bearer%20token',
+    description: 'Headers for the receiver, values percent-encoded.',
+  }),
+  OTEL_SERVICE_NAME: setting(t.text, {
+    category: 'Observability',
+    default: 'automatos-orchestrator',
+    description: 'Name of this service in traces.',
+  }),
+  OTEL_RESOURCE_ATTRIBUTES: optional(t.pairs, {
+    category: 'Observability',
+    example: 'service.namespace=agents,k8s.pod.name=orchestrator-0',
+    description: 'Further attributes of this process in traces.',
+  }),
+  OTEL_TRACES_SAMPLER: setting(
+    t.choice(
+      'always_on',
+      'always_off',
+      'traceidratio',
+      'parentbased_always_on',
+      'parentbased_always_off',
+      'parentbased_traceidratio',
+    ),
+    {
+      category: 'Observability',
+      default: 'parentbased_always_on',
+      description: 'Which traces are kept; parent-based ones follow the decision of whoever began the trace.',
+    },
+  ),
+  OTEL_TRACES_SAMPLER_ARG: setting(t.fraction, {
+    category: 'Observability',
+    default: '1',
+    description: 'Share of traces that a ratio sampler keeps.',
   }),
 }
 

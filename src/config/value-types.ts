@@ -65,6 +65,51 @@ export const postgresUrl: ValueType<Secret> = secretMatching(
   },
 )
 
+export const fraction: ValueType<number> = parsed('a number from 0 to 1', (value) => {
+  const number = /^\d*\.?\d+$/.test(value) ? Number(value) : NaN
+  return number >= 0 && number <= 1 ? number : undefined
+})
+
+/** As OpenTelemetry writes lists of pairs: `key=value,key2=value2`, values percent-encoded where they have to be. */
+function readPairs(value: string): [string, string][] | undefined {
+  const pairs: [string, string][] = []
+  for (const item of value.split(',').filter((each) => each.trim() !== '')) {
+    const match = /^\s*([!#$%&'*+.^_`|~\w-]+)\s*=\s*(.*?)\s*$/.exec(item)
+    if (!match || /%(?![0-9a-f]{2})/i.test(match[2]!)) return undefined
+    pairs.push([match[1]!, decodePercent(match[2]!)])
+  }
+  return pairs
+}
+const decodePercent = (value: string) => {
+  try {
+    return decodeURIComponent(value)
+  } catch {
+    return value
+  }
+}
+export const pairs: ValueType<readonly (readonly [string, string])[]> = parsed(
+  'pairs like key=value,key2=value2',
+  readPairs,
+)
+/** Pairs whose values are secrets, kept as one text of JSON. */
+export const secretPairs: ValueType<Secret> = parsed('pairs like key=value,key2=value2', (value) => {
+  const read = readPairs(value)
+  return read && new Secret(JSON.stringify(Object.fromEntries(read)))
+})
+
+export const redisUrl: ValueType<Secret> = secretMatching('a URL like redis://:password@host:6379/0', (value) => {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  const known = url?.protocol === 'redis:' || url?.protocol === 'rediss:'
+  return known && url!.hostname !== '' && /^(?:\/\d*)?$/.test(url!.pathname)
+})
+
+export const bucketName: ValueType<string> = parsed('3 to 63 lowercase letters, digits, dots and hyphens', (value) =>
+  /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(value) ? value : undefined,
+)
+export const regionName: ValueType<string> = parsed('a name like eu-central-1', (value) =>
+  /^[A-Za-z0-9-]{1,64}$/.test(value) ? value : undefined,
+)
+
 export interface Rate {
   limit: number
   windowSeconds: number
@@ -102,6 +147,8 @@ function listOf(
     }),
   )
 }
+
+export const textList = listOf('a comma-separated list of texts', (item) => [item])
 
 export const origins = listOf('a comma-separated list of origins like https://app.example.com', (item) => {
   const url = httpUrl(item)

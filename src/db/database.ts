@@ -1,5 +1,12 @@
 import type { AgentsTable } from './tables/agents.table.ts'
-import type { ApiKeysTable, CredentialsTable, WorkspacesTable } from './tables/identity.table.ts'
+import type { ComponentSamplesTable, InstancesTable } from './tables/heartbeat.table.ts'
+import type {
+  ApiKeysTable,
+  CredentialsTable,
+  MembershipsTable,
+  UsersTable,
+  WorkspacesTable,
+} from './tables/identity.table.ts'
 import type { ModelsTable, ModelUsageTable, SystemPromptsTable, SystemSettingsTable } from './tables/models.table.ts'
 import type { RecipeVersionsTable, WorkflowRecipesTable } from './tables/recipes.table.ts'
 import type {
@@ -15,6 +22,8 @@ import type { ScheduleSlotsTable, SchedulesTable } from './tables/schedules.tabl
 
 export interface Database {
   workspaces: WorkspacesTable
+  users: UsersTable
+  memberships: MembershipsTable
   api_keys: ApiKeysTable
   credentials: CredentialsTable
   models: ModelsTable
@@ -33,4 +42,6 @@ export interface Database {
   run_inbox: RunInboxTable
   schedules: SchedulesTable
   schedule_slots: ScheduleSlotsTable
+  instances: InstancesTable
+  component_samples: ComponentSamplesTable
 }

@@ -52,6 +52,8 @@ export function eventStream(
       left = true
       clearInterval(timer)
       leave()
+      // A reader that stalled left the generator standing at an event; nobody would ask it for another, nor let it end.
+      void iterator.return?.().catch(() => {})
     },
   })
 }

@@ -1,8 +1,21 @@
 const hex = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
 
+// Fetched for many ids at once: the call costs more than all else that an id needs. Each byte is used once.
+const pool = new Uint8Array(16 * 256)
+let used = pool.length
+
+function sixteenRandomBytes(): Uint8Array {
+  if (used === pool.length) {
+    crypto.getRandomValues(pool)
+    used = 0
+  }
+  used += 16
+  return pool.subarray(used - 16, used)
+}
+
 /** UUID version 7 (RFC 9562): sortable by the millisecond of its making, random in the rest. */
 export function uuidv7(nowMs = Date.now()): string {
-  const b = crypto.getRandomValues(new Uint8Array(16))
+  const b = sixteenRandomBytes()
   // Bit operators work on 32 bits, so the 48-bit time is split by division.
   const high = Math.floor(nowMs / 0x10000)
   const low = nowMs % 0x10000

@@ -38,6 +38,10 @@ export interface ResponseSpec {
   contentType?: string
   headers?: Record<string, string>
   example?: unknown
+  /** What else it may be, by media type. */
+  alternatives?: Record<string, { schema: z.ZodType; example: unknown }>
+  /** Of a stream of server-sent events: what the data of one event is, as JSON. A component of this name. */
+  event?: { name: string; schema: z.ZodType }
 }
 
 /**
@@ -77,8 +81,29 @@ export interface OperationSpec<
   /** Raises the pipeline's 10 MB. */
   maxBodyBytes?: number
   responses: Record<number, ResponseSpec>
+  /**
+   * Its answer carries the ETag of the resource. `read`: If-None-Match is honoured. `change`: the handler passes If-Match
+   * on to the service, which asks for it under its lock.
+   */
+  etag?: 'read' | 'create' | 'change'
+  /** A GET that a signed `?ticket=` opens as well: browsers cannot send headers from EventSource or <img>. */
+  ticket?: boolean
   /** The problems it may answer besides those that its access, input and the pipeline imply. */
   problems?: ProblemKind[]
+  /** Default: what its group requires. */
+  requires?: Requirement
+}
+
+/**
+ * What the configuration must give for an operation to work. It is settled at registration: where it is missing the
+ * operation stays documented and answers 503 `not-configured`.
+ */
+export interface Requirement {
+  /** The settings that it takes, as `x-requires` names them. */
+  settings: readonly string[]
+  met: boolean
+  /** Says what is missing and what to set. */
+  detail: string
 }
 
 /** An operation with its handler; the generic types have done their work by then. */
@@ -111,6 +136,8 @@ export interface RouteGroup {
   /** Tag of the OpenAPI document. */
   tag: string
   description: string
+  /** Holds for all operations that require nothing of their own. */
+  requires?: Requirement
   operations: Operation[]
 }
 

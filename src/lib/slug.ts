@@ -14,6 +14,7 @@ export const reservedSlugs: ReadonlySet<string> = new Set([
   'import',
   'diff',
   'new',
+  'current',
 ])
 
 const maxLength = 63

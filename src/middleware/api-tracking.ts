@@ -12,16 +12,16 @@ export function apiTrackingLayer(metrics: ApiMetrics): Layer {
       let slot: ReturnType<ApiMetrics['slot']> | undefined
       return {
         before(exchange) {
-          if (isUncounted(exchange.method, exchange.request)) return
-          metrics.inFlight++
+          exchange.isCounted = isCounted(exchange.method, exchange.request)
+          if (exchange.isCounted) metrics.inFlight++
         },
         after(exchange, status) {
-          if (isUncounted(exchange.method, exchange.request)) return
+          if (!exchange.isCounted) return
           slot ??= metrics.slot(route.method, route.template)
           slot.record(status, exchange.runtime.clock.monotonicMs() - exchange.startedMs, exchange.runtime.clock)
         },
         ended(exchange, error) {
-          if (isUncounted(exchange.method, exchange.request)) return
+          if (!exchange.isCounted) return
           metrics.inFlight--
           if (error !== null) slot?.streamFailed()
         },
@@ -31,7 +31,7 @@ export function apiTrackingLayer(metrics: ApiMetrics): Layer {
 }
 
 // A WebSocket upgrade lives for hours: as a call it would only distort the times.
-const isUncounted = (method: string, request: Request) =>
-  method === 'OPTIONS' || (method === 'GET' && request.headers.get('upgrade') === 'websocket')
+const isCounted = (method: string, request: Request) =>
+  method !== 'OPTIONS' && (method !== 'GET' || request.headers.get('upgrade') !== 'websocket')
 
 export const apiTracking = (metrics: ApiMetrics) => asMiddleware(apiTrackingLayer(metrics))

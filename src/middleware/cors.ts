@@ -5,11 +5,11 @@ import type { Layer } from './exchange.ts'
 const preflightHeaders = {
   'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE, OPTIONS',
   'access-control-allow-headers':
-    'Authorization, Content-Type, X-API-Key, X-Workspace-ID, X-Request-ID, Idempotency-Key, Last-Event-ID, If-Match',
+    'Authorization, Content-Type, X-API-Key, X-Workspace-ID, X-Request-ID, Idempotency-Key, Last-Event-ID, If-Match, If-None-Match, Prefer',
   'access-control-max-age': '600',
 }
 const exposedHeaders =
-  'X-Request-ID, X-Routing-Tier, X-Routing-Confidence, X-Routing-Agent, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, ETag, Location'
+  'X-Request-ID, X-Routing-Tier, X-Routing-Confidence, X-Routing-Agent, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, ETag, Location, Preference-Applied, Content-Disposition'
 
 /** Layer 4: which other origins may read our answers. Widget routes have rules of their own (layer 5). */
 export function corsLayer(config: Pick<Config, 'corsAllowOrigins'>): Layer {

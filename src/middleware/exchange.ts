@@ -1,6 +1,6 @@
 import type { LimitDecision, Runtime } from '../context.ts'
 import type { Access, OperationKind, Reply } from '../lib/operation.ts'
-import type { VerifiedKey } from '../services/identity/verify-key.ts'
+import type { Caller } from '../services/identity/caller.ts'
 import { clientAddress } from './client-address.ts'
 
 /** What the layers know of a route when it is registered. */
@@ -14,6 +14,8 @@ export interface Route {
   access: Access
   /** Under /api/widgets: own CORS, own limits, widget keys welcome. */
   widget: boolean
+  /** A signed `?ticket=` does in place of a credential. */
+  ticket: boolean
   maxBodyBytes: number
 }
 
@@ -23,17 +25,20 @@ export class Exchange {
   readonly method: string
   readonly env: unknown
   readonly route: Route
-  readonly runtime: Runtime
+  /** Replaced by one that knows the request's span, where requests are traced. */
+  runtime: Runtime
   readonly startedMs: number
   /** Path parameters, decoded, as the router found them. */
   readonly params: Record<string, string>
   requestId = ''
+  /** Whether the figures of its route have it. */
+  isCounted = false
   /** The Origin header; null where there is none. Read once, by the CORS or the widget layer. */
   origin: string | null = null
   /** The last decision of the rate limiter, for its headers. */
   limit: LimitDecision | null = null
   widgetLimit: LimitDecision | null = null
-  key: VerifiedKey | null = null
+  caller: Caller | null = null
   #address: string | undefined
 
   constructor(request: Request, env: unknown, route: Route, runtime: Runtime, params: Record<string, string>) {
@@ -59,8 +64,8 @@ export type HeaderBag = Record<string, string>
 export interface Hooks {
   /** Looks at the request. A Reply ends the matter; the headers of all layers still go on it. */
   before?(exchange: Exchange): Decision | Promise<Decision>
-  /** Looks again once the key is known (public routes never get here). */
-  admit?(exchange: Exchange, key: VerifiedKey): Decision | Promise<Decision>
+  /** Looks again once the caller is known (public routes never get here). */
+  admit?(exchange: Exchange, caller: Caller): Decision | Promise<Decision>
   /** Puts its headers on the answer, whoever gave it. */
   headers?(exchange: Exchange, headers: HeaderBag): void
   /** Notes the answer, once its status is final. */

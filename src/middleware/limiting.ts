@@ -3,6 +3,9 @@ import { AppError } from '../lib/errors.ts'
 import type { LimiterState } from '../services/metrics/limiter-state.ts'
 import type { Exchange } from './exchange.ts'
 
+/** Puts a decision where the headers of a layer are made from. */
+type Note = (exchange: Exchange, decision: LimitDecision) => void
+
 /**
  * Takes one from a budget and throws `rate-limited` when it is spent. Synchronous where the limiter is. A limiter that
  * throws lets the request pass and leaves its trace in `state`.
@@ -13,20 +16,24 @@ export function counted(
   key: string,
   limit: number,
   windowSeconds: number,
-  note: (decision: LimitDecision) => void,
+  note: Note,
 ): void | Promise<void> {
-  const apply = (decision: LimitDecision) => {
-    note(decision)
-    if (!decision.allowed) throw tooManyRequests(decision)
-  }
   let taken
   try {
     taken = exchange.runtime.limiter.take(key, limit, windowSeconds)
   } catch (error) {
     return state.failed(exchange.runtime, error)
   }
-  if (!(taken instanceof Promise)) return apply(taken)
-  return taken.then(apply, (error: unknown) => state.failed(exchange.runtime, error))
+  if (!(taken instanceof Promise)) return apply(exchange, taken, note)
+  return taken.then(
+    (decision) => apply(exchange, decision, note),
+    (error: unknown) => state.failed(exchange.runtime, error),
+  )
+}
+
+function apply(exchange: Exchange, decision: LimitDecision, note: Note): void {
+  note(exchange, decision)
+  if (!decision.allowed) throw tooManyRequests(decision)
 }
 
 const tooManyRequests = ({ limit, resetSeconds }: LimitDecision) =>

@@ -1,7 +1,8 @@
 import type { Runtime, ServiceContext } from '../context.ts'
 import type { Operation, Reply, RequestInput } from '../lib/operation.ts'
-import { authenticate, authorize } from './authenticate.ts'
+import { authenticate, authenticateWithTicket, authorize } from './authenticate.ts'
 import { countedRequest } from './body-limit.ts'
+import { conditional } from './conditional.ts'
 import type { Exchange } from './exchange.ts'
 import type { Admit, Answer } from './pipeline.ts'
 import { validate, type ValidInput } from './validate.ts'
@@ -20,10 +21,13 @@ type AnyHandler = (ctx: Runtime | ServiceContext, input: AnyInput) => Reply | Pr
 /** The inner end of the pipeline for an operation: authenticate, second stage of the limits, validate, handle. */
 export function answerOperation(operation: Operation, guards: Guards): Answer {
   // Safe: `operation()` tied the handler to the schemas whose output it gets here.
-  const handler = operation.handler as unknown as AnyHandler
+  const given = operation.handler as unknown as AnyHandler
+  const handler: AnyHandler =
+    operation.etag === 'read' ? async (ctx, input) => conditional(await given(ctx, input), input.request) : given
 
   if (operation.access === 'public') return (exchange) => validated(exchange, exchange.runtime)
   const { access } = operation
+  const identify = operation.ticket ? authenticateWithTicket : authenticate
 
   return (exchange, admit) => {
     const ready = guards.requireSchema(exchange.runtime)
@@ -31,13 +35,13 @@ export function answerOperation(operation: Operation, guards: Guards): Answer {
   }
 
   function identified(exchange: Exchange, admit: Admit): Reply | Promise<Reply> {
-    const key = authenticate(exchange, guards.countFailure)
-    if (!(key instanceof Promise)) {
-      exchange.key = key
+    const caller = identify(exchange, guards.countFailure)
+    if (!(caller instanceof Promise)) {
+      exchange.caller = caller
       return admitted(exchange, admit)
     }
-    return key.then((verified) => {
-      exchange.key = verified
+    return caller.then((verified) => {
+      exchange.caller = verified
       return admitted(exchange, admit)
     })
   }
@@ -49,10 +53,10 @@ export function answerOperation(operation: Operation, guards: Guards): Answer {
   }
 
   function permitted(exchange: Exchange): Reply | Promise<Reply> {
-    const { key, runtime, requestId } = exchange
-    authorize(key!, access, exchange.route.widget)
+    const { caller, runtime, requestId } = exchange
+    authorize(caller!, access, exchange.route.widget)
     const log = runtime.log.with({ request_id: requestId })
-    return validated(exchange, { ...runtime, log, actor: key!.actor, requestId })
+    return validated(exchange, { ...runtime, log, actor: caller!.actor, requestId })
   }
 
   function validated(exchange: Exchange, ctx: Runtime | ServiceContext): Reply | Promise<Reply> {

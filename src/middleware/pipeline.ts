@@ -19,7 +19,7 @@ export type OpenRuntime = (env: unknown, executionCtx?: Waiter) => Opened | Prom
 
 /** What ends a pipeline: authentication, validation and the handler, or a refusal. */
 export type Answer = (exchange: Exchange, admit: Admit) => Reply | Promise<Reply>
-/** Shows the verified key to the layers that want to see it. */
+/** Shows the verified caller to the layers that want to see it. */
 export type Admit = (exchange: Exchange) => Decision | Promise<Decision>
 
 /** Stands for "no execution context", because Hono's own getter throws where there is none. */
@@ -30,6 +30,13 @@ export const noWaiter: Waiter & { passThroughOnException(): void; props: unknown
 }
 
 const noParams: Record<string, string> = {}
+
+/** Decoded, one by one: Hono's look at all of them at once costs several times as much. */
+function paramsOf(c: Context, names: string[]): Record<string, string> {
+  const params: Record<string, string> = {}
+  for (const name of names) params[name] = c.req.param(name)!
+  return params
+}
 
 /** `%ff` and the like stand for no text. The router would pass them on undecoded. */
 function requireReadablePath(request: Request): void {
@@ -59,7 +66,7 @@ export function compile(open: OpenRuntime, layers: readonly Layer[], route: Rout
   const endedHooks = collect(hooks, 'ended')
   const admit: Admit = (exchange) => runFrom(0, admitHooks, exchange)
 
-  const hasParams = route.path.includes(':')
+  const names = route.path.split('/').flatMap((segment) => (segment.startsWith(':') ? [segment.slice(1)] : []))
 
   return (c: Context): Response | Promise<Response> => {
     const waiter = c.executionCtx === noWaiter ? undefined : c.executionCtx
@@ -73,7 +80,7 @@ export function compile(open: OpenRuntime, layers: readonly Layer[], route: Rout
   }
 
   function start(c: Context, opened: Opened | Closed, waiter: Waiter | undefined): Response | Promise<Response> {
-    const params = hasParams ? c.req.param() : noParams
+    const params = names.length === 0 ? noParams : paramsOf(c, names)
     const exchange = new Exchange(c.req.raw, c.env, route, opened.runtime, params)
     if ('openError' in opened) return refuse(exchange, opened)
     try {
@@ -146,7 +153,7 @@ function runFrom<H extends Hook<'before'> | Hook<'admit'>>(
   exchange: Exchange,
 ): Decision | Promise<Decision> {
   for (let i = first; i < hooks.length; i++) {
-    const decision = hooks[i]!(exchange, exchange.key!)
+    const decision = hooks[i]!(exchange, exchange.caller!)
     if (decision === undefined) continue
     if (!(decision instanceof Promise)) return decision
     return decision.then((ready) => ready ?? runFrom(i + 1, hooks, exchange))

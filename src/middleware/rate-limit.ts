@@ -1,8 +1,9 @@
 import type { Config } from '../config.ts'
+import type { LimitDecision } from '../context.ts'
 import type { LimiterState } from '../services/metrics/limiter-state.ts'
 import { asMiddleware } from './as-middleware.ts'
 import { addressBucket } from './client-address.ts'
-import { hasCredential } from './credential.ts'
+import { hasCredential, ticketOf } from './credential.ts'
 import type { Exchange, Layer } from './exchange.ts'
 import { counted } from './limiting.ts'
 
@@ -10,7 +11,7 @@ type Limits = Pick<Config, 'rateLimitDefault' | 'rateLimitAuthenticated'>
 
 /**
  * Layer 6, in two stages. Before authentication the client address pays for requests without a credential (and, through
- * `countFailure`, for failed authentications). After it the verified key pays, so one tenant's flood never spends
+ * `countFailure`, for failed authentications). After it the verified key or user pays, so one tenant's flood never spends
  * another's budget.
  */
 export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
@@ -19,24 +20,28 @@ export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
     name: 'rate limit',
     on(route) {
       if (route.kind === 'health' || route.kind === 'asset') return {}
+      // On a public route nobody verifies the credential, so it buys nothing.
+      const isVerified =
+        route.access === 'public'
+          ? () => false
+          : route.ticket
+            ? (request: Request) => hasCredential(request) || ticketOf(request) !== null
+            : hasCredential
       return {
         before(exchange) {
           if (exchange.method === 'OPTIONS') return undefined
-          // On a public route nobody verifies the credential, so it buys nothing.
-          if (route.access !== 'public' && hasCredential(exchange.request)) return undefined
+          if (isVerified(exchange.request)) return undefined
           return countAddress(limits, state, exchange)
         },
-        admit(exchange, key) {
-          const own = key.rateLimit
+        admit(exchange, caller) {
+          const own = caller.rateLimit
           return counted(
             state,
             exchange,
-            `key:${key.keyId}`,
+            caller.kind === 'user' ? `user:${caller.id}` : `key:${caller.id}`,
             own ?? rateLimitAuthenticated.limit,
             own === null ? rateLimitAuthenticated.windowSeconds : 60,
-            (decision) => {
-              exchange.limit = decision
-            },
+            noteLimit,
           )
         },
         headers(exchange, headers) {
@@ -50,6 +55,10 @@ export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
   }
 }
 
+const noteLimit = (exchange: Exchange, decision: LimitDecision) => {
+  exchange.limit = decision
+}
+
 /** One request off the address's budget. Throws `rate-limited` when none is left. */
 export const countAddress = (limits: Limits, state: LimiterState, exchange: Exchange): void | Promise<void> =>
   counted(
@@ -58,9 +67,7 @@ export const countAddress = (limits: Limits, state: LimiterState, exchange: Exch
     `ip:${addressBucket(exchange.address)}`,
     limits.rateLimitDefault.limit,
     limits.rateLimitDefault.windowSeconds,
-    (decision) => {
-      exchange.limit = decision
-    },
+    noteLimit,
   )
 
 export const rateLimit = (limits: Limits, state: LimiterState) => asMiddleware(rateLimitLayer(limits, state))

@@ -1,4 +1,5 @@
 import type { Runtime } from '../context.ts'
+import { DatabaseAway } from '../lib/database-away.ts'
 import { AppError } from '../lib/errors.ts'
 import { pendingSchemaChanges } from '../services/health.service.ts'
 
@@ -18,7 +19,8 @@ export function createSchemaGuard(): (runtime: Runtime) => void | Promise<void> 
         isCurrent = true
       },
       (error: unknown) => {
-        throw new AppError('unavailable', 'The database does not answer.', { cause: error })
+        // An embedded database that broke has no word of its own for that.
+        throw error instanceof AppError ? error : new DatabaseAway(error)
       },
     )
   }

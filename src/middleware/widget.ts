@@ -1,3 +1,4 @@
+import type { LimitDecision } from '../context.ts'
 import { AppError } from '../lib/errors.ts'
 import { domainAllows } from '../lib/widget-domains.ts'
 import type { LimiterState } from '../services/metrics/limiter-state.ts'
@@ -25,13 +26,13 @@ export function widgetLayer(state: LimiterState): Layer {
           if (exchange.method === 'OPTIONS') return preflight
           return take(state, exchange, `widget-ip:${addressBucket(exchange.address)}`, requestsPerAddress)
         },
-        admit(exchange, key) {
-          if (key.kind === 'widget' && !domainAllows(key.allowedDomains, siteOf(exchange))) {
+        admit(exchange, caller) {
+          if (caller.kind === 'widget' && !domainAllows(caller.allowedDomains, siteOf(exchange))) {
             throw new AppError('forbidden', 'This key may not be used from this origin.')
           }
           // Only a limit that was set for the key bounds all its visitors together.
-          if (key.rateLimit === null) return undefined
-          return take(state, exchange, `widget-key:${key.keyId}`, key.rateLimit)
+          if (caller.rateLimit === null) return undefined
+          return take(state, exchange, `widget-key:${caller.id}`, caller.rateLimit)
         },
         headers(exchange, headers) {
           headers['access-control-allow-origin'] = exchange.origin ?? '*'
@@ -65,11 +66,12 @@ function siteOf({ origin, request }: Exchange): string | null {
 }
 
 const take = (state: LimiterState, exchange: Exchange, key: string, limit: number) =>
-  counted(state, exchange, key, limit, windowSeconds, (decision) => {
-    // Of two decisions the tighter one is worth telling.
-    if (exchange.widgetLimit === null || decision.remaining < exchange.widgetLimit.remaining) {
-      exchange.widgetLimit = decision
-    }
-  })
+  counted(state, exchange, key, limit, windowSeconds, noteLimit)
+
+/** Of two decisions the tighter one is worth telling. */
+const noteLimit = (exchange: Exchange, decision: LimitDecision) => {
+  const known = exchange.widgetLimit
+  if (known === null || decision.remaining < known.remaining) exchange.widgetLimit = decision
+}
 
 export const widget = (state: LimiterState) => asMiddleware(widgetLayer(state))

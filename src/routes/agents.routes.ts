@@ -2,8 +2,10 @@ import { z } from '@hono/zod-openapi'
 import type { Json } from '../lib/json.ts'
 import { operation, reply, type Operation, type RouteGroup } from '../lib/operation.ts'
 import { pageOf, pageQuery } from '../lib/pagination.ts'
+import { preferHeader } from '../lib/prefer.ts'
 import {
   agentStats,
+  agentTag,
   cloneAgent,
   createAgent,
   deleteAgent,
@@ -12,6 +14,7 @@ import {
   listAgents,
   updateAgent,
 } from '../services/agents.service.ts'
+import { answerStarted, endedInTime } from './started.ts'
 import {
   Agent,
   AgentChanges,
@@ -42,9 +45,13 @@ const update = (method: 'patch' | 'put'): Operation =>
       body: AgentChanges,
       bodyExample: { tools: ['now'], limits: { max_rounds: null } },
       responses: { 200: { description: 'The agent.', schema: Agent, example: agentExample } },
+      etag: 'change',
       problems: ['not-found', 'conflict'],
     },
-    async (ctx, { params: { agent }, body }) => reply(200, await updateAgent(ctx, agent, body)),
+    async (ctx, { params: { agent }, body, request }) => {
+      const updated = await updateAgent(ctx, agent, body, request.headers.get('if-match'))
+      return reply(200, updated, { etag: agentTag(updated) })
+    },
   )
 
 export const agentsRoutes: RouteGroup = {
@@ -62,11 +69,12 @@ export const agentsRoutes: RouteGroup = {
         body: NewAgent,
         bodyExample: newAgentExample,
         responses: { 201: { description: 'The agent.', schema: Agent, headers: location, example: agentExample } },
+        etag: 'create',
         problems: ['conflict'],
       },
       async (ctx, { body }) => {
         const agent = await createAgent(ctx, body)
-        return reply(201, agent, { location: `/api/agents/${agent.slug}` })
+        return reply(201, agent, { location: `/api/agents/${agent.slug}`, etag: agentTag(agent) })
       },
     ),
     operation(
@@ -96,9 +104,13 @@ export const agentsRoutes: RouteGroup = {
         access: 'agents:read',
         params,
         responses: { 200: { description: 'The agent.', schema: Agent, example: agentExample } },
+        etag: 'read',
         problems: ['not-found'],
       },
-      async (ctx, { params: { agent } }) => reply(200, await getAgent(ctx, agent)),
+      async (ctx, { params }) => {
+        const agent = await getAgent(ctx, params.agent)
+        return reply(200, agent, { etag: agentTag(agent) })
+      },
     ),
     update('patch'),
     update('put'),
@@ -112,10 +124,11 @@ export const agentsRoutes: RouteGroup = {
         access: 'agents:write',
         params,
         responses: { 204: { description: 'The agent is deleted and its slug free again.' } },
+        etag: 'change',
         problems: ['not-found'],
       },
-      async (ctx, { params: { agent } }) => {
-        await deleteAgent(ctx, agent)
+      async (ctx, { params: { agent }, request }) => {
+        await deleteAgent(ctx, agent, request.headers.get('if-match'))
         return reply(204)
       },
     ),
@@ -126,7 +139,7 @@ export const agentsRoutes: RouteGroup = {
         path: '/{agent}/execute',
         summary: 'Ask an agent',
         description:
-          'Queues a run of one step and answers at once; follow it at `/api/executions/{id}`. `Idempotency-Key` makes a repeated request answer the run it made before.',
+          'Queues a run of one step and answers at once, or with `Prefer: wait=30` once it has ended, however it ended; follow it at `/api/executions/{id}`. `Idempotency-Key` makes a repeated request answer the run it made before.',
         access: 'agents:execute',
         params,
         headers: z.object({
@@ -136,6 +149,7 @@ export const agentsRoutes: RouteGroup = {
             .max(200)
             .optional()
             .openapi({ description: 'The same key with the same request starts one run.', example: 'question-4711' }),
+          ...preferHeader,
         }),
         body: ExecuteAgent,
         bodyExample: {
@@ -143,6 +157,7 @@ export const agentsRoutes: RouteGroup = {
           context: { notes: 'Faster start; fewer dependencies.' },
         },
         responses: {
+          200: endedInTime,
           202: {
             description: 'The queued run.',
             schema: StartedAgentRun,
@@ -157,7 +172,7 @@ export const agentsRoutes: RouteGroup = {
         },
         problems: ['not-found', 'conflict'],
       },
-      async (ctx, { params: { agent }, body, headers }) => {
+      async (ctx, { params: { agent }, body, headers, request }) => {
         const key = headers['idempotency-key']
         const run = await executeAgent(ctx, agent, {
           prompt: body.prompt ?? body.input ?? '',
@@ -165,7 +180,7 @@ export const agentsRoutes: RouteGroup = {
           ...(body.model && { model: body.model }),
           ...(key !== undefined && { idempotencyKey: key }),
         })
-        return reply(202, run, { location: `/api/executions/${run.id}` })
+        return answerStarted(ctx, run, headers.prefer, request)
       },
     ),
     operation(
@@ -227,6 +242,7 @@ export const agentsRoutes: RouteGroup = {
             example: { ...agentExample, slug: 'researcher-careful', name: 'Researcher, careful' },
           },
         },
+        etag: 'create',
         problems: ['not-found', 'conflict'],
       },
       async (ctx, { params: { agent }, body }) => {
@@ -234,7 +250,7 @@ export const agentsRoutes: RouteGroup = {
           ...(body.name !== undefined && { name: body.name }),
           ...(body.slug !== undefined && { slug: body.slug }),
         })
-        return reply(201, copy, { location: `/api/agents/${copy.slug}` })
+        return reply(201, copy, { location: `/api/agents/${copy.slug}`, etag: agentTag(copy) })
       },
     ),
   ],

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { faultsOfAgent, type AgentFields } from '../services/agents.service.ts'
 import { modelChoiceSchema } from '../services/recipes/definition.ts'
 
 // A copy: schemas of services know nothing of OpenAPI, and one made before its extension was loaded lacks the method.
@@ -28,8 +29,21 @@ const LimitChanges = z
   })
   .openapi('AgentLimitChanges')
 
+/** Looks at what a field means together with the shapes of the others, so that one answer names all faults. */
+const means =
+  <K extends keyof AgentFields>(field: K) =>
+  (value: unknown, context: z.RefinementCtx): void => {
+    // The shape of this field has been checked by then.
+    for (const { pointer, detail } of faultsOfAgent({ [field]: value } as Partial<AgentFields>)) {
+      const path = pointer.split('/').slice(2)
+      // Of a model the schema sees some of it already.
+      const isKnown = context.issues.some((issue) => issue.path?.join('/') === path.join('/'))
+      if (!isKnown) context.addIssue({ code: 'custom', path, message: detail })
+    }
+  }
+
 const name = z.string().trim().min(1).max(200)
-const slug = z.string().min(1).max(100).openapi({ description: 'Name in URLs and recipes.' })
+const slug = z.string().min(1).max(100).superRefine(means('slug')).openapi({ description: 'Name in URLs and recipes.' })
 const description = z.string().max(4000).nullish()
 const systemPrompt = z
   .string()
@@ -39,6 +53,7 @@ const systemPrompt = z
 const tools = z
   .array(z.string().min(1).max(100))
   .max(100)
+  .superRefine(means('tools'))
   .openapi({ description: 'Names of the tools it may call. Default: none.' })
 
 export const NewAgent = z
@@ -47,9 +62,9 @@ export const NewAgent = z
     slug: slug.optional().openapi({ description: 'Default: made from the name.' }),
     description,
     system_prompt: systemPrompt,
-    model: ModelChoice.nullish(),
+    model: ModelChoice.superRefine(means('model')).nullish(),
     tools: tools.optional(),
-    limits: Limits.optional(),
+    limits: Limits.superRefine(means('limits')).optional(),
   })
   .openapi('NewAgent')
 
@@ -59,9 +74,11 @@ export const AgentChanges = z
     slug: slug.optional(),
     description,
     system_prompt: systemPrompt,
-    model: ModelChoice.nullish(),
+    model: ModelChoice.superRefine(means('model')).nullish(),
     tools: tools.optional(),
-    limits: LimitChanges.optional().openapi({ description: 'Merged; null removes a limit.' }),
+    limits: LimitChanges.superRefine(means('limits'))
+      .optional()
+      .openapi({ description: 'Merged; null removes a limit.' }),
   })
   .openapi('AgentChanges')
 

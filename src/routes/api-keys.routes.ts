@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi'
 import { operation, reply, type RouteGroup } from '../lib/operation.ts'
 import { pageOf, pageQuery } from '../lib/pagination.ts'
 import { permissions, roles } from '../lib/permissions.ts'
-import { createApiKey, getApiKey, listApiKeys, revokeApiKey } from '../services/api-keys.service.ts'
+import { apiKeyTag, createApiKey, getApiKey, listApiKeys, revokeApiKey } from '../services/api-keys.service.ts'
 
 const example = {
   id: '01939f3c-5c2a-7b3e-9d1a-2f6b8c4d5e6f',
@@ -12,6 +12,7 @@ const example = {
   scopes: ['recipes:read', 'recipes:execute', 'executions:read'],
   rate_limit: null,
   allowed_domains: [],
+  allowed_ips: ['203.0.113.0/24'],
   expires_at: '2027-05-22T08:00:00.000Z',
   last_used_at: null,
   revoked_at: null,
@@ -27,6 +28,7 @@ const fields = {
   scopes: z.array(z.string()).openapi({ description: 'Permissions. An empty list grants nothing.' }),
   rate_limit: z.int().nullable().openapi({ description: 'Requests a minute; null = the default.' }),
   allowed_domains: z.array(z.string()),
+  allowed_ips: z.array(z.string()).openapi({ description: 'Where the key may be used from; empty = from anywhere.' }),
   expires_at: z.iso.datetime().nullable(),
   last_used_at: z.iso.datetime().nullable().openapi({ description: 'Exact to the minute.' }),
   revoked_at: z.iso.datetime().nullable(),
@@ -55,6 +57,11 @@ const NewApiKey = z
       .max(100)
       .optional()
       .openapi({ description: 'Widget keys: pages that may use it, as host, host:port or *.suffix.' }),
+    allowed_ips: z
+      .array(z.string().min(1).max(50))
+      .max(100)
+      .optional()
+      .openapi({ description: 'Addresses and CIDR ranges from which it may be used. From elsewhere it answers 403.' }),
   })
   .openapi('NewApiKey')
 
@@ -87,18 +94,24 @@ export const apiKeysRoutes: RouteGroup = {
             example: { ...example, key: `ak_srv_4f1d8a2c${'0'.repeat(56)}` },
           },
         },
+        etag: 'create',
       },
       async (ctx, { body }) => {
-        const created = await createApiKey(ctx, {
+        const { key, ...created } = await createApiKey(ctx, {
           name: body.name,
           kind: body.kind,
           scopes: body.scopes,
           expiresAt: body.expires_at === undefined ? undefined : new Date(body.expires_at),
           rateLimit: body.rate_limit,
           allowedDomains: body.allowed_domains,
+          allowedIps: body.allowed_ips,
         })
         // The one answer that holds a secret must not stay in any cache.
-        return reply(201, created, { location: `/api/api-keys/${created.id}`, 'cache-control': 'no-store' })
+        return reply(
+          201,
+          { ...created, key },
+          { location: `/api/api-keys/${created.id}`, 'cache-control': 'no-store', etag: apiKeyTag(created) },
+        )
       },
     ),
     operation(
@@ -128,9 +141,13 @@ export const apiKeysRoutes: RouteGroup = {
         access: 'api-keys:read',
         params,
         responses: { 200: { description: 'The key without its text.', schema: ApiKey, example } },
+        etag: 'read',
         problems: ['not-found'],
       },
-      async (ctx, { params: { api_key } }) => reply(200, await getApiKey(ctx, api_key)),
+      async (ctx, { params }) => {
+        const key = await getApiKey(ctx, params.api_key)
+        return reply(200, key, { etag: apiKeyTag(key) })
+      },
     ),
     operation(
       {
@@ -142,10 +159,11 @@ export const apiKeysRoutes: RouteGroup = {
         access: 'api-keys:manage',
         params,
         responses: { 204: { description: 'The key is revoked.' } },
+        etag: 'change',
         problems: ['not-found'],
       },
-      async (ctx, { params: { api_key } }) => {
-        await revokeApiKey(ctx, api_key)
+      async (ctx, { params: { api_key }, request }) => {
+        await revokeApiKey(ctx, api_key, request.headers.get('if-match'))
         return reply(204)
       },
     ),

@@ -1,7 +1,13 @@
 import { z } from '@hono/zod-openapi'
 import { operation, reply, type RouteGroup } from '../lib/operation.ts'
 import { pageOf, pageQuery } from '../lib/pagination.ts'
-import { createCredential, deleteCredential, getCredential, listCredentials } from '../services/credentials.service.ts'
+import {
+  createCredential,
+  credentialTag,
+  deleteCredential,
+  getCredential,
+  listCredentials,
+} from '../services/credentials.service.ts'
 
 const example = {
   id: '01939f3c-5c2a-7b3e-9d1a-2f6b8c4d5e6f',
@@ -83,11 +89,12 @@ export const credentialsRoutes: RouteGroup = {
             example,
           },
         },
+        etag: 'create',
         problems: ['conflict'],
       },
       async (ctx, { body }) => {
         const created = await createCredential(ctx, body)
-        return reply(201, created, { location: `/api/credentials/${created.slug}` })
+        return reply(201, created, { location: `/api/credentials/${created.slug}`, etag: credentialTag(created) })
       },
     ),
     operation(
@@ -117,9 +124,13 @@ export const credentialsRoutes: RouteGroup = {
         access: 'credentials:read',
         params,
         responses: { 200: { description: 'The credential.', schema: Credential, example } },
+        etag: 'read',
         problems: ['not-found'],
       },
-      async (ctx, { params: { credential } }) => reply(200, await getCredential(ctx, credential)),
+      async (ctx, { params }) => {
+        const credential = await getCredential(ctx, params.credential)
+        return reply(200, credential, { etag: credentialTag(credential) })
+      },
     ),
     operation(
       {
@@ -131,10 +142,11 @@ export const credentialsRoutes: RouteGroup = {
         access: 'credentials:manage',
         params,
         responses: { 204: { description: 'The credential is gone.' } },
+        etag: 'change',
         problems: ['not-found'],
       },
-      async (ctx, { params: { credential } }) => {
-        await deleteCredential(ctx, credential)
+      async (ctx, { params: { credential }, request }) => {
+        await deleteCredential(ctx, credential, request.headers.get('if-match'))
         return reply(204)
       },
     ),

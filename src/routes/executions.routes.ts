@@ -1,19 +1,20 @@
 import { z } from '@hono/zod-openapi'
-import { eventStream, type ServerEvent } from '../lib/event-stream.ts'
 import { operation, reply, type RouteGroup } from '../lib/operation.ts'
 import { pageOf, pageQuery } from '../lib/pagination.ts'
 import type { Json } from '../lib/json.ts'
+import { preferHeader } from '../lib/prefer.ts'
 import {
   cancelExecution,
   executeRecipe,
-  followExecution,
   getExecution,
   listExecutions,
   listExecutionSteps,
 } from '../services/executions.service.ts'
+import { answerStarted, endedInTime } from './started.ts'
 import {
   cancelBodySchema,
   executionExample,
+  executionParams,
   executionSchema,
   executionStepSchema,
   executionSummarySchema,
@@ -22,7 +23,6 @@ import {
   summaryExample,
 } from './executions.schemas.ts'
 
-const executionParams = z.object({ execution: z.string().openapi({ description: 'Id of the execution.' }) })
 const recipeParams = z.object({ recipe: z.string().openapi({ description: 'Id or slug of the recipe.' }) })
 const ExecutionList = pageOf(executionSummarySchema).openapi('ExecutionList')
 
@@ -38,7 +38,7 @@ export const recipeExecutionsRoutes: RouteGroup = {
         path: '/{recipe}/execute',
         summary: 'Start an execution of a recipe',
         description:
-          'Queues a run of the latest version and answers at once. `Idempotency-Key` makes a repeated request answer the run it made before.',
+          'Queues a run of the latest version and answers at once, or with `Prefer: wait=30` once it has ended, however it ended. `Idempotency-Key` makes a repeated request answer the run it made before.',
         access: 'recipes:execute',
         params: recipeParams,
         headers: z.object({
@@ -48,6 +48,7 @@ export const recipeExecutionsRoutes: RouteGroup = {
             .max(200)
             .optional()
             .openapi({ description: 'The same key with the same request starts one run.', example: 'order-4711' }),
+          ...preferHeader,
         }),
         body: z
           .strictObject({
@@ -66,6 +67,7 @@ export const recipeExecutionsRoutes: RouteGroup = {
         bodyOptional: true,
         bodyExample: { input_data: { feed_url: 'https://example.org/feed.xml' } },
         responses: {
+          200: endedInTime,
           202: {
             description: 'The queued execution.',
             schema: startedExecutionSchema,
@@ -81,14 +83,14 @@ export const recipeExecutionsRoutes: RouteGroup = {
         },
         problems: ['not-found', 'conflict'],
       },
-      async (ctx, { params, body, headers }) => {
+      async (ctx, { params, body, headers, request }) => {
         const started = await executeRecipe(ctx, {
           recipe: params.recipe,
           input: (body.input_data ?? {}) as Json,
           ...(body.state_key === undefined ? {} : { stateKey: body.state_key }),
           ...(headers['idempotency-key'] === undefined ? {} : { idempotencyKey: headers['idempotency-key'] }),
         })
-        return reply(202, started, { location: `/api/executions/${started.id}` })
+        return answerStarted(ctx, started, headers.prefer, request)
       },
     ),
     operation(
@@ -187,55 +189,6 @@ export const executionsRoutes: RouteGroup = {
     ),
     operation(
       {
-        operationId: 'followExecution',
-        method: 'get',
-        path: '/{execution}/events',
-        summary: 'Follow an execution as server-sent events',
-        description:
-          'Every event of the run from the beginning, or behind `Last-Event-ID`, then each as it happens. The stream ends after the event that ends the run. Event ids count up without a gap. A comment every 15 s keeps the connection open.',
-        access: 'executions:read',
-        params: executionParams,
-        headers: z.object({
-          'last-event-id': z.coerce
-            .number()
-            .int()
-            .min(0)
-            .max(2 ** 31 - 1)
-            .optional()
-            .openapi({ description: 'Id of the last event that the client has.', example: 0 }),
-        }),
-        responses: {
-          200: {
-            description: 'The events: execution.*, step.*, text.delta, tool.call, tool.result, usage, log.',
-            contentType: 'text/event-stream',
-            schema: z.string(),
-            example: 'id: 1\nevent: execution.queued\ndata: {"seq":1}\n\n',
-          },
-        },
-        problems: ['not-found'],
-      },
-      async (ctx, { params, headers, signal }) => {
-        const gone = new AbortController()
-        const events = await followExecution(
-          ctx,
-          params.execution,
-          headers['last-event-id'] ?? 0,
-          AbortSignal.any([signal, gone.signal]),
-        )
-        return {
-          status: 200,
-          contentType: 'text/event-stream',
-          headers: { 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
-          body: eventStream(
-            serverEvents(events),
-            () => gone.abort(),
-            (error) => ctx.log.error('An event stream broke off.', { error, run_id: params.execution }),
-          ),
-        }
-      },
-    ),
-    operation(
-      {
         operationId: 'cancelExecution',
         method: 'post',
         path: '/{execution}/cancel',
@@ -254,9 +207,4 @@ export const executionsRoutes: RouteGroup = {
         reply(202, await cancelExecution(ctx, params.execution, body.reason ?? 'canceled by request')),
     ),
   ],
-}
-
-async function* serverEvents(events: Awaited<ReturnType<typeof followExecution>>): AsyncGenerator<ServerEvent> {
-  if (!events) return
-  for await (const event of events) yield { id: String(event.seq), event: event.type, data: event }
 }

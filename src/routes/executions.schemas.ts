@@ -1,5 +1,7 @@
 import { z } from '@hono/zod-openapi'
 
+export const executionParams = z.object({ execution: z.string().openapi({ description: 'Id of the execution.' }) })
+
 const time = z.iso.datetime()
 
 export const runStateSchema = z

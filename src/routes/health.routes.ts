@@ -5,6 +5,7 @@ import { sameText } from '../lib/same-text.ts'
 import { productName, version } from '../lib/version.ts'
 import { reportHealth, reportReadiness } from '../services/health.service.ts'
 import type { ApiMetrics } from '../services/metrics/api-metrics.ts'
+import { createBacklog } from '../services/metrics/backlog.ts'
 import type { LimiterState } from '../services/metrics/limiter-state.ts'
 import { prometheusMediaType, writeMetrics } from '../services/metrics/prometheus.ts'
 
@@ -33,8 +34,14 @@ const Health = z
     },
   })
 const Readiness = z
-  .object({ ready: z.boolean(), components: Components })
-  .openapi('Readiness', { example: { ready: true, components: { database: { status: 'healthy', latency_ms: 0.8 } } } })
+  .object({
+    ready: z.boolean(),
+    draining: z.boolean().openapi({ description: 'The process is shutting down and takes no new work.' }),
+    components: Components,
+  })
+  .openapi('Readiness', {
+    example: { ready: true, draining: false, components: { database: { status: 'healthy', latency_ms: 0.8 } } },
+  })
 const Liveness = z.object({ status: z.literal('alive') }).openapi('Liveness', { example: { status: 'alive' } })
 const Welcome = z
   .object({ name: z.string(), version: z.string(), documentation: z.string().nullable(), health: z.string() })
@@ -85,6 +92,7 @@ export interface HealthSources {
 }
 
 export function healthRoutes({ metrics, limiterState }: HealthSources): RouteGroup {
+  const backlog = createBacklog()
   return {
     prefix: '',
     tag: 'System health',
@@ -145,7 +153,8 @@ export function healthRoutes({ metrics, limiterState }: HealthSources): RouteGro
           method: 'get',
           path: '/health/ready',
           summary: 'Whether requests may be sent here',
-          description: 'Answers 503 when the database does not answer or its schema is behind.',
+          description:
+            'Answers 503 when the database does not answer, its schema is behind, or the process is shutting down.',
           access: 'public',
           kind: 'health',
           responses: {
@@ -201,7 +210,7 @@ export function healthRoutes({ metrics, limiterState }: HealthSources): RouteGro
             status: 200,
             contentType: prometheusMediaType,
             headers: uncached,
-            body: await writeMetrics(runtime, metrics),
+            body: await writeMetrics(runtime, metrics, backlog),
           }
         },
       ),

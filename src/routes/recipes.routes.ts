@@ -1,15 +1,16 @@
 import { z } from '@hono/zod-openapi'
+import { entityTag } from '../lib/etag.ts'
 import { operation, reply, type Operation, type RouteGroup } from '../lib/operation.ts'
 import { pageQuery } from '../lib/pagination.ts'
 import {
   createRecipe,
   deleteRecipe,
   diffVersions,
-  exportRecipe,
   getRecipe,
   getVersion,
   listRecipes,
   listVersions,
+  recipeTag,
   restoreVersion,
   updateRecipe,
   validateRecipe,
@@ -17,7 +18,6 @@ import {
 import {
   definitionExample,
   diffQuery,
-  ExportedRecipe,
   listFilter,
   Recipe,
   RecipeCandidate,
@@ -52,9 +52,13 @@ const update = (method: 'patch' | 'put'): Operation =>
       body: RecipePatch,
       bodyExample: { description: 'Ten headlines, every working day.', cron_schedule: '30 6 * * 1-5' },
       responses: { 200: { description: 'The recipe at its latest version.', schema: Recipe, example: recipeExample } },
+      etag: 'change',
       problems: ['not-found', 'conflict'],
     },
-    async (ctx, { params, body }) => reply(200, await updateRecipe(ctx, params.recipe, body)),
+    async (ctx, { params, body, request }) => {
+      const recipe = await updateRecipe(ctx, params.recipe, body, request.headers.get('if-match'))
+      return reply(200, recipe, { etag: recipeTag(recipe) })
+    },
   )
 
 export const recipesRoutes: RouteGroup = {
@@ -80,11 +84,12 @@ export const recipesRoutes: RouteGroup = {
             example: recipeExample,
           },
         },
+        etag: 'create',
         problems: ['conflict'],
       },
       async (ctx, { body }) => {
         const recipe = await createRecipe(ctx, body)
-        return reply(201, recipe, { location: `/api/workflow-recipes/${recipe.slug}` })
+        return reply(201, recipe, { location: `/api/workflow-recipes/${recipe.slug}`, etag: recipeTag(recipe) })
       },
     ),
     operation(
@@ -141,9 +146,13 @@ export const recipesRoutes: RouteGroup = {
         access: 'recipes:read',
         params: recipeParams,
         responses: { 200: { description: 'The recipe.', schema: Recipe, example: recipeExample } },
+        etag: 'read',
         problems: ['not-found'],
       },
-      async (ctx, { params }) => reply(200, await getRecipe(ctx, params.recipe)),
+      async (ctx, { params }) => {
+        const recipe = await getRecipe(ctx, params.recipe)
+        return reply(200, recipe, { etag: recipeTag(recipe) })
+      },
     ),
     update('patch'),
     update('put'),
@@ -157,10 +166,11 @@ export const recipesRoutes: RouteGroup = {
         access: 'recipes:write',
         params: recipeParams,
         responses: { 204: { description: 'The recipe is gone.' } },
+        etag: 'change',
         problems: ['not-found'],
       },
-      async (ctx, { params }) => {
-        await deleteRecipe(ctx, params.recipe)
+      async (ctx, { params, request }) => {
+        await deleteRecipe(ctx, params.recipe, request.headers.get('if-match'))
         return reply(204)
       },
     ),
@@ -199,9 +209,13 @@ export const recipesRoutes: RouteGroup = {
             example: { recipe_id: recipeExample.id, ...versionExample, definition: definitionExample },
           },
         },
+        etag: 'read',
         problems: ['not-found'],
       },
-      async (ctx, { params }) => reply(200, await getVersion(ctx, params.recipe, params.version)),
+      async (ctx, { params }) => {
+        const found = await getVersion(ctx, params.recipe, params.version)
+        return reply(200, found, { etag: entityTag([found.recipe_id, found.version]) })
+      },
     ),
     operation(
       {
@@ -213,9 +227,13 @@ export const recipesRoutes: RouteGroup = {
         access: 'recipes:write',
         params: versionParams,
         responses: { 200: { description: 'The recipe at its new version.', schema: Recipe, example: recipeExample } },
+        etag: 'change',
         problems: ['not-found'],
       },
-      async (ctx, { params }) => reply(200, await restoreVersion(ctx, params.recipe, params.version)),
+      async (ctx, { params, request }) => {
+        const recipe = await restoreVersion(ctx, params.recipe, params.version, request.headers.get('if-match'))
+        return reply(200, recipe, { etag: recipeTag(recipe) })
+      },
     ),
     operation(
       {
@@ -241,32 +259,6 @@ export const recipesRoutes: RouteGroup = {
         problems: ['not-found'],
       },
       async (ctx, { params, query }) => reply(200, await diffVersions(ctx, params.recipe, query)),
-    ),
-    operation(
-      {
-        operationId: 'exportRecipe',
-        method: 'get',
-        path: '/{recipe}/export',
-        summary: 'Export a recipe',
-        description: 'The latest definition on its own, ready to be created elsewhere. Schedules are not part of it.',
-        access: 'recipes:read',
-        params: recipeParams,
-        responses: {
-          200: {
-            description: 'The definition.',
-            schema: ExportedRecipe,
-            headers: { 'content-disposition': 'A file name for browsers.' },
-            example: definitionExample,
-          },
-        },
-        problems: ['not-found'],
-      },
-      async (ctx, { params }) => {
-        const definition = await exportRecipe(ctx, params.recipe)
-        return reply(200, definition, {
-          'content-disposition': `attachment; filename="${definition.slug ?? 'recipe'}.recipe.json"`,
-        })
-      },
     ),
   ],
 }

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { operation, reply, type RouteGroup } from '../lib/operation.ts'
+import { operation, reply, type Reply, type RouteGroup } from '../lib/operation.ts'
 import { pageOf, pageQuery } from '../lib/pagination.ts'
 import {
   createSchedule,
@@ -10,6 +10,7 @@ import {
   pauseSchedule,
   previewSchedule,
   resumeSchedule,
+  scheduleTag,
   updateSchedule,
 } from '../services/schedules.service.ts'
 import {
@@ -24,6 +25,13 @@ import {
 
 const params = z.object({ schedule: z.string().openapi({ description: 'Id of the schedule.' }) })
 const theSchedule = { description: 'The schedule with its next slots.', schema: Schedule, example: examples.schedule }
+
+const answer = (schedule: Awaited<ReturnType<typeof getSchedule>>): Reply =>
+  reply(200, schedule, { etag: scheduleTag(schedule) })
+const target = ({ schedule }: { schedule: string }, { headers }: Request) => ({
+  id: schedule,
+  ifMatch: headers.get('if-match'),
+})
 
 export const schedulesRoutes: RouteGroup = {
   prefix: '/api/schedules',
@@ -40,11 +48,12 @@ export const schedulesRoutes: RouteGroup = {
         body: NewSchedule,
         bodyExample: examples.create,
         responses: { 201: { ...theSchedule, headers: { location: 'The address of the schedule.' } } },
+        etag: 'create',
         problems: ['not-found', 'conflict'],
       },
       async (ctx, { body }) => {
         const created = await createSchedule(ctx, body)
-        return reply(201, created, { location: `/api/schedules/${created.id}` })
+        return reply(201, created, { location: `/api/schedules/${created.id}`, etag: scheduleTag(created) })
       },
     ),
     operation(
@@ -99,9 +108,10 @@ export const schedulesRoutes: RouteGroup = {
         access: 'schedules:read',
         params,
         responses: { 200: theSchedule },
+        etag: 'read',
         problems: ['not-found'],
       },
-      async (ctx, { params: { schedule } }) => reply(200, await getSchedule(ctx, { id: schedule })),
+      async (ctx, { params: { schedule } }) => answer(await getSchedule(ctx, { id: schedule })),
     ),
     operation(
       {
@@ -116,9 +126,11 @@ export const schedulesRoutes: RouteGroup = {
         body: ScheduleChange,
         bodyExample: examples.change,
         responses: { 200: theSchedule },
+        etag: 'change',
         problems: ['not-found', 'conflict'],
       },
-      async (ctx, { params: { schedule }, body }) => reply(200, await updateSchedule(ctx, { ...body, id: schedule })),
+      async (ctx, { params, body, request }) =>
+        answer(await updateSchedule(ctx, { ...body, ...target(params, request) })),
     ),
     operation(
       {
@@ -130,10 +142,11 @@ export const schedulesRoutes: RouteGroup = {
         access: 'schedules:write',
         params,
         responses: { 204: { description: 'The schedule is gone.' } },
+        etag: 'change',
         problems: ['not-found'],
       },
-      async (ctx, { params: { schedule } }) => {
-        await deleteSchedule(ctx, { id: schedule })
+      async (ctx, { params, request }) => {
+        await deleteSchedule(ctx, target(params, request))
         return reply(204)
       },
     ),
@@ -147,9 +160,10 @@ export const schedulesRoutes: RouteGroup = {
         access: 'schedules:write',
         params,
         responses: { 200: theSchedule },
+        etag: 'change',
         problems: ['not-found'],
       },
-      async (ctx, { params: { schedule } }) => reply(200, await pauseSchedule(ctx, { id: schedule })),
+      async (ctx, { params, request }) => answer(await pauseSchedule(ctx, target(params, request))),
     ),
     operation(
       {
@@ -162,9 +176,10 @@ export const schedulesRoutes: RouteGroup = {
         access: 'schedules:write',
         params,
         responses: { 200: theSchedule },
+        etag: 'change',
         problems: ['not-found'],
       },
-      async (ctx, { params: { schedule } }) => reply(200, await resumeSchedule(ctx, { id: schedule })),
+      async (ctx, { params, request }) => answer(await resumeSchedule(ctx, target(params, request))),
     ),
     operation(
       {

@@ -1,8 +1,16 @@
 import { z } from '@hono/zod-openapi'
 import { operation, reply, type RouteGroup } from '../lib/operation.ts'
 import { pageOf, pageQuery } from '../lib/pagination.ts'
+import { roles } from '../lib/permissions.ts'
 import { modelChoiceSchema } from '../services/recipes/definition.ts'
-import { getCurrentWorkspace, listWorkspaces, updateCurrentWorkspace } from '../services/workspaces.service.ts'
+import {
+  createWorkspace,
+  getCurrentWorkspace,
+  getWorkspace,
+  listWorkspaces,
+  updateCurrentWorkspace,
+  workspaceTag,
+} from '../services/workspaces.service.ts'
 
 const example = {
   id: '01939f3c-5c2a-7b3e-9d1a-2f6b8c4d5e6f',
@@ -13,18 +21,25 @@ const example = {
   updated_at: '2026-11-22T08:00:00.000Z',
 }
 
-const Workspace = z
+const fields = {
+  id: z.uuid(),
+  slug: z.string(),
+  name: z.string(),
+  settings: z
+    .looseObject({ model: modelChoiceSchema.optional() })
+    .openapi({ description: 'Defaults of this workspace. `model` answers where neither step nor agent names one.' }),
+  created_at: z.iso.datetime(),
+  updated_at: z.iso.datetime(),
+}
+const Workspace = z.object(fields).openapi('Workspace')
+const ListedWorkspace = z
   .object({
-    id: z.uuid(),
-    slug: z.string(),
-    name: z.string(),
-    settings: z
-      .looseObject({ model: modelChoiceSchema.optional() })
-      .openapi({ description: 'Defaults of this workspace. `model` answers where neither step nor agent names one.' }),
-    created_at: z.iso.datetime(),
-    updated_at: z.iso.datetime(),
+    ...fields,
+    role: z.enum(roles).nullable().openapi({ description: 'Of the user who asks; null where a key does.' }),
   })
-  .openapi('Workspace')
+  .openapi('ListedWorkspace')
+
+const NewWorkspace = z.strictObject({ name: z.string().trim().min(1).max(200) }).openapi('NewWorkspace')
 
 const WorkspacePatch = z
   .strictObject({
@@ -39,21 +54,22 @@ const WorkspacePatch = z
 export const workspacesRoutes: RouteGroup = {
   prefix: '/api/workspaces',
   tag: 'Workspaces',
-  description: 'The tenant that owns everything else. A key belongs to one workspace.',
+  description:
+    'The tenant that owns everything else. A key belongs to one workspace; a user is a member of one or more and names the one to act in as `X-Workspace-ID`.',
   operations: [
     operation(
       {
         operationId: 'listWorkspaces',
         method: 'get',
         path: '/',
-        summary: 'List the workspaces that the key may see',
+        summary: 'List the workspaces that the caller may see',
         access: 'workspaces:read',
         query: z.object(pageQuery),
         responses: {
           200: {
-            description: 'The workspace of the key.',
-            schema: pageOf(Workspace).openapi('WorkspaceList'),
-            example: { items: [example], next_cursor: null },
+            description: 'All of which the user is a member, newest first; the one of a key.',
+            schema: pageOf(ListedWorkspace).openapi('WorkspaceList'),
+            example: { items: [{ ...example, role: 'owner' }], next_cursor: null },
           },
         },
       },
@@ -61,29 +77,81 @@ export const workspacesRoutes: RouteGroup = {
     ),
     operation(
       {
+        operationId: 'createWorkspace',
+        method: 'post',
+        path: '/',
+        summary: 'Make a workspace and own it',
+        description: 'For users who are signed in: a key belongs to one workspace and is refused, whatever it holds.',
+        access: 'authenticated',
+        body: NewWorkspace,
+        bodyExample: { name: 'Research' },
+        responses: {
+          201: {
+            description: 'The workspace. Its slug is made from the name.',
+            schema: Workspace,
+            headers: { location: 'The address of the workspace.' },
+            example: { ...example, name: 'Research', slug: 'research-4f1d8a2c', settings: {} },
+          },
+        },
+        etag: 'create',
+        problems: ['conflict'],
+      },
+      async (ctx, { body }) => {
+        const workspace = await createWorkspace(ctx, body)
+        const location = `/api/workspaces/${workspace.id}`
+        return reply(201, workspace, { location, etag: workspaceTag(workspace) })
+      },
+    ),
+    operation(
+      {
         operationId: 'getCurrentWorkspace',
         method: 'get',
         path: '/current',
-        summary: 'Read the workspace of the key',
+        summary: 'Read the workspace in which the caller acts',
         access: 'workspaces:read',
         responses: { 200: { description: 'The workspace.', schema: Workspace, example } },
+        etag: 'read',
         problems: ['not-found'],
       },
-      async (ctx) => reply(200, await getCurrentWorkspace(ctx)),
+      async (ctx) => {
+        const workspace = await getCurrentWorkspace(ctx)
+        return reply(200, workspace, { etag: workspaceTag(workspace) })
+      },
     ),
     operation(
       {
         operationId: 'updateCurrentWorkspace',
         method: 'patch',
         path: '/current',
-        summary: 'Rename the workspace of the key or change its defaults',
+        summary: 'Rename the workspace in which the caller acts, or change its defaults',
         access: 'workspaces:manage',
         body: WorkspacePatch,
         bodyExample: { settings: { model: { provider: 'openai', model: 'gpt-5-mini' } } },
         responses: { 200: { description: 'The workspace as it is now.', schema: Workspace, example } },
+        etag: 'change',
         problems: ['not-found'],
       },
-      async (ctx, { body }) => reply(200, await updateCurrentWorkspace(ctx, body)),
+      async (ctx, { body, request }) => {
+        const workspace = await updateCurrentWorkspace(ctx, body, request.headers.get('if-match'))
+        return reply(200, workspace, { etag: workspaceTag(workspace) })
+      },
+    ),
+    operation(
+      {
+        operationId: 'getWorkspace',
+        method: 'get',
+        path: '/{workspace}',
+        summary: 'Read one of the workspaces that the caller may see',
+        access: 'workspaces:read',
+        params: z.object({ workspace: z.string().openapi({ description: 'Id or slug of the workspace.' }) }),
+        responses: { 200: { description: 'The workspace.', schema: Workspace, example } },
+        etag: 'read',
+        problems: ['not-found'],
+      },
+      async (ctx, { params }) => {
+        const workspace = await getWorkspace(ctx, params.workspace)
+        return reply(200, workspace, { etag: workspaceTag(workspace) })
+      },
     ),
   ],
 }

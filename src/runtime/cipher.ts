@@ -1,4 +1,6 @@
 import type { Cipher } from '../context.ts'
+import { fromBase64Url, toBase64Url } from '../lib/base64url.ts'
+import { createSigning } from './signing.ts'
 
 export interface RingKey {
   id: string
@@ -20,7 +22,7 @@ export function parseKeyRing(text: string): RingKey[] {
   entries.forEach((entry, index) => {
     const [, id, encoded] = /^([A-Za-z0-9_-]{1,32}):(.+)$/s.exec(entry) ?? []
     const name = id === undefined ? `entry ${index + 1}` : `key "${id}"`
-    const bytes = encoded === undefined ? null : decodeBase64(encoded)
+    const bytes = encoded === undefined ? null : fromBase64Url(encoded)
     if (id === undefined) faults.push(`${name} is not "id:base64" with an id of 1 to 32 letters, digits, _ or -`)
     else if (bytes === null) faults.push(`${name} is not base64`)
     else if (bytes.length !== keyBytes) faults.push(`${name} has ${bytes.length} bytes instead of ${keyBytes}`)
@@ -32,7 +34,7 @@ export function parseKeyRing(text: string): RingKey[] {
 }
 
 /**
- * Envelope encryption under a key ring. Every text gets a data key of its own, wrapped by the ring's first key:
+ * Signatures (signing.ts) and envelope encryption under a key ring. Every text gets a data key of its own, wrapped by the ring's first key:
  * `v1.<key id>.<iv + wrapped data key>.<iv + text>`, base64url, both parts bound to `context`.
  */
 export function createCipher(keyRing: string): Cipher {
@@ -46,6 +48,7 @@ export function createCipher(keyRing: string): Cipher {
   }
 
   return {
+    ...createSigning(ring),
     async seal(plain, context) {
       const key = ring[0]!
       const dataKey = crypto.getRandomValues(new Uint8Array(keyBytes))
@@ -99,22 +102,8 @@ const decrypt = (key: CryptoKey, bytes: Uint8Array<ArrayBuffer>, additionalData:
     bytes.subarray(ivBytes),
   )
 
-function toBase64Url(bytes: Uint8Array): string {
-  let binary = ''
-  for (const byte of bytes) binary += String.fromCharCode(byte)
-  return btoa(binary).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
-}
-
-function decodeBase64(text: string): Uint8Array<ArrayBuffer> | null {
-  try {
-    return Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (char) => char.charCodeAt(0))
-  } catch {
-    return null
-  }
-}
-
 function mustDecode(text: string): Uint8Array<ArrayBuffer> {
-  const bytes = decodeBase64(text)
+  const bytes = fromBase64Url(text)
   if (!bytes) throw new Error('not base64')
   return bytes
 }

@@ -16,26 +16,45 @@ export interface LogOptions {
 type Fields = Record<string, unknown>
 
 /** The log of every platform. Secrets, keys and credentials in fields, messages and errors are hidden. */
-export function createLog(options: LogOptions, bound: Fields = {}): Log {
-  const least = logLevels.indexOf(options.level)
-  const toLine = options.format === 'json' ? toJsonLine : toPrettyLine
-  const now = options.now ?? (() => new Date())
-  const writer = (level: LogLevel) => {
-    if (logLevels.indexOf(level) < least) return () => {}
-    return (message: string, fields?: object) => {
-      try {
-        options.write(hideCredentials(toLine(now(), level, message, toPlain({ ...bound, ...fields }) as Fields)))
-      } catch {
-        // A log that cannot be written must not stop the work that it describes.
-      }
-    }
+export const createLog = (options: LogOptions): Log => new LineLog(options, logLevels.indexOf(options.level), {})
+
+/** A class, because every request binds a log of its own and most never write a line: that must cost next to nothing. */
+class LineLog implements Log {
+  readonly #options: LogOptions
+  readonly #least: number
+  readonly #bound: Fields
+
+  constructor(options: LogOptions, least: number, bound: Fields) {
+    this.#options = options
+    this.#least = least
+    this.#bound = bound
   }
-  return {
-    debug: writer('debug'),
-    info: writer('info'),
-    warn: writer('warn'),
-    error: writer('error'),
-    with: (fields) => createLog(options, { ...bound, ...fields }),
+
+  debug(message: string, fields?: object): void {
+    if (this.#least <= 0) this.#write('debug', message, fields)
+  }
+  info(message: string, fields?: object): void {
+    if (this.#least <= 1) this.#write('info', message, fields)
+  }
+  warn(message: string, fields?: object): void {
+    if (this.#least <= 2) this.#write('warn', message, fields)
+  }
+  error(message: string, fields?: object): void {
+    this.#write('error', message, fields)
+  }
+  with(fields: object): Log {
+    return new LineLog(this.#options, this.#least, { ...this.#bound, ...fields })
+  }
+
+  #write(level: LogLevel, message: string, fields?: object): void {
+    const { format, write, now } = this.#options
+    const toLine = format === 'json' ? toJsonLine : toPrettyLine
+    try {
+      const all = toPlain({ ...this.#bound, ...fields }) as Fields
+      write(hideCredentials(toLine(now?.() ?? new Date(), level, message, all)))
+    } catch {
+      // A log that cannot be written must not stop the work that it describes.
+    }
   }
 }
 

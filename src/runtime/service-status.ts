@@ -1,23 +1,4 @@
-import type { MetricFamily } from '../context.ts'
-
-/** How a background service of this process fares. */
-export interface ServiceStatus {
-  name: string
-  period_ms: number
-  /** Null before the first tick. */
-  last_tick_at: string | null
-  last_duration_ms: number | null
-  last_result: 'ok' | 'failed' | null
-  last_done: number | null
-  last_error: string | null
-  /** How late the service is: the tick in progress or the last one, or the one that is overdue now. */
-  lag_ms: number
-  /** Null while no tick is in progress. */
-  running_ms: number | null
-  failures_in_a_row: number
-  ticks: number
-  failures: number
-}
+import type { MetricFamily, ServiceStatus } from '../context.ts'
 
 type Measure = [
   name: string,

@@ -1,5 +1,8 @@
-import type { BackgroundService, ComponentHealth, Runtime, TickReport, WakeSignal } from '../context.ts'
-import { serviceMetrics, type ServiceStatus } from './service-status.ts'
+import type { BackgroundService, ComponentHealth, Runtime, ServiceStatus, TickReport, WakeSignal } from '../context.ts'
+import { DatabaseAway } from '../lib/database-away.ts'
+import { errorLabel } from '../lib/error-label.ts'
+import { serviceMetrics } from './service-status.ts'
+import { tick } from './tick-span.ts'
 
 /** Calls back once after the time; returns what cancels it. Tests pass their own. */
 export type After = (ms: number, callback: () => void) => () => void
@@ -11,6 +14,8 @@ export interface Supervisor {
 }
 
 const maxBackoffMs = 60_000
+/** An attempt on a database that is away costs nothing, and work waits for its return. */
+const maxBackoffWhileAwayMs = 2_000
 /** Between two ticks that `nextInMs` asks for, so that work which is due but cannot be done does not spin. */
 const minGapMs = 10
 /** A tick is one short pass, so one that takes this many times the service's period (or a minute) hangs. */
@@ -24,7 +29,8 @@ const realAfter: After = (ms, callback) => {
 
 /**
  * Calls each service at its period and, where a wake-up concerns it, at once. A service never has two ticks at the
- * same time in a process; what arrives during one leads to one more after it. Registers the probe `services` and its metrics.
+ * same time in a process; what arrives during one leads to one more after it. Registers `services`, the probe of that name and
+ * its metrics.
  */
 export function createSupervisor(
   runtime: Runtime,
@@ -36,6 +42,7 @@ export function createSupervisor(
     for (const loop of loops) loop.hear(signal)
   })
   const status = () => loops.map((loop) => loop.status())
+  runtime.services = status
   runtime.probes['services'] = async () => toHealth(loops)
   runtime.collectors = [...(runtime.collectors ?? []), () => serviceMetrics(status())]
   for (const loop of loops) loop.start()
@@ -122,6 +129,7 @@ class ServiceLoop {
       failures_in_a_row: this.#failuresInARow,
       ticks: this.#ticks,
       failures: this.#failures,
+      troubled: this.troubled,
     }
   }
 
@@ -149,7 +157,7 @@ class ServiceLoop {
     let report: TickReport | null = null
     let failure: unknown
     try {
-      report = await this.#service.tick(this.#runtime)
+      report = await tick(this.#service, this.#runtime)
     } catch (error) {
       failure = error ?? new Error('The tick failed without a reason.')
     }
@@ -175,14 +183,16 @@ class ServiceLoop {
   #failed(error: unknown): void {
     this.#failures += 1
     this.#failuresInARow += 1
-    this.#lastError = error instanceof Error ? error.message : String(error)
+    this.#lastError = errorLabel(error)
     this.#runtime.log.error('Background service failed', {
       service: this.name,
       failures_in_a_row: this.#failuresInARow,
       error,
     })
     if (this.#stopped) return
+    if (this.#service.steady) return this.#arrange(this.#service.periodMs)
     const exponent = Math.min(this.#failuresInARow - 1, 16)
-    this.#arrange(Math.min(maxBackoffMs, Math.max(this.#service.periodMs, 1000) * 2 ** exponent))
+    const most = error instanceof DatabaseAway ? maxBackoffWhileAwayMs : maxBackoffMs
+    this.#arrange(Math.min(most, Math.max(this.#service.periodMs, 1000) * 2 ** exponent))
   }
 }

@@ -7,11 +7,13 @@ import { seedPrompts } from './system-prompts.data.ts'
 export const systemPromptsSeed: Seed = {
   name: '0002-system-prompts',
   async run({ db }: Runtime) {
-    const known = await db.selectFrom('system_prompts').selectAll().execute()
-    const rows = new Map(known.map((row) => [row.slug, row]))
+    const known = await db.selectFrom('system_prompts').select(['slug', 'seed_hash']).execute()
+    const seeded = new Map(known.map((row) => [row.slug, row.seed_hash]))
     for (const { slug, ...content } of seedPrompts) {
       const values = { ...content, seed_hash: seedHash(content) }
-      const row = rows.get(slug)
+      // What this version brings has been there, edited since or not.
+      if (seeded.get(slug) === values.seed_hash) continue
+      const row = seeded.has(slug) && (await findPrompt(db, slug))
       if (!row) {
         await db
           .insertInto('system_prompts')
@@ -21,7 +23,7 @@ export const systemPromptsSeed: Seed = {
         continue
       }
       const stored = seedHash({ name: row.name, purpose: row.purpose, content: row.content })
-      if (row.seed_hash !== stored || row.seed_hash === values.seed_hash) continue
+      if (row.seed_hash !== stored) continue
       await db
         .updateTable('system_prompts')
         .set({ ...values, updated_at: sql<Date>`app_now()` })
@@ -32,3 +34,6 @@ export const systemPromptsSeed: Seed = {
     }
   },
 }
+
+const findPrompt = (db: Runtime['db'], slug: string) =>
+  db.selectFrom('system_prompts').selectAll().where('slug', '=', slug).executeTakeFirst()

@@ -9,10 +9,13 @@ import type { Seed } from './seed.ts'
 export const modelsSeed: Seed = {
   name: '0003-models',
   async run({ db }: Runtime) {
-    const known = await db.selectFrom('models').selectAll().execute()
-    const rows = new Map(known.map((row) => [`${row.provider}/${row.model}`, row]))
+    const known = await db.selectFrom('models').select(['provider', 'model', 'seed_hash']).execute()
+    const seeded = new Map(known.map((row) => [`${row.provider}/${row.model}`, row.seed_hash]))
     for (const model of seedModels) {
       const content = contentOf(model)
+      const seed_hash = seedHash(content)
+      // What this version brings has been there, edited since or not.
+      if (seeded.get(`${model.provider}/${model.model}`) === seed_hash) continue
       const values = {
         name: model.name,
         context_window: model.context_window,
@@ -23,16 +26,16 @@ export const modelsSeed: Seed = {
         cache_write_usd: model.cache_write_usd,
         output_usd: model.output_usd,
         price_limit_tokens: model.price_limit_tokens,
-        seed_hash: seedHash(content),
+        seed_hash,
       }
-      const row = rows.get(`${model.provider}/${model.model}`)
+      const row = seeded.has(`${model.provider}/${model.model}`) && (await findModel(db, model))
       if (!row) {
         await db
           .insertInto('models')
           .values({ id: uuidv7(), provider: model.provider, model: model.model, ...values })
           .onConflict((conflict) => conflict.columns(['provider', 'model']).doNothing())
           .execute()
-      } else if (row.seed_hash === seedHash(contentOf(row)) && row.seed_hash !== values.seed_hash) {
+      } else if (row.seed_hash === seedHash(contentOf(row))) {
         await db
           .updateTable('models')
           .set({ ...values, updated_at: sql<Date>`app_now()` })
@@ -44,6 +47,9 @@ export const modelsSeed: Seed = {
     }
   },
 }
+
+const findModel = (db: Runtime['db'], { provider, model }: SeedModel) =>
+  db.selectFrom('models').selectAll().where('provider', '=', provider).where('model', '=', model).executeTakeFirst()
 
 /** What the hash covers; `2.50` from the database is the `2.5` that was written. */
 function contentOf(model: SeedModel): object {

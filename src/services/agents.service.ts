@@ -1,6 +1,7 @@
-export type { Agent, AgentLimits } from './agents/agent.ts'
+export { agentTag, type Agent, type AgentLimits } from './agents/agent.ts'
 export { executeAgent } from './agents/execute.ts'
 export { getAgent } from './agents/find.ts'
+export { faultsOfAgent, type AgentFields } from './agents/input.ts'
 export { listAgents } from './agents/list.ts'
 export { agentStats } from './agents/stats.ts'
 export { cloneAgent, createAgent, deleteAgent, updateAgent } from './agents/write.ts'

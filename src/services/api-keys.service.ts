@@ -4,11 +4,13 @@ import { jsonb } from '../db/json.ts'
 import { newestFirst } from '../db/keyset.ts'
 import type { ApiKeysTable } from '../db/tables/identity.table.ts'
 import { AppError, type Fault } from '../lib/errors.ts'
+import { entityTag, requireMatch } from '../lib/etag.ts'
 import { isUuid, uuidv7 } from '../lib/ids.ts'
 import { formatHostPattern, parseHostPattern } from '../lib/net/host-pattern.ts'
+import { parseRange } from '../lib/net/ranges.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
 import type { Permission, Role } from '../lib/permissions.ts'
-import { keyCacheOf } from './identity/key-cache.ts'
+import { callerCacheOf } from './identity/caller-cache.ts'
 import { formatKey, hashKey, keyPrefix, type KeyKind } from './identity/key-format.ts'
 import { scopesFor } from './identity/key-scopes.ts'
 
@@ -20,6 +22,7 @@ export interface ApiKey {
   scopes: string[]
   rate_limit: number | null
   allowed_domains: string[]
+  allowed_ips: string[]
   expires_at: string | null
   last_used_at: string | null
   revoked_at: string | null
@@ -34,6 +37,8 @@ export interface NewApiKey {
   expiresAt?: Date
   rateLimit?: number
   allowedDomains?: string[]
+  /** Addresses and CIDR ranges; none = from anywhere. */
+  allowedIps?: string[]
 }
 
 type Context = Pick<ServiceContext, 'db' | 'actor'>
@@ -49,6 +54,11 @@ export async function createApiKey(
     const pattern = parseHostPattern(text)
     if (!pattern) faults.push({ pointer: `/allowed_domains/${index}`, detail: 'must be a host, host:port or *.suffix' })
     return pattern ? formatHostPattern(pattern) : text
+  })
+  const ranges = (input.allowedIps ?? []).map((text, index) => {
+    const range = parseRange(text)
+    if (range === null) faults.push({ pointer: `/allowed_ips/${index}`, detail: 'must be an address or a CIDR range' })
+    return range ?? text
   })
   if (input.kind === 'server' && domains.length > 0) {
     faults.push({ pointer: '/allowed_domains', detail: 'applies to widget keys only' })
@@ -71,6 +81,7 @@ export async function createApiKey(
       scopes: jsonb(scopes),
       rate_limit: input.rateLimit ?? null,
       allowed_domains: jsonb(domains),
+      allowed_ips: jsonb([...new Set(ranges)]),
       expires_at: input.expiresAt ?? null,
       created_by: `${actor.kind}:${actor.id}`,
     })
@@ -100,19 +111,29 @@ export async function getApiKey({ db, actor }: Context, id: string): Promise<Api
 }
 
 /** Takes effect in this process before it returns, elsewhere within the seconds that a verified key is remembered. Revoking twice keeps the first time. */
-export async function revokeApiKey(ctx: ServiceContext, id: string): Promise<void> {
-  const row = isUuid(id)
-    ? await ctx.db
-        .updateTable('api_keys')
-        .set({ revoked_at: sql<Date>`coalesce(revoked_at, app_now())` })
-        .where('workspace_id', '=', ctx.actor.workspaceId)
-        .where('id', '=', id)
-        .returning('id')
-        .executeTakeFirst()
-    : undefined
-  if (!row) throw missing(id)
-  keyCacheOf(ctx).forget(row.id)
+export async function revokeApiKey(ctx: ServiceContext, id: string, ifMatch: string | null = null): Promise<void> {
+  if (!isUuid(id)) throw missing(id)
+  const key = await ctx.db.transaction().execute(async (tx) => {
+    const row = await tx
+      .selectFrom('api_keys')
+      .selectAll()
+      .where('workspace_id', '=', ctx.actor.workspaceId)
+      .where('id', '=', id)
+      .forUpdate()
+      .executeTakeFirst()
+    if (!row) throw missing(id)
+    requireMatch(ifMatch, apiKeyTag(toApiKey(row)))
+    await tx
+      .updateTable('api_keys')
+      .set({ revoked_at: sql<Date>`coalesce(revoked_at, app_now())` })
+      .where('id', '=', row.id)
+      .execute()
+    return row
+  })
+  callerCacheOf(ctx).forget(key.id)
 }
+
+export const apiKeyTag = ({ last_used_at, ...key }: ApiKey): string => entityTag(key, last_used_at)
 
 async function isFuture(db: Context['db'], time: Date): Promise<boolean> {
   const { rows } = await sql<{
@@ -132,6 +153,7 @@ function toApiKey(row: Selectable<ApiKeysTable>): ApiKey {
     scopes: row.scopes,
     rate_limit: row.rate_limit,
     allowed_domains: row.allowed_domains,
+    allowed_ips: row.allowed_ips,
     expires_at: row.expires_at?.toISOString() ?? null,
     last_used_at: row.last_used_at?.toISOString() ?? null,
     revoked_at: row.revoked_at?.toISOString() ?? null,

@@ -1,5 +1,6 @@
 import type { BackgroundService } from '../context.ts'
 import type { Config } from '../config.ts'
+import { heartbeatService } from './heartbeat.service.ts'
 import { inboxService, leasesService, recoveryService, runsService } from './runs/index.ts'
 import { schedulesService } from './schedules/tick.ts'
 
@@ -11,5 +12,7 @@ export function backgroundServices(config: Config): BackgroundService[] {
     inboxService,
     recoveryService,
     ...(config.recipeSchedulerEnabled ? [schedulesService] : []),
+    // The last one: on Workers it tells how the others of the same sweep fared.
+    ...(config.heartbeatEnabled ? [heartbeatService] : []),
   ]
 }

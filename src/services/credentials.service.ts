@@ -4,6 +4,7 @@ import { jsonb } from '../db/json.ts'
 import { newestFirst } from '../db/keyset.ts'
 import type { CredentialsTable } from '../db/tables/identity.table.ts'
 import { AppError, type Fault } from '../lib/errors.ts'
+import { entityTag, requireMatch } from '../lib/etag.ts'
 import { isUuid, uuidv7 } from '../lib/ids.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
 import { sealingContext } from '../lib/sealing-context.ts'
@@ -76,15 +77,27 @@ export async function getCredential({ db, actor }: Context, credential: string):
 }
 
 /** By slug or id. What uses it is refused at its next request. */
-export async function deleteCredential({ db, actor }: Context, credential: string): Promise<void> {
-  const row = await db
-    .deleteFrom('credentials')
-    .where('workspace_id', '=', actor.workspaceId)
-    .where(isUuid(credential) ? 'id' : 'slug', '=', credential)
-    .returning('id')
-    .executeTakeFirst()
-  if (!row) throw missing(credential)
+export async function deleteCredential(
+  { db, actor }: Context,
+  credential: string,
+  ifMatch: string | null = null,
+): Promise<void> {
+  await db.transaction().execute(async (tx) => {
+    const row = await tx
+      .selectFrom('credentials')
+      .selectAll()
+      .where('workspace_id', '=', actor.workspaceId)
+      .where(isUuid(credential) ? 'id' : 'slug', '=', credential)
+      .forUpdate()
+      .executeTakeFirst()
+    if (!row) throw missing(credential)
+    requireMatch(ifMatch, credentialTag(toCredential(row)))
+    await tx.deleteFrom('credentials').where('id', '=', row.id).execute()
+  })
 }
+
+export const credentialTag = ({ last_used_at, ...credential }: Credential): string =>
+  entityTag(credential, last_used_at)
 
 /** Canonical and without repetition. A pattern for every host is none: it would bind the secret to nothing. */
 function readHosts(hosts: string[], faults: Fault[]): string[] {

@@ -6,11 +6,17 @@ import { AppError } from '../lib/errors.ts'
 import { isUuid } from '../lib/ids.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
+import { checkedId, checkExecution, executionNotFound } from './executions/find.ts'
 import { loadRecipeForRun } from './recipes.service.ts'
 import { requestCancel } from './runs/commands.ts'
+import { tellCanceled } from './runs/ended-outside.ts'
 import { followRun, type RunEvent } from './runs/event-hub.ts'
 import { itemKind } from './runs/records.ts'
 import { startRun } from './runs/start-run.ts'
+
+export { checkExecution } from './executions/find.ts'
+export { readOutput } from './executions/output.ts'
+export { waitForEnd } from './executions/wait.ts'
 
 /** Steps shown with an execution; the rest is read page by page. */
 const stepsShown = 500
@@ -85,7 +91,7 @@ export async function getExecution(ctx: ServiceContext, id: string): Promise<Exe
     .where('workspace_id', '=', ctx.actor.workspaceId)
     .where('id', '=', checkedId(id))
     .executeTakeFirst()
-  if (!row) throw unknown(id)
+  if (!row) throw executionNotFound(id)
   const steps = await ctx.db
     .selectFrom('run_steps')
     .select([...stepColumns, sql<number>`count(*) over ()::integer`.as('total')])
@@ -129,7 +135,10 @@ export async function cancelExecution(ctx: ServiceContext, id: string, reason: s
   await checkExecution(ctx, id)
   const outcome = await ctx.db.transaction().execute((tx) => requestCancel(tx, id, reason))
   if (outcome === 'left-for-owner') ctx.wake.command(id)
-  if (outcome === 'applied') ctx.wake.events(id)
+  if (outcome === 'applied') {
+    ctx.wake.events(id)
+    await tellCanceled(ctx, [id])
+  }
   return getExecution(ctx, id)
 }
 
@@ -145,18 +154,16 @@ export async function followExecution(
   const run = await checkExecution(ctx, id)
   const ended = run.finished_at !== null
   if (ended && run.last_seq <= after) return null
-  return followRun(ctx, id, after, signal)
+  return counted(ctx, followRun(ctx, id, after, signal))
 }
 
-async function checkExecution(ctx: ServiceContext, id: string) {
-  const run = await ctx.db
-    .selectFrom('runs')
-    .select(['id', 'last_seq', 'finished_at'])
-    .where('workspace_id', '=', ctx.actor.workspaceId)
-    .where('id', '=', checkedId(id))
-    .executeTakeFirst()
-  if (!run) throw unknown(id)
-  return run
+async function* counted({ measures }: ServiceContext, events: AsyncGenerator<RunEvent>): AsyncGenerator<RunEvent> {
+  if (measures) measures.eventStreams.value++
+  try {
+    yield* events
+  } finally {
+    if (measures) measures.eventStreams.value--
+  }
 }
 
 /** A deleted recipe is still found by its id: its executions stay readable. */
@@ -170,12 +177,6 @@ async function recipeIdOf(ctx: ServiceContext, idOrSlug: string): Promise<string
   if (!recipe) throw new AppError('not-found', `Recipe ${idOrSlug} does not exist.`)
   return recipe.id
 }
-
-function checkedId(id: string): string {
-  if (!isUuid(id)) throw unknown(id)
-  return id
-}
-const unknown = (id: string) => new AppError('not-found', `Execution ${id} does not exist.`)
 
 const summaryColumns = [
   'id',

@@ -2,12 +2,14 @@ import { sql } from 'kysely'
 import type { ComponentHealth, Runtime } from '../context.ts'
 import { pendingMigrations } from '../db/migrate.ts'
 import { version } from '../lib/version.ts'
+import { identityHealth } from './identity/key-set.ts'
 import type { LimiterState } from './metrics/limiter-state.ts'
 
 // A part that takes longer to say that it is well is not well, and a probe must answer before its caller gives up.
 const probeTimeoutMs = 3_000
 
 type Status = ComponentHealth['status']
+type Probe = () => Promise<ComponentHealth>
 export interface HealthReport {
   status: Status
   version: string
@@ -17,27 +19,41 @@ export interface HealthReport {
 
 /** Every part measured now, at the same time. Without its database the process cannot serve; without others it limps. */
 export async function reportHealth(runtime: Runtime, limiterState: LimiterState): Promise<HealthReport> {
-  const probes: Record<string, () => Promise<ComponentHealth>> = {
+  const measured = await measureComponents(runtime)
+  const limiter = limiterState.health(runtime.clock.monotonicMs(), measured['limiter'])
+  const components = { ...measured, limiter }
+  return { status: overall(components), version, platform: runtime.platform, components }
+}
+
+/** Every part that the process can ask, measured now. Never throws: a part that fails is unhealthy. */
+export async function measureComponents(runtime: Runtime): Promise<Record<string, ComponentHealth>> {
+  const probes: Record<string, Probe> = {
     database: () => pingDatabase(runtime),
     schema: () => checkSchema(runtime),
-    limiter: async () => limiterState.health(runtime.clock.monotonicMs()),
+    ...(runtime.config.authJwksUrl !== null && { identity: () => identityHealth(runtime) }),
     ...runtime.probes,
   }
   const measured = await Promise.all(
     Object.entries(probes).map(async ([name, probe]) => [name, await measure(runtime, probe)] as const),
   )
-  const components = Object.fromEntries(measured)
-  return { status: overall(components), version, platform: runtime.platform, components }
+  return Object.fromEntries(measured)
 }
 
-/** Whether work can be sent here: the database answers and has the schema that this code expects. */
-export async function reportReadiness(
-  runtime: Runtime,
-): Promise<{ ready: boolean; components: HealthReport['components'] }> {
+export interface Readiness {
+  ready: boolean
+  /** The process is shutting down. */
+  draining: boolean
+  components: HealthReport['components']
+}
+
+/** Whether work can be sent here: the database answers, has the schema that this code expects, and the process goes on. */
+export async function reportReadiness(runtime: Runtime): Promise<Readiness> {
+  if (runtime.shutdown?.aborted) return { ready: false, draining: true, components: {} }
   const database = await measure(runtime, runtime.probes['database'] ?? (() => pingDatabase(runtime)))
   const schema = await measure(runtime, () => checkSchema(runtime))
   return {
     ready: database.status !== 'unhealthy' && schema.status === 'healthy',
+    draining: false,
     components: { database, schema },
   }
 }
@@ -47,7 +63,8 @@ export const pendingSchemaChanges = ({ db }: Pick<Runtime, 'db'>): Promise<strin
 
 const vital = new Set(['database', 'schema'])
 
-function overall(components: Record<string, ComponentHealth>): Status {
+/** Of all parts together: without a vital one nothing can be served, without another it limps. */
+export function overall(components: Record<string, ComponentHealth>): Status {
   const all = Object.entries(components)
   if (all.some(([name, { status }]) => vital.has(name) && status === 'unhealthy')) return 'unhealthy'
   return all.some(([, { status }]) => status !== 'healthy') ? 'degraded' : 'healthy'

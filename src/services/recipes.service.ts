@@ -14,5 +14,5 @@ export {
 } from './recipes/read-recipes.ts'
 export { recipeJsonSchema } from './recipes/schema-document.ts'
 export { deleteRecipe, restoreVersion, updateRecipe } from './recipes/update-recipe.ts'
-export type { Recipe, RecipeSummary } from './recipes/view.ts'
+export { recipeTag, type Recipe, type RecipeSummary } from './recipes/view.ts'
 export type { Warning } from './recipes/warnings.ts'

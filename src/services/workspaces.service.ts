@@ -1,11 +1,15 @@
-import { sql } from 'kysely'
-import type { Runtime, ServiceContext } from '../context.ts'
+import { sql, type Selectable } from 'kysely'
+import type { ServiceContext } from '../context.ts'
 import { jsonb } from '../db/json.ts'
 import { newestFirst } from '../db/keyset.ts'
+import type { WorkspacesTable } from '../db/tables/identity.table.ts'
 import { AppError } from '../lib/errors.ts'
-import { uuidv7 } from '../lib/ids.ts'
+import { entityTag, requireMatch } from '../lib/etag.ts'
+import { isUuid } from '../lib/ids.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
+import type { Role } from '../lib/permissions.ts'
+import { insertWorkspace } from './identity/insert-workspace.ts'
 import type { ModelChoice } from './models/types.ts'
 
 export interface Workspace {
@@ -19,26 +23,70 @@ export interface Workspace {
 
 type Context = Pick<ServiceContext, 'db' | 'actor'>
 
-/** For seeds and tests: over HTTP nobody makes a workspace yet. */
+/** A workspace in a list, with what the caller is there. */
+export type ListedWorkspace = Workspace & { role: Role | null }
+
+// An identity provider where anybody may sign up is no way to fill the database.
+const mostOwned = 100
+
+/** A user becomes its owner. The slug is made, not chosen: a choice that is refused would tell what others have. */
 export async function createWorkspace(
-  { db }: Pick<Runtime, 'db'>,
-  input: { slug: string; name: string },
+  { db, actor, random }: Context & Pick<ServiceContext, 'random'>,
+  input: { name: string },
 ): Promise<Workspace> {
-  const row = await db
-    .insertInto('workspaces')
-    .values({ id: uuidv7(), slug: input.slug, name: input.name })
-    .onConflict((conflict) => conflict.column('slug').doNothing())
-    .returningAll()
-    .executeTakeFirst()
-  if (!row) throw new AppError('conflict', `The slug "${input.slug}" is taken.`)
+  if (actor.kind !== 'user') {
+    throw new AppError('forbidden', 'A key belongs to one workspace. Only a user who is signed in can make another.')
+  }
+  const row = await db.transaction().execute(async (tx) => {
+    // Requests of one user take turns, so that they cannot go beyond the limit together.
+    await tx.selectFrom('users').select('id').where('id', '=', actor.id).forUpdate().execute()
+    const { owned } = await tx
+      .selectFrom('memberships')
+      .select(({ fn }) => fn.countAll<string>().as('owned'))
+      .where('user_id', '=', actor.id)
+      .where('role', '=', 'owner')
+      .executeTakeFirstOrThrow()
+    if (Number(owned) >= mostOwned) {
+      throw new AppError('conflict', `A user can own ${mostOwned} workspaces at most.`)
+    }
+    const id = await insertWorkspace(
+      { db: tx, random },
+      { name: input.name, slugFrom: input.name, fallback: 'workspace' },
+    )
+    await tx.insertInto('memberships').values({ workspace_id: id, user_id: actor.id, role: 'owner' }).execute()
+    return tx.selectFrom('workspaces').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
+  })
   return toWorkspace(row)
 }
 
-/** The workspaces that the caller may see. A key belongs to one. */
-export async function listWorkspaces({ db, actor }: Context, page: PageRequest): Promise<Page<Workspace>> {
-  const query = db.selectFrom('workspaces').selectAll().where('id', '=', actor.workspaceId)
-  const rows = await newestFirst(query, page).execute()
-  return toPage(rows, page.limit, byCreation, toWorkspace)
+/** All of which a user is a member; the one of a key. */
+export async function listWorkspaces(ctx: Context, page: PageRequest): Promise<Page<ListedWorkspace>> {
+  const rows = await newestFirst(visible(ctx), page, 'workspaces').execute()
+  return toPage(rows, page.limit, byCreation, (row) => ({ ...toWorkspace(row), role: row.role }))
+}
+
+/** By id or slug. One that the caller may not see answers as one that does not exist. */
+export async function getWorkspace(ctx: Context, idOrSlug: string): Promise<Workspace> {
+  const column = isUuid(idOrSlug) ? 'workspaces.id' : 'workspaces.slug'
+  const row = await visible(ctx).where(column, '=', idOrSlug).executeTakeFirst()
+  if (!row) throw new AppError('not-found', `The workspace ${idOrSlug} does not exist.`)
+  return toWorkspace(row)
+}
+
+/** The id of a key is no user's, so a key has no role anywhere. */
+function visible({ db, actor }: Context) {
+  return db
+    .selectFrom('workspaces')
+    .leftJoin('memberships', (join) =>
+      join.onRef('memberships.workspace_id', '=', 'workspaces.id').on('memberships.user_id', '=', actor.id),
+    )
+    .selectAll('workspaces')
+    .select('memberships.role')
+    .where((where) =>
+      actor.kind === 'user'
+        ? where('memberships.user_id', 'is not', null)
+        : where('workspaces.id', '=', actor.workspaceId),
+    )
 }
 
 export async function getCurrentWorkspace({ db, actor }: Context): Promise<Workspace> {
@@ -51,15 +99,17 @@ export async function getCurrentWorkspace({ db, actor }: Context): Promise<Works
 export async function updateCurrentWorkspace(
   { db, actor }: Context,
   input: { name?: string; settings?: { model?: ModelChoice | null } },
+  ifMatch: string | null = null,
 ): Promise<Workspace> {
   const row = await db.transaction().execute(async (tx) => {
     const current = await tx
       .selectFrom('workspaces')
-      .select('settings')
+      .selectAll()
       .where('id', '=', actor.workspaceId)
       .forUpdate()
       .executeTakeFirst()
     if (!current) throw new AppError('not-found', 'The workspace does not exist any more.')
+    requireMatch(ifMatch, workspaceTag(toWorkspace(current)))
     return tx
       .updateTable('workspaces')
       .set({
@@ -74,18 +124,14 @@ export async function updateCurrentWorkspace(
   return toWorkspace(row)
 }
 
+/** Whole, because there is little of it: two changes within a millisecond differ in what they changed. */
+export const workspaceTag = (workspace: Workspace): string => entityTag(workspace)
+
 function merge(settings: JsonObject, changes: object): JsonObject {
   const merged = { ...settings, ...(changes as Record<string, Json | undefined>) }
   return Object.fromEntries(Object.entries(merged).filter((entry): entry is [string, Json] => entry[1] != null))
 }
 
-function toWorkspace(row: {
-  id: string
-  slug: string
-  name: string
-  settings: JsonObject
-  created_at: Date
-  updated_at: Date
-}): Workspace {
-  return { ...row, created_at: row.created_at.toISOString(), updated_at: row.updated_at.toISOString() }
+function toWorkspace({ id, slug, name, settings, created_at, updated_at }: Selectable<WorkspacesTable>): Workspace {
+  return { id, slug, name, settings, created_at: created_at.toISOString(), updated_at: updated_at.toISOString() }
 }

@@ -53,6 +53,7 @@ const toRoute = (path: string): Route => ({
   kind: path === '/text' ? 'asset' : 'api',
   access: 'public',
   widget: path.startsWith('/api/widgets'),
+  ticket: false,
   maxBodyBytes: 10,
 })
 

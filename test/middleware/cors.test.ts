@@ -18,7 +18,7 @@ test('a preflight of an allowed origin is answered without a key', async () => {
       'access-control-allow-credentials': 'true',
       'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE, OPTIONS',
       'access-control-allow-headers':
-        'Authorization, Content-Type, X-API-Key, X-Workspace-ID, X-Request-ID, Idempotency-Key, Last-Event-ID, If-Match',
+        'Authorization, Content-Type, X-API-Key, X-Workspace-ID, X-Request-ID, Idempotency-Key, Last-Event-ID, If-Match, If-None-Match, Prefer',
       vary: 'Origin',
       'x-request-id': expect.any(String),
       'x-frame-options': 'DENY',

@@ -2,10 +2,13 @@ import { expect, test } from 'vitest'
 import type { Limiter } from '../../src/context.ts'
 import { createMemoryLimiter } from '../../src/runtime/memory-limiter.ts'
 import { createTestApp, type KeyOptions } from '../support/app.ts'
+import { createIdentityProvider } from '../support/jwks-server.ts'
 import { things } from '../support/things.ts'
 
 const { database } = await createTestApp({ groups: [things] })
+const provider = await createIdentityProvider()
 const config = {
+  ...provider.config,
   rateLimitDefault: { limit: 3, windowSeconds: 60 },
   rateLimitAuthenticated: { limit: 5, windowSeconds: 60 },
 }
@@ -55,6 +58,22 @@ test('one tenant never spends what another has', async () => {
   expect((await from('192.0.2.1', other)).status).toBe(200)
 })
 
+test('a user pays for itself, whatever its token and its address', async () => {
+  const { from, statuses } = await limited()
+  const sub = `user-${crypto.randomUUID()}`
+  const as = async (claims: Record<string, string>) => ({ authorization: `Bearer ${await provider.token({ claims })}` })
+  const [first, second, other] = [await as({ sub }), await as({ sub, jti: 'another' }), await as({ sub: `${sub}-2` })]
+  expect(await statuses(3, () => from('192.0.2.1', first))).toEqual([200, 200, 200])
+  expect(await statuses(3, () => from('192.0.2.2', second))).toEqual([200, 200, 429])
+  expect((await from('192.0.2.1', other)).status).toBe(200)
+})
+
+test('a token that is not valid costs its address', async () => {
+  const { from, statuses } = await limited()
+  const expired = { authorization: `Bearer ${await provider.token({ claims: { exp: 1 } })}` }
+  expect(await statuses(4, () => from('192.0.2.1', expired))).toEqual([401, 401, 401, 429])
+})
+
 test('a key may have a limit of its own', async () => {
   const { from, statuses, keyOf } = await limited()
   const key = { 'x-api-key': await keyOf({ rateLimit: 2 }) }
@@ -70,6 +89,51 @@ test('a credential that nobody checks buys nothing on a public route', async () 
 test('paths that do not exist are not free', async () => {
   const { from, statuses } = await limited()
   expect(await statuses(4, () => from('192.0.2.1', {}, '/wp-login.php'))).toEqual([404, 404, 404, 429])
+})
+
+test('a refusal is a problem that says when to come again, and then it is granted', async () => {
+  const { from, statuses, keyOf, pass } = await limited()
+  const key = { 'x-api-key': await keyOf() }
+  await statuses(5, () => from('192.0.2.1', key))
+  const refused = await from('192.0.2.1', key)
+  expect(refused.headers.get('content-type')).toBe('application/problem+json')
+  expect(await refused.json()).toMatchObject({ type: '/problems/rate-limited', status: 429 })
+  const { headers } = refused
+  expect(['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'].map((name) => headers.get(name))).toEqual([
+    '5',
+    '0',
+    headers.get('retry-after'),
+  ])
+  pass(Number(headers.get('retry-after')) - 1)
+  expect((await from('192.0.2.1', key)).status).toBe(429)
+  pass(1)
+  expect((await from('192.0.2.1', key)).status).toBe(200)
+})
+
+test('a request that carries a key shows the budget of the key, not of its address', async () => {
+  const { from, keyOf } = await limited()
+  const { headers } = await from('192.0.2.1', { 'x-api-key': await keyOf() })
+  expect([headers.get('ratelimit-limit'), headers.get('ratelimit-remaining')]).toEqual(['5', '4'])
+})
+
+test('a preflight is free', async () => {
+  const { app, from } = await limited()
+  for (let i = 0; i < 5; i++) {
+    const asked = await app.request(
+      '/api/things',
+      {
+        method: 'OPTIONS',
+        headers: {
+          origin: 'https://console.example',
+          'access-control-request-method': 'GET',
+          'x-forwarded-for': '192.0.2.1',
+        },
+      },
+      proxy,
+    )
+    expect(asked.status).toBe(204)
+  }
+  expect((await from('192.0.2.1')).headers.get('ratelimit-remaining')).toBe('2')
 })
 
 test('RateLimit headers tell what is left', async () => {
@@ -116,9 +180,10 @@ test('a limiter that answers later is waited for', async () => {
   expect(await statuses(2, () => from('192.0.2.1', key))).toEqual([200, 429])
 })
 
-test('health is never limited', async () => {
-  const whole = await createTestApp({ database, config })
-  for (const path of ['/health', '/health/live', '/health/ready', '/', '/metrics']) {
+test('health and static files are never limited', async () => {
+  const assets = async () => ({ bytes: new Uint8Array([1]), mediaType: 'text/css' })
+  const whole = await createTestApp({ database, config, runtime: { assets } })
+  for (const path of ['/health', '/health/live', '/health/ready', '/', '/metrics', '/docs/swagger-ui.css']) {
     for (let i = 0; i < 5; i++) expect((await whole.app.request(path)).status, path).toBe(200)
   }
 })

@@ -77,6 +77,13 @@ describe('agents', () => {
       '/tools/1',
       '/tools/2',
     ])
+
+    const both = { name: '', tools: ['teleport'], model: { provider: 'acme', model: 'm' }, limits: { max_rounds: 0 } }
+    const pointers = ['/limits/max_rounds', '/model/provider', '/name', '/tools/0']
+    expect(await faultsOf(await client.post('/api/agents', both))).toEqual(pointers)
+    const { id } = await read(await client.post('/api/agents', { name: 'X' }))
+    expect(await faultsOf(await client.patch(`/api/agents/${id}`, both))).toEqual(pointers)
+    expect((await client.patch(`/api/agents/${id}`, { limits: { timeout: null } })).status).toBe(200)
   })
 
   test('never fall back to the simulated model', async () => {

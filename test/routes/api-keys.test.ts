@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
 import { rolePermissions } from '../../src/lib/permissions.ts'
+import { createMemoryLimiter } from '../../src/runtime/memory-limiter.ts'
+import { systemClock } from '../../src/runtime/clock.ts'
 import { createTestApp } from '../support/app.ts'
 
 const app = await createTestApp()
@@ -165,4 +167,47 @@ test('reading needs api-keys:read, making and revoking api-keys:manage; a strang
   expect((await nobody.get('/api/api-keys')).status).toBe(403)
   expect((await reader.get('/api/api-keys', { authorization: `Bearer ak_srv_${'0'.repeat(64)}` })).status).toBe(401)
   expect((await (await signIn({ kind: 'widget' })).get('/api/api-keys')).status).toBe(403)
+})
+
+test('a key that is bound to addresses is refused elsewhere, which costs the other address', async () => {
+  const limited = await createTestApp({
+    database: app.database,
+    config: {
+      rateLimitDefault: { limit: 3, windowSeconds: 60 },
+      rateLimitAuthenticated: { limit: 3, windowSeconds: 60 },
+    },
+    runtime: { limiter: createMemoryLimiter(systemClock) },
+  })
+  const made = await json(
+    await limited.post('/api/api-keys', {
+      name: 'office',
+      scopes: ['agents:read'],
+      allowed_ips: ['203.0.113.9/24', '2001:db8::1', '203.0.113.0/24'],
+    }),
+  )
+  expect(made['allowed_ips']).toEqual(['203.0.113.0/24', '2001:db8::1/128'])
+  expect(await json(await limited.get(`/api/api-keys/${made['id']}`))).toMatchObject({
+    allowed_ips: made['allowed_ips'],
+  })
+  const from = async (address: string, key: string = made['key']) => {
+    const proxy = { incoming: { socket: { remoteAddress: '10.0.0.1' } } }
+    const headers = { 'x-api-key': key, 'x-forwarded-for': address }
+    return (await limited.app.request('/api/agents', { headers }, proxy)).status
+  }
+  const elsewhere = []
+  for (let i = 0; i < 4; i++) elsewhere.push(await from('198.51.100.1'))
+  expect(elsewhere).toEqual([403, 403, 403, 429])
+  expect([await from('203.0.113.200'), await from('2001:db8::1'), await from('::ffff:203.0.113.1')]).toEqual([
+    200, 200, 200,
+  ])
+  expect((await limited.app.request('/api/agents', { headers: { 'x-api-key': made['key'] } })).status).toBe(403)
+})
+
+test('what is no address and no range is refused', async () => {
+  const response = await (
+    await signIn()
+  ).post('/api/api-keys', { name: 'x', allowed_ips: ['10.0.0.0/8', 'office', '1.2.3'] })
+  expect(response.status).toBe(422)
+  const pointers = (await json(response))['errors'].map(({ pointer }: { pointer: string }) => pointer)
+  expect(pointers).toEqual(['/allowed_ips/1', '/allowed_ips/2'])
 })

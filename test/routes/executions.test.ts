@@ -140,7 +140,11 @@ test('events come from the beginning or behind Last-Event-ID, and end with the r
   ])
   const rest = await (await client.get(`/api/executions/${id}/events`, { 'last-event-id': '3' })).text()
   expect(ids(rest)).toEqual([4, 5])
-  expect(ids(await (await client.get(`/api/executions/${id}/events`, { 'last-event-id': '5' })).text())).toEqual([])
+  expect(await (await client.get(`/api/executions/${id}/events?last_event_id=3`)).text()).toBe(rest)
+  const header = { 'last-event-id': '3' }
+  expect(await (await client.get(`/api/executions/${id}/events?last_event_id=1`, header)).text()).toBe(rest)
+  const over = await client.get(`/api/executions/${id}/events`, { 'last-event-id': '5' })
+  expect([over.status, await over.text()]).toEqual([204, ''])
   expect((await client.get(`/api/executions/${id}/events`, { 'last-event-id': 'x' })).status).toBe(422)
 })
 

@@ -30,7 +30,7 @@ test('the document names its address, its tags and how to authenticate', () => {
     { url: 'https://api.example.com', description: expect.any(String) },
   ])
   expect(document.info.description).toContain('## Authentication')
-  expect(Object.keys(document.components?.securitySchemes ?? {})).toEqual(['bearer', 'apiKey'])
+  expect(Object.keys(document.components?.securitySchemes ?? {})).toEqual(['bearer', 'jwt', 'apiKey', 'ticket'])
   for (const tag of document.tags ?? []) expect(tag.description, tag.name).toBeTruthy()
 })
 

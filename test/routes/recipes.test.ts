@@ -1,11 +1,15 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { createDocument } from '../../src/lib/openapi/document.ts'
+import { recipeExportRoutes } from '../../src/routes/recipe-export.routes.ts'
 import { recipesRoutes } from '../../src/routes/recipes.routes.ts'
 import { schemasRoutes } from '../../src/routes/schemas.routes.ts'
 import { createTestApp } from '../support/app.ts'
 
-const { get, post, patch, put, del, signIn, app } = await createTestApp({ groups: [recipesRoutes, schemasRoutes] })
+const { get, post, patch, put, del, signIn, app } = await createTestApp({
+  groups: [recipesRoutes, recipeExportRoutes, schemasRoutes],
+})
 const base = '/api/workflow-recipes'
 const value = (n: number) => [{ id: 'a', kind: 'transform', value: n }]
 const named = (more: object = {}) => ({ name: `Recipe ${crypto.randomUUID()}`, steps: value(1), ...more })
@@ -205,6 +209,28 @@ test('what is exported can be created in another workspace', async () => {
   expect(await (await other.get(`${base}/${made.slug}/export`)).json()).toEqual(definition)
 })
 
+test('the YAML file says the same, and a link opens either', async () => {
+  const made = await create({
+    description: 'yes\n- no: "1e3"\n',
+    output: { when: '2026-01-01', flag: 'on', none: null },
+  })
+  const path = `${base}/${made.slug}/export`
+  const json = await get(path)
+  const yaml = await get(`${path}?format=yaml`)
+  expect(yaml.headers.get('content-type')).toBe('application/yaml')
+  expect(yaml.headers.get('content-disposition')).toBe(`attachment; filename="${made.slug}.recipe.yaml"`)
+  expect(yaml.headers.get('etag')).not.toBe(json.headers.get('etag'))
+  const again = await get(`${path}?format=yaml`, { 'if-none-match': yaml.headers.get('etag')! })
+  expect([again.status, await again.text()]).toEqual([304, ''])
+  const definition = await json.json()
+  expect(parse(await yaml.text())).toEqual(definition)
+
+  const { url } = (await (await post(`${path}/link?format=yaml`)).json()) as { url: string }
+  const linked = await app.request(url)
+  expect([linked.status, parse(await linked.text())]).toEqual([200, definition])
+  expect((await get(`${path}?format=xml`)).status).toBe(422)
+})
+
 test('cron_schedule makes, changes and removes the default schedule, and belongs to no version', async () => {
   const { slug } = await create({ cron_schedule: '0 7 * * *', timezone: 'Europe/Vienna' })
   const read = async () => (await get(`${base}/${slug}`)).json()
@@ -316,7 +342,7 @@ test('/schemas/recipe.json is public, valid, and agrees with what is accepted', 
 })
 
 test('the OpenAPI document holds each operation with an example of its answer', () => {
-  const document = createDocument([recipesRoutes, schemasRoutes], 'http://localhost')
+  const document = createDocument([recipesRoutes, recipeExportRoutes, schemasRoutes], 'http://localhost')
   const operations = Object.values(document.paths ?? {}).flatMap((path) =>
     Object.values(
       path as Record<
@@ -325,7 +351,7 @@ test('the OpenAPI document holds each operation with an example of its answer', 
       >,
     ),
   )
-  expect(operations).toHaveLength(13)
+  expect(operations).toHaveLength(14)
   for (const { operationId, responses } of operations) {
     const [answer] = Object.entries(responses).filter(([status]) => status.startsWith('2'))
     if (answer![0] === '204') continue

@@ -1,7 +1,11 @@
 import { expect, test } from 'vitest'
 import { createTestApp } from '../support/app.ts'
+import { createIdentityProvider } from '../support/jwks-server.ts'
+import { signInUser } from '../support/user.ts'
 
-const { signIn } = await createTestApp()
+const provider = await createIdentityProvider()
+const users = await createTestApp({ config: provider.config })
+const { signIn } = users
 const json = async (response: Response) => (await response.json()) as { [key: string]: any }
 const model = { provider: 'openai', model: 'gpt-5-mini' }
 
@@ -52,4 +56,52 @@ test('reading needs workspaces:read, changing workspaces:manage; a stranger gets
   expect((await nobody.get('/api/workspaces')).status).toBe(403)
   expect((await nobody.get('/api/workspaces/current')).status).toBe(403)
   expect((await reader.get('/api/workspaces', { authorization: `Bearer ak_srv_${'0'.repeat(64)}` })).status).toBe(401)
+})
+
+test('a user makes workspaces, owns them, and sees those where somebody let them in, each with the role', async () => {
+  const [user, other] = [await signInUser(users, provider), await signInUser(users, provider)]
+  const personal = (await user.me()).workspace
+  const response = await user.post('/api/workspaces', { name: 'Forschung & Lehre' })
+  expect(response.status).toBe(201)
+  const made = await json(response)
+  expect(response.headers.get('location')).toBe(`/api/workspaces/${made['id']}`)
+  expect(made['slug']).toMatch(/^forschung-lehre-[0-9a-f]{8}$/)
+  const theirs = (await other.me()).workspace
+  await users.db
+    .insertInto('memberships')
+    .values({ workspace_id: theirs.id, user_id: (await user.me()).user.id, role: 'viewer' })
+    .execute()
+  const { items } = await json(await user.get('/api/workspaces'))
+  const seen = items.map(({ id, role }: { id: string; role: string }) => [id, role])
+  expect(seen).toEqual([
+    [theirs.id, 'viewer'],
+    [made['id'], 'owner'],
+    [personal.id, 'owner'],
+  ])
+  const page = await json(await user.get('/api/workspaces?limit=2'))
+  const rest = await json(await user.get(`/api/workspaces?limit=2&cursor=${page['next_cursor']}`))
+  expect([...page['items'], ...rest['items']]).toEqual(items)
+  expect((await json(await other.get('/api/workspaces')))['items']).toHaveLength(1)
+})
+
+test('a workspace is read by id or slug by those who may see it', async () => {
+  const [user, other] = [await signInUser(users, provider), await signInUser(users, provider)]
+  const { id, slug } = (await user.me()).workspace
+  for (const name of [id, id.toUpperCase(), slug]) {
+    expect(await json(await user.get(`/api/workspaces/${name}`))).toMatchObject({ id, slug })
+    expect((await other.get(`/api/workspaces/${name}`)).status).toBe(404)
+    expect((await users.get(`/api/workspaces/${name}`)).status).toBe(404)
+  }
+  const own = await json(await users.get(`/api/workspaces/${users.workspaceId}`))
+  expect([own['id'], 'role' in own]).toEqual([users.workspaceId, false])
+})
+
+test('a key makes no workspace, whatever it holds', async () => {
+  expect((await (await signIn()).post('/api/workspaces', { name: 'More' })).status).toBe(403)
+})
+
+test('nobody chooses a slug, because a refusal would tell what others have', async () => {
+  const user = await signInUser(users, provider)
+  expect((await user.post('/api/workspaces', { name: 'x', slug: 'taken' })).status).toBe(422)
+  expect((await user.post('/api/workspaces', { name: ' ' })).status).toBe(422)
 })

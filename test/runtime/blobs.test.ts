@@ -8,7 +8,7 @@ import { describeBlobKeys, describeBlobs } from './blobs.suite.ts'
 
 const onFolder = async () => openFolderBlobs(join(await folderForTest(), 'blobs'))
 
-describe('in a folder', () => {
+describe('port:blobs adapter:folder', () => {
   describeBlobs(onFolder)
   describeBlobKeys(onFolder)
 
@@ -35,7 +35,7 @@ describe('in a folder', () => {
   })
 })
 
-describe('in memory', () => {
+describe('port:blobs adapter:memory', () => {
   describeBlobs(createMemoryBlobs)
   describeBlobKeys(createMemoryBlobs)
 })

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { beforeAll, expect, test } from 'vitest'
@@ -22,6 +22,17 @@ test('a first start comes from the prepared database: migrated already, and empt
   expect(await pendingMigrations(db)).toEqual([])
   expect(await db.selectFrom('workspaces').selectAll().execute()).toEqual([])
   expect(label).toContain(join(dataDir, 'pglite'))
+  await db.destroy()
+})
+
+test('the archive of a package may lose the empty folders of the prepared database', async () => {
+  const unpacked = join(await folderForTest(), 'unpacked')
+  await cp(prepared, unpacked, { recursive: true })
+  const folders = (await readdir(unpacked, { recursive: true, withFileTypes: true })).filter((it) => it.isDirectory())
+  for (const { parentPath, name } of folders) await rmdir(join(parentPath, name)).catch(() => {})
+  expect(existsSync(join(unpacked, 'pg_notify'))).toBe(false)
+  const { db } = await openEmbedded(await folderForTest(), log, unpacked)
+  expect(await pendingMigrations(db)).toEqual([])
   await db.destroy()
 })
 

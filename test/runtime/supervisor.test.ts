@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { BackgroundService, Runtime, TickReport } from '../../src/context.ts'
+import { DatabaseAway } from '../../src/lib/database-away.ts'
 import { createLocalWake } from '../../src/runtime/local-wake.ts'
 import { createSupervisor } from '../../src/runtime/supervisor.ts'
 import { createFakeTime } from '../support/fake-time.ts'
@@ -39,6 +40,7 @@ function supervise(
     time,
     log,
     wake,
+    runtime,
     ticks,
     supervisor,
     status,
@@ -101,13 +103,19 @@ test('ticks sooner than its period when it knows of work, never later, and never
 })
 
 test('backs off from a failing service, holds off wake-ups meanwhile, and recovers', async () => {
-  const boom = new Error('boom')
+  const boom = Object.assign(new Error('boom at db.internal'), { code: 'ECONNREFUSED' })
   const { time, ticks, wake, status, log, health } = supervise({ wakeOn: ['run-ready'] }, [boom, boom, boom, idle])
   await time.advance(500)
   wake.runReady('r1')
   await time.advance(2500)
   expect(ticks).toEqual([0, 1000, 3000])
-  expect(status()).toMatchObject({ last_result: 'failed', last_error: 'boom', failures_in_a_row: 3, failures: 3 })
+  expect(status()).toMatchObject({
+    last_result: 'failed',
+    last_error: 'Error ECONNREFUSED',
+    failures_in_a_row: 3,
+    failures: 3,
+    troubled: true,
+  })
   expect(await health()).toEqual({ status: 'degraded', detail: 'Failing or stuck: example.' })
 
   await time.advance(4000)
@@ -117,11 +125,29 @@ test('backs off from a failing service, holds off wake-ups meanwhile, and recove
   expect(log.lines.map(({ level }) => level)).toEqual(['error', 'error', 'error', 'info'])
 })
 
+test('what measures at even distances keeps its period while it fails', async () => {
+  const { time, ticks } = supervise({ steady: true }, [new Error('boom')])
+  await time.advance(3000)
+  expect(ticks).toEqual([0, 1000, 2000, 3000])
+})
+
+test('tells what it supervises through the runtime', async () => {
+  const { time, runtime } = supervise({})
+  await time.advance(0)
+  expect(runtime.services!()).toMatchObject([{ name: 'example', ticks: 1, troubled: false }])
+})
+
 test('the backoff ends at a minute', async () => {
   const { time, ticks } = supervise({}, [new Error('boom')])
   await time.advance(600_000)
   const gaps = ticks.slice(1).map((at, i) => at - ticks[i]!)
   expect(Math.max(...gaps)).toBe(60_000)
+})
+
+test('a service that finds the database away looks again every two seconds, whatever its period', async () => {
+  const { time, ticks } = supervise({ periodMs: 10_000 }, [new DatabaseAway(new Error('refused'))])
+  await time.advance(6_000)
+  expect(ticks).toEqual([0, 2_000, 4_000, 6_000])
 })
 
 test('one failing service does not hold up another', async () => {

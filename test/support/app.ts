@@ -13,8 +13,10 @@ import { createDeferredWork } from '../../src/runtime/defer.ts'
 import { createEgress } from '../../src/runtime/egress.ts'
 import { createLocalWake } from '../../src/runtime/local-wake.ts'
 import { createMemoryBlobs } from '../../src/runtime/memory-blobs.ts'
+import { createMemoryKv } from '../../src/runtime/memory-kv.ts'
 import { createMemoryLimiter } from '../../src/runtime/memory-limiter.ts'
 import { pinnedFetch, resolveAddresses } from '../../src/runtime/node/pinned-fetch.ts'
+import { readConfigured } from '../../src/runtime/read-configured.ts'
 import { formatKey, hashKey, keyPrefix, type KeyKind } from '../../src/services/identity/key-format.ts'
 import { createTestDatabase, type TestDatabase } from './database.ts'
 
@@ -75,6 +77,7 @@ export async function createTestApp(options: TestAppOptions = {}): Promise<TestA
     instance: `test-${crypto.randomUUID()}`,
     config,
     db: database.db,
+    kv: createMemoryKv(systemClock),
     blobs: createMemoryBlobs(),
     wake: createLocalWake(log),
     limiter: createMemoryLimiter(systemClock),
@@ -89,6 +92,7 @@ export async function createTestApp(options: TestAppOptions = {}): Promise<TestA
       credentials: credentialReader(database.db, cipher, deferred.defer),
       log,
     }),
+    readConfigured,
     cipher,
     probes: {},
     ...options.runtime,

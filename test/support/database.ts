@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { PGlite } from '@electric-sql/pglite'
 import { Kysely, PGliteDialect, sql } from 'kysely'
-import { PostgresJSDialect } from 'kysely-postgres-js'
 import postgres from 'postgres'
 import { inject, onTestFinished } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { migrate } from '../../src/db/migrate.ts'
+import { postgresDialect } from '../../src/runtime/postgres-dialect.ts'
+import { PostgresPool } from '../../src/runtime/postgres-pool.ts'
 
 export interface TestDatabase {
   db: Kysely<Database>
@@ -47,16 +48,16 @@ async function onPostgres(base: string): Promise<TestDatabase> {
   await admin.unsafe(`create database ${name}`)
   const url = new URL(base)
   url.pathname = `/${name}`
-  const client = postgres(url.href, { max: 8, onnotice: () => {} })
-  const db = new Kysely<Database>({ dialect: new PostgresJSDialect({ postgres: client }) })
+  const pool = new PostgresPool({ connect: (line) => postgres(url.href, { ...line, onnotice() {} } as object), max: 8 })
+  const db = new Kysely<Database>({ dialect: postgresDialect(pool) })
   await migrate(db)
   return {
     db,
     url: url.href,
     shiftClock: clockShifter(db),
     async close() {
-      // Bounded: without a timeout, end() never resolves while a query is under way on a reserved connection.
-      await client.end({ timeout: 1 })
+      // Bounded, because a test may leave a statement that waits for a lock.
+      await pool.close(1_000)
       await admin.unsafe(`drop database if exists ${name} with (force)`)
       await admin.end()
     },

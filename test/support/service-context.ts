@@ -2,6 +2,12 @@ import { parseConfig, type Config } from '../../src/config.ts'
 import type { Egress, Log, ServiceContext } from '../../src/context.ts'
 import { permissions } from '../../src/lib/permissions.ts'
 import { uuidv7 } from '../../src/lib/ids.ts'
+import { createSigning } from '../../src/runtime/signing.ts'
+import { systemClock } from '../../src/runtime/clock.ts'
+import { createMemoryKv } from '../../src/runtime/memory-kv.ts'
+import { readConfigured } from '../../src/runtime/read-configured.ts'
+
+const signing = createSigning([{ id: 'test', bytes: new Uint8Array(32) }])
 
 const silent: Log = { debug() {}, info() {}, warn() {}, error() {}, with: () => silent }
 
@@ -28,6 +34,7 @@ export async function createServiceContext(
     instance: `test-${crypto.randomUUID()}`,
     config: { ...parseConfig({ ENVIRONMENT: 'test', ...env }), ...config },
     db,
+    kv: createMemoryKv(systemClock),
     blobs: { put: async () => {}, get: async () => null, delete: async () => {} },
     wake: { runReady() {}, command() {}, events() {}, schedulesChanged() {}, listen: () => () => {} },
     limiter: {
@@ -39,7 +46,8 @@ export async function createServiceContext(
     random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
     log: silent,
     egress: egress ?? ((request, options) => fetch(request, { signal: options?.signal ?? null })),
-    cipher: { seal: async (plain) => plain, open: async (sealed) => sealed },
+    readConfigured,
+    cipher: { ...signing, seal: async (plain) => plain, open: async (sealed) => sealed },
     probes: {},
     actor: { kind: 'key', id: uuidv7(), workspaceId, permissions: new Set(permissions) },
   }

@@ -23,12 +23,37 @@ test('answers /health with the measured state of its bindings', async () => {
     database: { status: 'healthy' },
     blobs: { status: 'healthy' },
     wake: { status: 'healthy' },
+    kv: { status: 'healthy', detail: 'Durable Object' },
+    limiter: { status: 'healthy', detail: 'Durable Object' },
   })
 })
 
 test('serves requests side by side, each with a database client of its own', async () => {
   const answers = await Promise.all(Array.from({ length: 10 }, () => call('/health')))
   expect(answers.map((answer) => answer.status)).toEqual(Array(10).fill(200))
+})
+
+test('all isolates count for one budget', async () => {
+  const ask = async (app: typeof worker) => {
+    const request = new Request('http://localhost/api/workspaces', { headers: { 'cf-connecting-ip': '192.0.2.77' } })
+    const context = createExecutionContext()
+    const response = await app.fetch(request, env, context)
+    await waitOnExecutionContext(context)
+    return Number(response.headers.get('ratelimit-remaining'))
+  }
+  // What another isolate has: an app and settings of its own.
+  const other = createWorker({ createApp, backgroundServices, runSlice })
+  const first = await ask(worker)
+  expect([await ask(other as typeof worker), await ask(worker)]).toEqual([first - 1, first - 2])
+})
+
+test('with Upstash configured no Durable Object is asked', async () => {
+  const upstash = { UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:9', UPSTASH_REDIS_REST_TOKEN: 'token' }
+  const { body } = await call('/health', { ...env, ...upstash } as Bindings)
+  expect(body['components']).toMatchObject({
+    kv: { status: 'unhealthy', detail: 'Upstash does not answer' },
+    limiter: { status: 'degraded', detail: 'Upstash does not answer; requests pass unlimited' },
+  })
 })
 
 test('lets nobody in without a key', async () => {

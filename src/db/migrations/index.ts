@@ -1,6 +1,18 @@
 import { foundation } from './0001-foundation.ts'
 import { runs } from './0002-runs.ts'
 import { schedules } from './0003-schedules.ts'
+import { users } from './0004-users.ts'
+import { heartbeat } from './0005-heartbeat.ts'
+import { traceContext } from './0006-trace-context.ts'
+import { childrenOfRuns } from './0007-children-of-runs.ts'
 import type { Migration } from './migration.ts'
 
-export const migrations: readonly Migration[] = [foundation, runs, schedules]
+export const migrations: readonly Migration[] = [
+  foundation,
+  runs,
+  schedules,
+  users,
+  heartbeat,
+  traceContext,
+  childrenOfRuns,
+]

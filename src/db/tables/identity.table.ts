@@ -1,5 +1,6 @@
 import type { ColumnType, Generated } from 'kysely'
 import type { JsonObject } from '../../lib/json.ts'
+import type { Role } from '../../lib/permissions.ts'
 import type { DefaultedJsonColumn, JsonColumn } from '../json.ts'
 
 type Created = ColumnType<Date, Date | undefined, never>
@@ -12,6 +13,31 @@ export interface WorkspacesTable {
   settings: DefaultedJsonColumn<JsonObject>
   created_at: Created
   updated_at: Generated<Date>
+}
+
+/** A person, as the identity provider knows them. */
+export interface UsersTable {
+  id: string
+  /** Issuer and subject together are who it is; e-mail and name are only what a token said last. */
+  issuer: string
+  subject: string
+  email: string | null
+  name: string | null
+  /** When the token was issued that said so: an older one changes nothing. */
+  claims_issued_at: Date
+  /** Where a request acts that names no workspace. */
+  personal_workspace_id: string | null
+  /** Tokens issued before are refused. */
+  tokens_valid_after: Date | null
+  created_at: Created
+  updated_at: Generated<Date>
+}
+
+export interface MembershipsTable {
+  workspace_id: string
+  user_id: string
+  role: Role
+  created_at: Created
 }
 
 export interface ApiKeysTable {

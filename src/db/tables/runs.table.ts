@@ -59,6 +59,8 @@ export interface RunsTable {
   timeout_ms: number | null
   /** When the whole run's time is up, counted from its first claim; null = no limit. */
   deadline_at: Date | null
+  /** The run's span, which others are children of before it is written: see run-trace.ts. */
+  trace_context: NullableJsonColumn<JsonObject>
 }
 
 /** Only ready work is in it. Rows are inserted and deleted, never updated. */

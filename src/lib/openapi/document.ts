@@ -1,7 +1,9 @@
 import { OpenAPIHono, z } from '@hono/zod-openapi'
 import { problemTypes } from '../errors.ts'
 import type { Operation, RouteGroup } from '../operation.ts'
+import { withRequirement } from '../requirement.ts'
 import { productName, version } from '../version.ts'
+import { etagHeader, notModified, withPrecondition } from './preconditions.ts'
 import { authenticationGuide } from './authentication-guide.ts'
 import { problemResponses } from './problem-responses.ts'
 
@@ -16,18 +18,35 @@ export function createDocument(groups: readonly RouteGroup[], apiUrl: string): O
     scheme: 'bearer',
     description: 'An API key (`ak_srv_…`) as a Bearer token.',
   })
+  registry.registerComponent('securitySchemes', 'jwt', {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+    description: 'The token of a user, from the identity provider that the server trusts. See `X-Workspace-ID`.',
+  })
+  registry.registerComponent('parameters', 'WorkspaceId', workspaceHeader)
   registry.registerComponent('securitySchemes', 'apiKey', {
     type: 'apiKey',
     in: 'header',
     name: 'X-API-Key',
     description: 'An API key (`ak_srv_…`) in its own header.',
   })
+  registry.registerComponent('securitySchemes', 'ticket', {
+    type: 'apiKey',
+    in: 'query',
+    name: 'ticket',
+    description:
+      'The ticket of a signed address, for what can send no headers. It opens that one address for five minutes.',
+  })
   registry.register('Problem', Problem)
 
-  for (const { prefix, tag, operations } of groups) {
-    for (const operation of operations) {
+  for (const group of groups) {
+    for (const operation of group.operations) {
       if (!isDocumented(operation)) continue
-      registry.registerPath(describeOperation(prefix, tag, operation))
+      for (const { event } of Object.values(operation.responses)) {
+        if (event) registry.register(event.name, event.schema)
+      }
+      registry.registerPath(describeOperation(group.prefix, group.tag, withRequirement(group, operation)))
     }
   }
   // Two groups may share a tag; the first one describes it.
@@ -46,6 +65,17 @@ export function createDocument(groups: readonly RouteGroup[], apiUrl: string): O
     servers: [{ url: apiUrl, description: 'This server' }],
     tags: [...tags].map(([name, description]) => ({ name, description })),
   })
+}
+
+/** What every operation with a caller understands, described once. */
+const workspaceHeader = {
+  name: 'X-Workspace-ID',
+  in: 'header' as const,
+  required: false,
+  description:
+    'Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.',
+  schema: { type: 'string' as const },
+  // No example: the documentation page would send it, and no caller has that workspace.
 }
 
 const isDocumented = (operation: Operation) => operation.documented !== false
@@ -83,12 +113,17 @@ function describeOperation(prefix: string, tag: string, operation: Operation): R
     path,
     tags: [tag],
     summary: operation.summary,
+    ...(operation.requires && { 'x-requires': operation.requires.settings }),
     ...(describeAccess(operation) && { description: describeAccess(operation) }),
-    security: operation.access === 'public' ? [] : [{ bearer: [] }, { apiKey: [] }],
+    security:
+      operation.access === 'public'
+        ? []
+        : [{ bearer: [] }, { jwt: [] }, { apiKey: [] }, ...(operation.ticket ? [{ ticket: [] }] : [])],
+    ...(operation.access !== 'public' && { parameters: [{ $ref: '#/components/parameters/WorkspaceId' }] }),
     request: {
       ...(operation.params && { params: operation.params }),
       ...(operation.query && { query: operation.query }),
-      ...(operation.headers && { headers: operation.headers }),
+      ...(withPrecondition(operation) && { headers: withPrecondition(operation) }),
       ...(operation.body && {
         body: {
           required: operation.bodyOptional !== true,
@@ -102,7 +137,11 @@ function describeOperation(prefix: string, tag: string, operation: Operation): R
       }),
     },
     // Last, so that a response which the operation describes itself wins over the implied problem.
-    responses: { ...problemResponses(operation, path, Problem), ...successResponses(operation) },
+    responses: {
+      ...problemResponses(operation, path, Problem),
+      ...(operation.etag === 'read' && { 304: notModified }),
+      ...successResponses(operation),
+    },
   }
 }
 
@@ -111,15 +150,16 @@ function describeAccess({ description, access }: Operation): string {
   return [description, needed].filter(Boolean).join('\n\n')
 }
 
-function successResponses({ responses }: Operation): RouteConfig['responses'] {
+function successResponses({ responses, etag }: Operation): RouteConfig['responses'] {
+  const tagged: Record<string, string> = etag === undefined ? {} : etagHeader
   return Object.fromEntries(
     Object.entries(responses).map(([status, response]) => [
       status,
       {
         description: response.description,
-        ...(response.headers && {
+        ...((response.headers || (etag && response.schema)) && {
           headers: Object.fromEntries(
-            Object.entries(response.headers).map(([name, description]) => [
+            Object.entries({ ...response.headers, ...tagged }).map(([name, description]) => [
               name,
               { description, schema: { type: 'string' as const } },
             ]),
@@ -128,12 +168,20 @@ function successResponses({ responses }: Operation): RouteConfig['responses'] {
         ...(response.schema && {
           content: {
             [response.contentType ?? 'application/json']: {
-              schema: response.schema,
+              schema: response.event ? streamOf(response.event.name) : response.schema,
               ...(response.example !== undefined && { example: response.example }),
             },
+            ...response.alternatives,
           },
         }),
       },
     ]),
   )
 }
+
+/** The body is text; what its events hold is told to generators of clients the way JSON Schema has for it. */
+const streamOf = (event: string) => ({
+  type: 'string' as const,
+  contentMediaType: 'text/event-stream',
+  contentSchema: { $ref: `#/components/schemas/${event}` },
+})

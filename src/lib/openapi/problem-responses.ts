@@ -4,10 +4,11 @@ import type { Operation } from '../operation.ts'
 
 const exampleDetails: Partial<Record<ProblemKind, string>> = {
   malformed: 'The body is not valid JSON: unexpected text at position 17.',
-  unauthenticated: 'An API key is required: send it as X-API-Key or as a Bearer token.',
+  unauthenticated: 'An API key or the token of a user is required: send it as a Bearer token, a key also as X-API-Key.',
   forbidden: 'This needs the permission agents:write.',
   'not-found': 'Agent 0192f0c1-7a3b-7cc0-8f00-000000000000 does not exist.',
   conflict: 'The slug is taken.',
+  'precondition-failed': 'It was changed since the version that If-Match names. Read it again.',
   'too-large': 'The request body is larger than 10485760 bytes.',
   'unsupported-media-type': 'The body must be sent as application/json.',
   invalid: '/name: expected string, received number',
@@ -15,6 +16,7 @@ const exampleDetails: Partial<Record<ProblemKind, string>> = {
   internal: 'The server failed to answer.',
   'upstream-failed': 'The model provider failed.',
   unavailable: 'The database does not answer.',
+  'not-configured': 'This part is switched off: set HEARTBEAT_ENABLED=true.',
   'model-not-configured': 'No model is configured.',
   'schema-behind': 'The database lacks 0003-schedules. Run: npm run migrate',
   timeout: 'No answer within the time that was allowed.',
@@ -24,9 +26,11 @@ const exampleDetails: Partial<Record<ProblemKind, string>> = {
 export function problemKinds(operation: Operation): ProblemKind[] {
   const { access, kind = 'api', params, query, headers, body, problems = [] } = operation
   const kinds: ProblemKind[] = [...problems, 'internal']
-  if (access !== 'public') kinds.push('unauthenticated', 'forbidden', 'schema-behind', 'unavailable')
+  if (operation.requires) kinds.push('not-configured')
+  if (access !== 'public') kinds.push('unauthenticated', 'forbidden', 'not-found', 'schema-behind', 'unavailable')
   if (kind === 'api' || kind === 'page') kinds.push('rate-limited')
   if (params || query || headers || body) kinds.push('malformed', 'invalid')
+  if (operation.etag === 'change') kinds.push('precondition-failed', 'invalid')
   if (body) kinds.push('too-large', 'unsupported-media-type')
   // Another method than the one of the path is refused, whatever the path.
   if (kind === 'health') kinds.push('method-not-allowed')
@@ -45,7 +49,7 @@ export function problemResponses(operation: Operation, path: string, schema: z.Z
       String(status),
       {
         description: kinds.map((kind) => `${problemTypes[kind].title} (\`${kind}\`)`).join('; '),
-        ...(status === 429 && {
+        ...((status === 429 || status === 503) && {
           headers: { 'Retry-After': { description: 'Whole seconds to wait.', schema: { type: 'string' as const } } },
         }),
         content: { 'application/problem+json': { schema, example: exampleOf(kinds[0]!, path) } },

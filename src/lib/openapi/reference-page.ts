@@ -10,6 +10,10 @@ interface Parameter {
   description?: string
   schema?: SchemaNode
 }
+/** A parameter that many operations share stands in the components. */
+interface Reference {
+  $ref: string
+}
 interface Content {
   [mediaType: string]: { schema?: SchemaNode; example?: unknown }
 }
@@ -19,7 +23,7 @@ interface OperationNode {
   description?: string
   tags: string[]
   security?: object[]
-  parameters?: Parameter[]
+  parameters?: (Parameter | Reference)[]
   requestBody?: { required?: boolean; content: Content }
   responses: Record<string, { description: string; content?: Content }>
 }
@@ -27,6 +31,7 @@ interface Entry {
   method: string
   path: string
   operation: OperationNode
+  parameters: Parameter[]
 }
 
 /** The whole document as one page that needs no script: readable, searchable, printable. */
@@ -66,20 +71,29 @@ ${sections.map((section) => section.body).join('\n')}
 
 function entriesOf(document: OpenApiDocument): Entry[] {
   return Object.entries(document.paths ?? {}).flatMap(([path, item]) =>
-    Object.entries(item as Record<string, OperationNode>).map(([method, operation]) => ({ method, path, operation })),
+    Object.entries(item as Record<string, OperationNode>).map(([method, operation]) => {
+      const parameters = (operation.parameters ?? []).map((parameter) => resolve(parameter, document))
+      return { method, path, operation, parameters }
+    }),
   )
+}
+
+function resolve(parameter: Parameter | Reference, { components }: OpenApiDocument): Parameter {
+  if (!('$ref' in parameter)) return parameter
+  const shared = components?.parameters as Record<string, Parameter> | undefined
+  return shared![parameter.$ref.slice('#/components/parameters/'.length)]!
 }
 
 const writeLink = ({ operation }: Entry) =>
   `<li><a href="#${escapeHtml(operation.operationId)}">${escapeHtml(operation.summary)}</a></li>`
 
-function writeEntry({ method, path, operation }: Entry, schemas: Schemas): string {
+function writeEntry({ method, path, operation, parameters }: Entry, schemas: Schemas): string {
   const isPublic = operation.security?.length === 0
   return `<article id="${escapeHtml(operation.operationId)}">
 <h3>${escapeHtml(operation.summary)}</h3>
 <p><code><span class="method">${escapeHtml(method)}</span> ${escapeHtml(path)}</code> <span class="soft">${escapeHtml(operation.operationId)}${isPublic ? ', public' : ''}</span></p>
 ${writeMarkdown(operation.description ?? '')}
-${writeParameters(operation.parameters ?? [])}
+${writeParameters(parameters)}
 ${operation.requestBody ? `<h4>Body</h4>${writeContent(operation.requestBody.content, schemas)}` : ''}
 <h4>Answers</h4>
 ${Object.entries(operation.responses)

@@ -1,5 +1,5 @@
-import type { AddressInfo, Socket } from 'node:net'
-import { createServer } from 'node:http'
+import { Server as NetServer, type AddressInfo, type Socket } from 'node:net'
+import { createServer, ServerResponse } from 'node:http'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Platform } from '../../context.ts'
 import { StartupError } from './startup-error.ts'
@@ -13,16 +13,29 @@ export interface ListenOptions {
   answerMalformed(env: unknown): Response | Promise<Response>
   /** Answers what is no HTTP request, on Node; Bun answers by itself. */
   answerClientError(error: Error, socket: Socket): void
+  /** For how long connections must rest before a server that drains closes them. */
+  lingerMs?: number
 }
 
 export interface HttpServer {
   /** What was asked for, or what the system chose for port 0. */
   port: number
-  /** Takes no new connection; resolves when every answer under way has ended. */
+  /** From here on every answer is the last one of its connection, and says so. New connections are still taken. */
+  drain(): void
+  /** Takes no new connection; resolves when every connection has ended, each after the answers that it is owed. */
   stopAccepting(): Promise<void>
-  /** Cuts what is left: event streams have no end of their own. */
+  /** Cuts what is left. */
   cut(): void
 }
+
+/**
+ * Connections that rest are closed only after this long without any traffic. Closed at once, they would meet requests that
+ * their clients have just sent; a client with work to do uses them within this time, and its answer tells it to go elsewhere.
+ */
+const defaultLingerMs = 2_000
+const sweepEveryMs = 50
+/** More than the system lets wait, so that a flood of connections does not keep the listening up for ever. */
+const mostTurns = 1_000
 
 export async function listen(options: ListenOptions): Promise<HttpServer> {
   try {
@@ -38,6 +51,7 @@ async function listenOnNode({
   fetch,
   answerMalformed,
   answerClientError,
+  lingerMs = defaultLingerMs,
 }: ListenOptions): Promise<HttpServer> {
   const handle = getRequestListener(fetch, {
     // The app answers its own errors; what comes here besides is a fault of this adapter.
@@ -45,11 +59,28 @@ async function listenOnNode({
       error instanceof RequestError ? answerMalformed(undefined) : new Response(null, { status: 500 }),
   })
   // Longer than the idle time of usual proxies (60 s), so that it is never us who close under their next request.
-  const serverOptions = { keepAliveTimeout: 65_000, headersTimeout: 60_000 }
-  const server = createServer(serverOptions, (incoming, outgoing) => {
+  const limits = { keepAliveTimeout: 65_000, headersTimeout: 60_000 }
+  class DrainableResponse extends ServerResponse {}
+  const drain = () => {
+    // Takes its place only now, so that it costs nothing before, and reaches answers whose requests were under way by then.
+    const lastHead = function (this: ServerResponse, ...head: [number]): ServerResponse {
+      this.shouldKeepAlive = false
+      return ServerResponse.prototype.writeHead.apply(this, head)
+    }
+    // Safe: what comes in by either of its signatures goes on as it came.
+    DrainableResponse.prototype.writeHead = lastHead as DrainableResponse['writeHead']
+  }
+  const server = createServer({ ...limits, ServerResponse: DrainableResponse }, (incoming, outgoing) => {
     void handle(incoming, outgoing)
   })
   server.on('clientError', answerClientError)
+  const connections = new Set<Socket>()
+  let accepted = 0
+  server.on('connection', (socket) => {
+    accepted++
+    connections.add(socket)
+    socket.once('close', () => connections.delete(socket))
+  })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, () => {
@@ -59,12 +90,46 @@ async function listenOnNode({
   })
   return {
     port: (server.address() as AddressInfo).port,
-    stopAccepting: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve())
+    drain,
+    async stopAccepting() {
+      drain()
+      await emptyBacklog(() => accepted)
+      const restFor = restWatch(connections)
+      const sweeping = setInterval(() => {
+        if (!restFor(lingerMs)) return
         server.closeIdleConnections()
-      }),
+        for (const socket of connections) if (socket.bytesRead === 0) socket.destroy()
+      }, sweepEveryMs)
+      // The HTTP server's own close() would end resting connections at once.
+      await new Promise<unknown>((resolve) => NetServer.prototype.close.call(server, resolve))
+      clearInterval(sweeping)
+    },
     cut: () => server.closeAllConnections(),
+  }
+}
+
+/**
+ * Waits until what the system has connected meanwhile is taken in: it would be reset together with the listening. A turn of the
+ * event loop takes in one connection at most, so two turns without any mean that none is left.
+ */
+async function emptyBacklog(accepted: () => number): Promise<void> {
+  for (let turns = 0, quiet = 0; quiet < 2 && turns < mostTurns; turns++) {
+    const before = accepted()
+    await new Promise((resolve) => setImmediate(resolve))
+    quiet = accepted() === before ? quiet + 1 : 0
+  }
+}
+
+/** Tells, asked again and again, whether nothing has gone over any of the connections for so long. */
+function restWatch(connections: ReadonlySet<Socket>): (ms: number) => boolean {
+  let seen = new Map<Socket, number>()
+  let sinceMs = performance.now()
+  return (ms) => {
+    const traffic = new Map([...connections].map((socket) => [socket, socket.bytesRead + socket.bytesWritten]))
+    const nowMs = performance.now()
+    if ([...traffic].some(([socket, bytes]) => seen.get(socket) !== bytes)) sinceMs = nowMs
+    seen = traffic
+    return nowMs - sinceMs >= ms
   }
 }
 
@@ -84,8 +149,13 @@ interface BunGlobal {
   }): BunServer
 }
 
-function listenOnBun({ host, port, fetch, answerMalformed }: ListenOptions): HttpServer {
+function listenOnBun({ host, port, fetch, answerMalformed, lingerMs = defaultLingerMs }: ListenOptions): HttpServer {
   const { Bun } = globalThis as unknown as { Bun: BunGlobal }
+  let draining = false
+  const lastOne = (answer: Response): Response => {
+    if (draining) answer.headers.set('connection', 'close')
+    return answer
+  }
   const server = Bun.serve({
     hostname: host,
     port,
@@ -95,11 +165,22 @@ function listenOnBun({ host, port, fetch, answerMalformed }: ListenOptions): Htt
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     development: false,
     // Where the Host is none, Bun gives the bare target as the URL, in which another path would be read.
-    fetch: (request, self) => (URL.canParse(request.url) ? fetch(request, self) : answerMalformed(self)),
+    fetch(request, self) {
+      const answer = URL.canParse(request.url) ? fetch(request, self) : answerMalformed(self)
+      return answer instanceof Promise ? answer.then(lastOne) : lastOne(answer)
+    },
   })
   return {
     port: server.port,
-    stopAccepting: () => server.stop(false),
+    drain() {
+      draining = true
+    },
+    async stopAccepting() {
+      draining = true
+      // Bun ends resting connections together with the listening, so it goes on listening for that long.
+      await new Promise((resolve) => setTimeout(resolve, lingerMs))
+      await server.stop(false)
+    },
     cut: () => void server.stop(true),
   }
 }

@@ -3,21 +3,30 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Config } from '../../config.ts'
 import type { Cipher, Log, Runtime } from '../../context.ts'
+import { Measures } from '../../lib/metrics/measures.ts'
 import { createCipher } from '../cipher.ts'
 import { systemClock } from '../clock.ts'
 import { loadCredential } from '../credential-reader.ts'
 import { createDeferredWork } from '../defer.ts'
 import { createEgress } from '../egress.ts'
-import { createMemoryLimiter } from '../memory-limiter.ts'
+import { readConfigured } from '../read-configured.ts'
+import { s3BlobsOf } from '../s3-blobs.ts'
 import { createNodeAssets } from './assets.ts'
 import { openDataDir } from './data-dir.ts'
 import { openDatabase } from './database.ts'
+import { sampleEventLoopLag } from './event-loop-lag.ts'
 import { openFolderBlobs } from './folder-blobs.ts'
 import { loadOrCreateKeyRing } from './key-ring.ts'
 import { pinnedFetch, resolveAddresses } from './pinned-fetch.ts'
+import { processFigures } from './process-figures.ts'
 import { createProcessLog } from './process-log.ts'
+import { processMetrics } from './process-metrics.ts'
+import { openProcessTracing } from './tracing.ts'
+import { openProcessStore } from './shared-store.ts'
 
 export type NodeRuntime = Runtime & {
+  /** Tells everything that looks at `shutdown`. */
+  announceShutdown(): void
   /** Waits for deferred work, then closes the database. */
   close(): Promise<void>
   /** Which database, in words for a person; without a password. */
@@ -35,18 +44,30 @@ export async function openNodeRuntime(config: Config, options: NodeRuntimeOption
   const log = options.log ?? createProcessLog(config)
   const dataDir = openDataDir(config.dataDir)
   const cipher = await openCipher(config, dataDir, log)
-  const blobs = await openFolderBlobs(join(dataDir, 'blobs'))
-  const database = await openDatabase(config, dataDir, log)
+  const blobs = s3BlobsOf(config) ?? (await openFolderBlobs(join(dataDir, 'blobs')))
+  const platform = navigator.userAgent.startsWith('Bun/') ? 'bun' : 'node'
+  const instance = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`
+  const tracing = await openProcessTracing(config, { platform, instance, log })
+  const database = await openDatabase(config, dataDir, log, tracing?.onQuery)
+  const store = openProcessStore(config, { clock: systemClock, log })
   const deferred = createDeferredWork(log)
+  const figures = processFigures()
+  const metrics = processMetrics()
+  const stopSampling = sampleEventLoopLag((ms) => {
+    figures.observeLag(ms)
+    metrics.observeLag(ms)
+  })
+  const shutdown = new AbortController()
   const { db } = database
   return {
-    platform: navigator.userAgent.startsWith('Bun/') ? 'bun' : 'node',
-    instance: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
+    platform,
+    instance,
     config,
     db,
+    kv: store.kv,
     blobs,
     wake: database.wake,
-    limiter: createMemoryLimiter(systemClock),
+    limiter: store.limiter,
     defer: deferred.defer,
     clock: systemClock,
     random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
@@ -58,13 +79,23 @@ export async function openNodeRuntime(config: Config, options: NodeRuntimeOption
       credentials: (workspaceId, slug) => loadCredential(db, cipher, workspaceId, slug, deferred.defer),
       log,
     }),
+    readConfigured,
     cipher,
     assets: createNodeAssets(),
-    probes: { ...database.probes, blobs: () => blobs.probe() },
+    probes: { ...database.probes, ...store.probes, blobs: () => blobs.probe() },
+    figures: figures.read,
+    measures: new Measures(),
+    collectors: [metrics.collector, ...database.collectors, ...(tracing ? [tracing.collector] : [])],
+    ...(tracing && { tracing }),
+    shutdown: shutdown.signal,
+    announceShutdown: () => shutdown.abort(),
     databaseLabel: database.label,
     dataDir,
     async close() {
+      stopSampling()
       await deferred.settled()
+      await tracing?.close()
+      store.close()
       await database.close()
     },
   }

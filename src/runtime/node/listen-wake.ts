@@ -10,7 +10,7 @@ const notifyEveryMs = 20
 /** A dead peer says nothing, so the listening connection proves itself at this interval. */
 const proveEveryMs = 30_000
 const answerWithinMs = 10_000
-const maxBackoffMs = 10_000
+const maxBackoffMs = 2_000
 
 export interface ListenWake extends LocalWake {
   probe(): Promise<ComponentHealth>

@@ -1,7 +1,9 @@
 import { Kysely } from 'kysely'
-import { PostgresJSDialect } from 'kysely-postgres-js'
 import postgres from 'postgres'
 import type { Database } from '../../db/database.ts'
+import { postgresDialect } from '../postgres-dialect.ts'
+import { PostgresPool } from '../postgres-pool.ts'
+import type { OnQuery } from '../tracing/sql-spans.ts'
 import { StartupError } from './startup-error.ts'
 
 /** Options that postgres.js reads and its types leave out. */
@@ -10,10 +12,13 @@ interface ConnectorOptions {
   idle_timeout?: number
   max_lifetime?: number | null
   onclose?: () => void
+  onparameter?: () => void
   onnotify?: (channel: string, payload: string) => void
 }
-/** Makes clients of one server that differ in their pool alone. */
+/** Makes clients of one server that differ in their connections alone. */
 export type PostgresConnector = (options?: ConnectorOptions) => postgres.Sql
+
+const maxConnections = 10
 
 /** A statement of ours answers in milliseconds; these end what hangs. Migrations lift them for themselves. */
 const timeouts = {
@@ -23,17 +28,17 @@ const timeouts = {
 }
 
 export interface PostgresDatabase {
+  pool: PostgresPool
   db: Kysely<Database>
   connect: PostgresConnector
   label: string
 }
 
-export async function openPostgres(url: string): Promise<PostgresDatabase> {
+export async function openPostgres(url: string, onQuery?: OnQuery): Promise<PostgresDatabase> {
   const address = readAddress(url)
   const connectWith =
     (settings: object): PostgresConnector =>
     (options = {}) =>
-      // fetch_types stays on: without it a pool that is first used through reserve() never connects.
       postgres(url, {
         connect_timeout: 10,
         onnotice: () => {},
@@ -52,8 +57,13 @@ export async function openPostgres(url: string): Promise<PostgresDatabase> {
       throw unreachable(cause, address)
     })
   }
+  const pool = new PostgresPool({ connect, max: maxConnections })
   return {
-    db: new Kysely<Database>({ dialect: new PostgresJSDialect({ postgres: connect() }) }),
+    pool,
+    db: new Kysely<Database>({
+      dialect: postgresDialect(pool),
+      ...(onQuery && { log: onQuery }),
+    }),
     connect,
     label: `PostgreSQL at ${address}`,
   }

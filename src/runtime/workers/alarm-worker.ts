@@ -4,7 +4,8 @@ import type { AlarmStatus, AlarmTarget, Bindings, WaitUntil } from './bindings.t
 
 /** A bounded piece of work that is safe to repeat and to run in several places at once. */
 export type Pass = (runtime: Runtime, owner: string, bindings: Bindings) => Promise<TickReport>
-export type OpenRuntimeFor = (bindings: Bindings, waitUntil: WaitUntil) => { runtime: Runtime; close(): Promise<void> }
+type Opened = { runtime: Runtime; close(): Promise<void> }
+export type OpenRuntimeFor = (bindings: Bindings, waitUntil: WaitUntil) => Opened | Promise<Opened>
 
 /** Longer than the 15 minutes an alarm may take: set while a pass runs, so that not even a killed one ends the chain. */
 const netMs = 16 * 60_000
@@ -54,7 +55,7 @@ export function alarmWorker(pass: Pass, open: OpenRuntimeFor) {
 
     /** Does the pass and says in how many milliseconds the next is due; null = when someone pokes. */
     async work(): Promise<number | null> {
-      const opened = open(this.env, (promise) => this.ctx.waitUntil(promise))
+      const opened = await open(this.env, (promise) => this.ctx.waitUntil(promise))
       const { log } = opened.runtime
       try {
         const report = await pass(opened.runtime, this.ctx.id.toString(), this.env)

@@ -1,7 +1,8 @@
 import { Kysely } from 'kysely'
-import { PostgresJSDialect } from 'kysely-postgres-js'
 import postgres from 'postgres'
 import type { Database } from '../../db/database.ts'
+import { postgresDialect } from '../postgres-dialect.ts'
+import { PostgresPool } from '../postgres-pool.ts'
 import { DriverSocket } from './driver-socket.ts'
 
 type HyperdriveAddress = Pick<Hyperdrive, 'host' | 'port' | 'user' | 'password' | 'database'>
@@ -20,7 +21,6 @@ export interface RequestDatabase {
  * keeps the pool behind it. It connects with the first query, so an answer without one costs no connection.
  */
 export function openRequestDatabase(hyperdrive: HyperdriveAddress): RequestDatabase {
-  // fetch_types stays on: without it a client that is first used through reserve() never connects.
   const options: postgres.Options<Record<string, postgres.PostgresType>> & SocketOption = {
     host: hyperdrive.host,
     port: hyperdrive.port,
@@ -30,15 +30,14 @@ export function openRequestDatabase(hyperdrive: HyperdriveAddress): RequestDatab
     // The way to Hyperdrive never leaves the machine; it speaks TLS to the database by itself.
     ssl: false,
     socket: () => new DriverSocket(hyperdrive.host, hyperdrive.port),
-    max: 5,
     connect_timeout: 10,
     onnotice: () => {},
     connection: { application_name: 'automatos-worker' },
   }
-  const client = postgres(options)
+  const pool = new PostgresPool({ connect: (line) => postgres({ ...options, ...line }), max: 5 })
   return {
-    db: new Kysely<Database>({ dialect: new PostgresJSDialect({ postgres: client }) }),
+    db: new Kysely<Database>({ dialect: postgresDialect(pool) }),
     // Once the answer has ended nothing is left to wait for but a query that nobody reads any more.
-    close: () => client.end({ timeout: 5 }),
+    close: () => pool.close(5_000),
   }
 }

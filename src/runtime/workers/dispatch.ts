@@ -1,17 +1,13 @@
 import { sql, type Kysely } from 'kysely'
 import type { Log, Wake } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
+import { shardOf } from '../../lib/shard.ts'
 import type { AlarmTarget, Bindings, WaitUntil } from './bindings.ts'
 
 export const shardCount = 64
 
 /** The dispatcher that a run wakes. Any of them may claim any run: shards spread the work, they do not own it. */
-export function shardOf(runId: string): number {
-  // FNV-1a: ids of one moment share their first digits, so all of them have to count.
-  let hash = 0x811c9dc5
-  for (let index = 0; index < runId.length; index++) hash = Math.imul(hash ^ runId.charCodeAt(index), 0x01000193)
-  return (hash >>> 0) % shardCount
-}
+export const dispatcherOf = (runId: string): number => shardOf(runId, shardCount)
 
 const dispatcher = (bindings: Pick<Bindings, 'DISPATCHER'>, shard: number): AlarmTarget =>
   bindings.DISPATCHER.get(bindings.DISPATCHER.idFromName(`dispatcher-${shard}`))
@@ -45,7 +41,7 @@ export function createDispatchWake(
     )
   }
   const pokeRun = (runId: string) => {
-    const shard = shardOf(runId)
+    const shard = dispatcherOf(runId)
     poke(`dispatcher-${shard}`, () => dispatcher(bindings, shard))
   }
   return {
@@ -64,9 +60,35 @@ export function createDispatchWake(
  */
 export async function pokeDueRuns(bindings: Pick<Bindings, 'DISPATCHER'>, db: Kysely<Database>): Promise<number> {
   const { rows } = await sql<{ run_id: string }>`select run_id from run_queue order by ready_at limit 500`.execute(db)
-  const shards = new Set(rows.map((row) => shardOf(row.run_id)))
+  const shards = new Set(rows.map((row) => dispatcherOf(row.run_id)))
   await Promise.all([...shards].map((shard) => dispatcher(bindings, shard).poke()))
   return shards.size
+}
+
+/** An alarm comes within a second, the cron minute within one: what stands longer than both has been tried. */
+const standsAfterSeconds = 90
+/** Asked by one probe: each question wakes an object. */
+const mostAsked = 4
+
+/**
+ * What is wrong with the alarms, in words; undefined where nothing is. Dispatchers are asked only where runs of theirs stand
+ * in the queue, so that a probe costs nothing while all is well.
+ */
+export async function alarmTrouble(
+  bindings: Pick<Bindings, 'DISPATCHER' | 'SERVICE_CLOCK'>,
+  db: Kysely<Database>,
+): Promise<string | undefined> {
+  const { failures } = await serviceClock(bindings).status()
+  if (failures > 0) return `The last ${failures} passes of the service clock failed; the log has the reason.`
+  const { rows } = await sql<{ run_id: string }>`
+    select run_id from run_queue where ready_at < app_now() - ${standsAfterSeconds}::text::integer * interval '1 second'
+    order by ready_at limit 100`.execute(db)
+  const asked = [...new Set(rows.map((row) => dispatcherOf(row.run_id)))].slice(0, mostAsked)
+  const states = await Promise.all(asked.map((shard) => dispatcher(bindings, shard).status()))
+  const failing = states.filter((state) => state.failures > 0).length
+  return failing > 0
+    ? `Of ${asked.length} dispatchers whose runs stand in the queue ${failing} fail; the log has the reason.`
+    : undefined
 }
 
 async function send(state: { again: boolean }, target: () => AlarmTarget): Promise<void> {

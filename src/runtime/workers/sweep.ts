@@ -1,6 +1,8 @@
 import type { BackgroundService, Runtime, TickReport } from '../../context.ts'
 import type { Bindings } from './bindings.ts'
+import { tick } from '../tick-span.ts'
 import { pokeDueRuns, serviceClock } from './dispatch.ts'
+import { SweepStatus } from './sweep-status.ts'
 
 /** A cron trigger comes each minute: a pass leaves room for the next. */
 const budgetMs = 40_000
@@ -16,6 +18,7 @@ export async function sweep(
   runtime: Runtime,
   bindings: Pick<Bindings, 'DISPATCHER' | 'SERVICE_CLOCK'>,
   services: readonly BackgroundService[],
+  status?: SweepStatus,
 ): Promise<TickReport> {
   const begun = runtime.clock.monotonicMs()
   const timeLeft = () => runtime.clock.monotonicMs() - begun < budgetMs
@@ -24,16 +27,21 @@ export async function sweep(
   for (const service of services) {
     // Those hold something in memory between ticks, and here nothing stays in memory: the dispatchers do their work.
     if (service.processBound) continue
+    status?.begin(service)
     try {
       let report: TickReport
+      let done = 0
       do {
-        report = await service.tick(runtime)
-        total.done += report.done
+        report = await tick(service, runtime)
+        done += report.done
       } while (report.more && timeLeft())
+      status?.succeeded(service, { done })
+      total.done += done
       total.more ||= report.more
       total.nextInMs = Math.min(total.nextInMs, report.nextInMs ?? Infinity)
     } catch (error) {
       // One service's fault is not the others' business.
+      status?.failed(service, error)
       runtime.log.error('A background service failed', { service: service.name, error })
       failed.push(error)
     }
@@ -45,12 +53,24 @@ export async function sweep(
   return nextInMs < cronMs ? { done, more, nextInMs: Math.max(pauseMs, nextInMs) } : { done, more }
 }
 
-/** The cron minute: a pass of its own, so that nothing depends on an alarm, and the alarm for what is due sooner. */
+/**
+ * The cron minute: a pass of its own, so that nothing depends on an alarm, and the alarm for what is due sooner. It alone
+ * calls what measures at even distances, which sees how the others fared.
+ */
 export async function sweepEachMinute(
   runtime: Runtime,
   bindings: Pick<Bindings, 'DISPATCHER' | 'SERVICE_CLOCK'>,
   services: readonly BackgroundService[],
+  scheduledAtMs: number,
 ): Promise<void> {
-  const { more, nextInMs } = await sweep(runtime, bindings, services)
-  if (more || nextInMs !== undefined) await serviceClock(bindings).poke(more ? 0 : nextInMs)
+  const status = new SweepStatus(runtime.clock, cronMs, scheduledAtMs)
+  runtime.services = () => status.list()
+  // Where a service fails, what the others know to be due soon must not wait for the next cron minute.
+  let delayMs: number | undefined = pauseMs
+  try {
+    const { more, nextInMs } = await sweep(runtime, bindings, services, status)
+    delayMs = more ? 0 : nextInMs
+  } finally {
+    if (delayMs !== undefined) await serviceClock(bindings).poke(delayMs)
+  }
 }

@@ -1,8 +1,9 @@
 import { ConfigError, type Config } from '../../config.ts'
 import type { BackgroundService, Runtime, TickReport } from '../../context.ts'
+import { workersInstance } from '../../lib/workers-instance.ts'
 import { alarmWorker } from './alarm-worker.ts'
 import type { Bindings, WaitUntil } from './bindings.ts'
-import { openWorkerRuntime, workerConfig } from './runtime.ts'
+import { openPreparedRuntime, openWorkerRuntime, prepareIsolate, workerConfig } from './runtime.ts'
 import { sweep, sweepEachMinute } from './sweep.ts'
 
 /** Starting a step is safe until here: it may take 8 minutes, and an alarm gets 15. */
@@ -31,7 +32,9 @@ export function createWorker({ createApp, backgroundServices, runSlice }: Worker
   return {
     fetch(request: Request, bindings: Bindings, context: ExecutionContext): Response | Promise<Response> {
       try {
-        return appFor(bindings).fetch(request, bindings, context)
+        const preparing = prepareIsolate(bindings)
+        const answer = () => appFor(bindings).fetch(request, bindings, context)
+        return preparing ? preparing.then(answer) : answer()
       } catch (error) {
         if (!(error instanceof ConfigError)) throw error
         console.error(JSON.stringify({ level: 'error', message: 'The configuration is invalid', faults: error.faults }))
@@ -39,10 +42,10 @@ export function createWorker({ createApp, backgroundServices, runSlice }: Worker
       }
     },
 
-    async scheduled(_controller: ScheduledController, bindings: Bindings, context: ExecutionContext): Promise<void> {
-      const { runtime, close } = openWorkerRuntime(bindings, (work) => context.waitUntil(work))
+    async scheduled(controller: ScheduledController, bindings: Bindings, context: ExecutionContext): Promise<void> {
+      const { runtime, close } = await openPreparedRuntime(bindings, (work) => context.waitUntil(work))
       try {
-        await sweepEachMinute(runtime, bindings, backgroundServices(runtime.config))
+        await sweepEachMinute(runtime, bindings, backgroundServices(runtime.config), controller.scheduledTime)
       } finally {
         await close()
       }
@@ -50,14 +53,14 @@ export function createWorker({ createApp, backgroundServices, runSlice }: Worker
 
     /** Advances runs: one of these a shard. */
     RunDispatcher: alarmWorker(
-      (runtime, owner) => runSlice(runtime, { budgetMs: sliceBudgetMs, owner }),
-      openWorkerRuntime,
+      (runtime, owner) => runSlice(runtime, { budgetMs: sliceBudgetMs, owner: `${workersInstance}/${owner}` }),
+      openPreparedRuntime,
     ),
     /** Ticks the background services between the cron minutes. */
-    ServiceClock: alarmWorker(
-      (runtime, _owner, bindings) => sweep(runtime, bindings, backgroundServices(runtime.config)),
-      openWorkerRuntime,
-    ),
+    ServiceClock: alarmWorker((runtime, _owner, bindings) => {
+      const services = backgroundServices(runtime.config).filter(({ steady }) => !steady)
+      return sweep(runtime, bindings, services)
+    }, openPreparedRuntime),
   }
 }
 

@@ -1,5 +1,6 @@
 import type { AgentsTable } from '../../db/tables/agents.table.ts'
 import type { Selectable } from 'kysely'
+import { entityTag } from '../../lib/etag.ts'
 import type { ModelChoice } from '../models/types.ts'
 
 /** What bounds one execution of an agent. */
@@ -27,6 +28,9 @@ export interface Agent {
   created_at: string
   updated_at: string
 }
+
+/** Every change has a version of its own. */
+export const agentTag = ({ id, version }: Agent): string => entityTag({ id, version })
 
 export function toAgent(row: Selectable<AgentsTable>): Agent {
   return {

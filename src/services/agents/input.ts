@@ -19,7 +19,12 @@ export interface AgentFields {
 
 /** Throws `invalid` with every fault of the fields that are given. */
 export function checkAgentFields(fields: Partial<AgentFields>): void {
-  const { slug, model, tools, limits } = fields
+  const errors = faultsOfAgent(fields)
+  if (errors.length > 0) throw new AppError('invalid', 'The agent cannot be stored like this.', { errors })
+}
+
+/** What is wrong with fields beyond their shapes. Each is looked at on its own. */
+export function faultsOfAgent({ slug, model, tools, limits }: Partial<AgentFields>): Fault[] {
   const faults: Fault[] = []
   const slugFault = slug === undefined ? null : faultOfSlug(slug)
   if (slugFault !== null) faults.push({ pointer: '/slug', detail: slugFault })
@@ -31,8 +36,8 @@ export function checkAgentFields(fields: Partial<AgentFields>): void {
       faults.push({ pointer: `/tools/${index}`, detail: 'is named twice' })
     }
   }
-  if (limits?.timeout !== undefined && !((parseDuration(limits.timeout) ?? 0) > 0)) {
+  if (typeof limits?.timeout === 'string' && !((parseDuration(limits.timeout) ?? 0) > 0)) {
     faults.push({ pointer: '/limits/timeout', detail: 'must be a duration such as 30s or 5m' })
   }
-  if (faults.length > 0) throw new AppError('invalid', 'The agent cannot be stored like this.', { errors: faults })
+  return faults
 }

@@ -1,12 +1,14 @@
 import type { ServiceContext } from '../../context.ts'
+import type { Database } from '../../db/database.ts'
 import { jsonb } from '../../db/json.ts'
 import { isUniqueViolation } from '../../db/unique-violation.ts'
 import { canonicalJson } from '../../lib/canonical.ts'
 import { AppError } from '../../lib/errors.ts'
+import { requireMatch } from '../../lib/etag.ts'
 import { isUuid, uuidv7 } from '../../lib/ids.ts'
 import { numberedSlug, slugOf } from '../../lib/slug.ts'
-import { sql } from 'kysely'
-import { toAgent, type Agent, type AgentLimits } from './agent.ts'
+import { sql, type Transaction } from 'kysely'
+import { agentTag, toAgent, type Agent, type AgentLimits } from './agent.ts'
 import { agentNotFound, getAgent } from './find.ts'
 import { checkAgentFields, type AgentFields } from './input.ts'
 
@@ -55,21 +57,18 @@ export type AgentChanges = Partial<Omit<AgentFields, 'limits'>> & {
 }
 
 /** A merge: what is not named stays. `model` and `tools` are replaced as a whole, limits one by one. */
-export async function updateAgent(ctx: Context, ref: string, changes: AgentChanges): Promise<Agent> {
+export async function updateAgent(
+  ctx: Context,
+  ref: string,
+  changes: AgentChanges,
+  ifMatch: string | null = null,
+): Promise<Agent> {
   const { limits: limitChanges, ...given } = changes
   const limits = limitChanges && withoutNulls(limitChanges)
   checkAgentFields({ ...given, ...(limits && { limits }) })
   return ctx.db.transaction().execute(async (tx) => {
-    const row = await tx
-      .selectFrom('agents')
-      .selectAll()
-      .where('workspace_id', '=', ctx.actor.workspaceId)
-      .where(isUuid(ref) ? 'id' : 'slug', '=', ref)
-      .where('deleted_at', 'is', null)
-      .forUpdate()
-      .executeTakeFirst()
-    if (!row) throw agentNotFound(ref)
-    const current = toAgent(row)
+    const current = await lockAgent(tx, ctx, ref)
+    requireMatch(ifMatch, agentTag(current))
     const merged = { ...current.limits, ...limitChanges }
     const next: Agent = { ...current, ...defined(given), limits: withoutNulls(merged) }
     if (canonicalJson(next) === canonicalJson(current)) return current
@@ -108,16 +107,29 @@ export async function updateAgent(ctx: Context, ref: string, changes: AgentChang
 }
 
 /** The row stays for the runs that name it; its slug is free again. */
-export async function deleteAgent({ db, actor }: Context, ref: string): Promise<void> {
-  const deleted = await db
-    .updateTable('agents')
-    .set({ deleted_at: sql<Date>`app_now()` })
+export async function deleteAgent(ctx: Context, ref: string, ifMatch: string | null = null): Promise<void> {
+  await ctx.db.transaction().execute(async (tx) => {
+    const current = await lockAgent(tx, ctx, ref)
+    requireMatch(ifMatch, agentTag(current))
+    await tx
+      .updateTable('agents')
+      .set({ deleted_at: sql<Date>`app_now()` })
+      .where('id', '=', current.id)
+      .execute()
+  })
+}
+
+async function lockAgent(tx: Transaction<Database>, { actor }: Pick<Context, 'actor'>, ref: string): Promise<Agent> {
+  const row = await tx
+    .selectFrom('agents')
+    .selectAll()
     .where('workspace_id', '=', actor.workspaceId)
     .where(isUuid(ref) ? 'id' : 'slug', '=', ref)
     .where('deleted_at', 'is', null)
-    .returning('id')
+    .forUpdate()
     .executeTakeFirst()
-  if (!deleted) throw agentNotFound(ref)
+  if (!row) throw agentNotFound(ref)
+  return toAgent(row)
 }
 
 export async function cloneAgent(ctx: Context, ref: string, input: { name?: string; slug?: string }): Promise<Agent> {

@@ -1,7 +1,9 @@
+import { SpanKind } from '@opentelemetry/api'
 import type { EgressOptions, ServiceContext } from '../../context.ts'
 import { canonicalJson } from '../../lib/canonical.ts'
 import { EgressError } from '../../lib/egress-error.ts'
 import type { Json } from '../../lib/json.ts'
+import { failSpan, formatTraceparent, inSpan, spanContextOf } from '../../lib/tracing.ts'
 
 export interface OutboundRequest {
   method: string
@@ -24,11 +26,35 @@ export class InvalidRequestError extends Error {}
 
 /** One request through the egress guard, its answer read to the end. Throws InvalidRequestError, EgressError or the abort's reason. */
 export async function exchange(
-  ctx: Pick<ServiceContext, 'egress'>,
+  ctx: Pick<ServiceContext, 'egress' | 'log' | 'tracing' | 'trace'>,
   outbound: OutboundRequest,
   options: EgressOptions,
 ): Promise<InboundAnswer> {
-  const response = await ctx.egress(toRequest(outbound), options)
+  const request = toRequest(outbound)
+  const { hostname, port, protocol } = new URL(request.url)
+  // No more of the URL: paths and queries of webhooks and APIs are where their secrets stand.
+  const attributes = {
+    'http.request.method': request.method,
+    'server.address': hostname,
+    'server.port': Number(port) || (protocol === 'https:' ? 443 : 80),
+  }
+  return inSpan(ctx, request.method, { kind: SpanKind.CLIENT, attributes }, async (inner, span) => {
+    const answer = await send(inner, request, options)
+    span?.setAttribute('http.response.status_code', answer.status)
+    if (span && answer.status >= 400) failSpan(span, String(answer.status))
+    return answer
+  })
+}
+
+async function send(
+  { egress, trace }: Pick<ServiceContext, 'egress' | 'trace'>,
+  request: Request,
+  options: EgressOptions,
+): Promise<InboundAnswer> {
+  const place = spanContextOf(trace)
+  // Ids of ours and nothing else: what callers of ours put into their trace state is not passed on.
+  if (place && !request.headers.has('traceparent')) request.headers.set('traceparent', formatTraceparent(place))
+  const response = await egress(request, options)
   try {
     const bytes = new Uint8Array(await response.arrayBuffer())
     return {

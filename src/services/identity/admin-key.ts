@@ -4,7 +4,7 @@ import { jsonb } from '../../db/json.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import { rolePermissions } from '../../lib/permissions.ts'
 import { ensureFirstWorkspace } from './first-workspace.ts'
-import { keyCacheOf } from './key-cache.ts'
+import { callerCacheOf } from './caller-cache.ts'
 import { formatKey, hashKey, keyPrefix } from './key-format.ts'
 
 /** `created_by` of the key that ADMIN_API_KEY installs, and of the one that a first start makes. */
@@ -79,7 +79,7 @@ export async function installConfiguredKey(runtime: Runtime, workspaceId: string
       .executeTakeFirst()
     return { revoked, installed }
   })
-  for (const { id } of outcome.revoked) keyCacheOf(runtime).forget(id)
+  for (const { id } of outcome.revoked) callerCacheOf(runtime).forget(id)
   if (outcome.revoked.length > 0) runtime.log.info('ADMIN_API_KEY has changed: the key it named before is revoked.')
   if (!outcome.installed) runtime.log.error('ADMIN_API_KEY belongs to another workspace already and was not installed.')
   else if (outcome.installed.revoked_at) runtime.log.warn('ADMIN_API_KEY names a key that was revoked. Set a new one.')

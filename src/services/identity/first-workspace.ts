@@ -5,15 +5,16 @@ export const firstWorkspaceSlug = 'default'
 
 /** The id of the first workspace, made where it is missing. Any number of processes may start at once. */
 export async function ensureFirstWorkspace({ db }: Pick<Runtime, 'db'>): Promise<string> {
+  const found = await findFirstWorkspace(db)
+  if (found) return found.id
   await db
     .insertInto('workspaces')
     .values({ id: uuidv7(), slug: firstWorkspaceSlug, name: 'Default' })
     .onConflict((conflict) => conflict.column('slug').doNothing())
     .execute()
-  const row = await db
-    .selectFrom('workspaces')
-    .select('id')
-    .where('slug', '=', firstWorkspaceSlug)
-    .executeTakeFirstOrThrow()
-  return row.id
+  // Another process may have made it meanwhile.
+  return (await findFirstWorkspace(db))!.id
 }
+
+const findFirstWorkspace = (db: Runtime['db']) =>
+  db.selectFrom('workspaces').select('id').where('slug', '=', firstWorkspaceSlug).executeTakeFirst()

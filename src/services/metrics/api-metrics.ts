@@ -1,8 +1,12 @@
 import type { Clock } from '../../context.ts'
+import { bucketOf } from '../../lib/metrics/instruments.ts'
 
 const maxSlots = 500
 const ringSize = 100
 const overflow = 'other'
+
+/** Seconds to the head of the answer, as upper bounds of buckets. */
+export const durationBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
 export interface EndpointStats {
   endpoint: string
@@ -31,6 +35,8 @@ export class EndpointSlot {
   maxMs = 0
   lastCalledMs = 0
   readonly statusCodes = new Map<number, number>()
+  /** By bucket; what took longer than the last bound is in `callCount` alone. */
+  readonly buckets = new Float64Array(durationBounds.length)
   readonly #ring = new Float64Array(ringSize)
 
   constructor(method: string, template: string) {
@@ -41,6 +47,8 @@ export class EndpointSlot {
   record(status: number, durationMs: number, clock: Clock): void {
     this.#ring[this.callCount % ringSize] = durationMs
     this.callCount++
+    const bucket = bucketOf(durationBounds, durationMs / 1000)
+    if (bucket < durationBounds.length) this.buckets[bucket]!++
     if (status >= 400) this.errorCount++
     this.totalMs += durationMs
     if (durationMs < this.minMs) this.minMs = durationMs

@@ -1,14 +1,22 @@
 import type { MetricFamily, Runtime } from '../../context.ts'
 import { version } from '../../lib/version.ts'
-import type { ApiMetrics, EndpointSlot } from './api-metrics.ts'
+import { bucketSamples } from '../../lib/metrics/instruments.ts'
+import { durationBounds, type ApiMetrics } from './api-metrics.ts'
 
 export const prometheusMediaType = 'text/plain; version=0.0.4; charset=utf-8'
 
-/** Everything in Prometheus text format 0.0.4. On Workers the figures are of one isolate, and say so. */
-export async function writeMetrics(runtime: Runtime, api: ApiMetrics): Promise<string> {
-  const extra = await Promise.all((runtime.collectors ?? []).map(async (collect) => collect()))
-  const families = [...ownFamilies(runtime, api), ...extra.flat()]
-  return [...families.map(writeFamily), writeDurations(api.slots())].join('')
+/** Everything in Prometheus text format 0.0.4. On Workers what is counted is of one isolate, and says so. */
+export async function writeMetrics(
+  runtime: Runtime,
+  api: ApiMetrics,
+  backlog: (runtime: Runtime) => Promise<MetricFamily[]>,
+): Promise<string> {
+  const collected = await Promise.all([
+    backlog(runtime),
+    ...(runtime.collectors ?? []).map(async (collect) => collect()),
+  ])
+  const families = [...ownFamilies(runtime, api), ...(runtime.measures?.families() ?? []), ...collected.flat()]
+  return families.map(writeFamily).join('')
 }
 
 function ownFamilies({ platform, config, clock }: Runtime, api: ApiMetrics): MetricFamily[] {
@@ -52,30 +60,26 @@ function ownFamilies({ platform, config, clock }: Runtime, api: ApiMetrics): Met
         .filter((slot) => slot.failedStreams > 0)
         .map((slot) => ({ labels: { method: slot.method, route: slot.template }, value: slot.failedStreams })),
     },
+    {
+      name: 'http_request_duration_seconds',
+      help: 'Time to the head of the answer.',
+      type: 'histogram',
+      samples: api.slots().flatMap((slot) =>
+        bucketSamples({ method: slot.method, route: slot.template }, durationBounds, {
+          counts: slot.buckets,
+          sum: slot.totalMs / 1000,
+          count: slot.callCount,
+        }),
+      ),
+    },
   ]
 }
 
 function writeFamily({ name, help, type, samples }: MetricFamily): string {
-  const lines = samples.map(({ labels, value }) => `${name}${writeLabels(labels)} ${writeNumber(value)}\n`)
+  const lines = samples.map(
+    ({ suffix = '', labels, value }) => `${name}${suffix}${writeLabels(labels)} ${writeNumber(value)}\n`,
+  )
   return `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n${lines.join('')}`
-}
-
-function writeDurations(slots: EndpointSlot[]): string {
-  const name = 'http_request_duration_seconds'
-  const fractions = [0.5, 0.95, 0.99]
-  const lines = slots.flatMap((slot) => {
-    const labels = { method: slot.method, route: slot.template }
-    const times = slot.quantiles(...fractions)
-    return [
-      ...fractions.map(
-        (quantile, i) =>
-          `${name}${writeLabels({ ...labels, quantile: String(quantile) })} ${writeNumber(times[i]! / 1000)}\n`,
-      ),
-      `${name}_sum${writeLabels(labels)} ${writeNumber(slot.totalMs / 1000)}\n`,
-      `${name}_count${writeLabels(labels)} ${slot.callCount}\n`,
-    ]
-  })
-  return `# HELP ${name} Time to the head of the answer; quantiles over the last hundred calls.\n# TYPE ${name} summary\n${lines.join('')}`
 }
 
 function writeLabels(labels: Record<string, string> = {}): string {

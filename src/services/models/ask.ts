@@ -1,4 +1,5 @@
 import type { LanguageModelV4 } from '@ai-sdk/provider'
+import type { Span } from '@opentelemetry/api'
 import type { ServiceContext } from '../../context.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { findPrice } from './catalogue.ts'
@@ -10,6 +11,8 @@ import { toCallOptions } from './prompt.ts'
 import { findProvider, offlineProvider, type Connection, type Provider } from './providers.ts'
 import { notConfigured, resolveModel } from './resolve.ts'
 import { newProgress, readAnswer, type StreamProgress } from './stream.ts'
+import { inModelSpan, tellAnswer } from './model-trace.ts'
+import { countCall } from './usage.ts'
 import type { AskOptions, ModelAnswer, ModelChoice, ModelRequest, ModelUsage } from './types.ts'
 
 const maxAnswerBytes = 50 * 1024 * 1024
@@ -27,7 +30,9 @@ export async function askModel(
   let earlierRetryMs: number | null = null
   for (const candidate of chainOf(choice)) {
     try {
-      return await askOne(ctx, request, candidate.choice, options)
+      return await inModelSpan(ctx, request, candidate.choice, (inner, span) =>
+        askOne(inner, request, candidate.choice, options, span),
+      )
     } catch (error) {
       if (!(error instanceof ModelError)) throw error
       const waits: number[] = [earlierRetryMs, error.retryAfterMs].filter((ms) => ms !== null)
@@ -67,6 +72,7 @@ async function askOne(
   request: ModelRequest,
   choice: ModelChoice,
   { signal, onText, onUsage }: AskOptions,
+  span: Span | null,
 ): Promise<ModelAnswer> {
   const who = `${choice.provider}/${choice.model}`
   const opened = await openModel(ctx, choice)
@@ -79,7 +85,7 @@ async function askOne(
   const latency = () => Math.max(0, Math.round(ctx.clock.monotonicMs() - startedMs))
   const account = async (status: ModelUsage['status'], error: string | null) => {
     const bill = await billOf(ctx, choice, progress, opened)
-    onUsage?.({
+    const usage: ModelUsage = {
       provider: choice.provider,
       model: choice.model,
       status,
@@ -88,7 +94,10 @@ async function askOne(
       ...bill,
       latency_ms: latency(),
       simulated: opened.simulated,
-    })
+    }
+    countCall(ctx, usage)
+    if (span) tellAnswer(span, usage, progress)
+    onUsage?.(usage)
     return bill.cost_usd
   }
   try {
@@ -99,6 +108,7 @@ async function askOne(
     })
     progress.begun = true
     const answer = await readAnswer(stream, who, { signal: abort, progress, onText })
+    span?.setAttribute('gen_ai.response.finish_reasons', [answer.finishReason])
     const latencyMs = latency()
     const cost = await account('ok', null)
     return {

@@ -19,6 +19,9 @@ export interface StreamProgress {
   cacheWriteTokens: number
   /** The provider has begun to answer: what fails now is an answer that broke off, not a server out of reach. */
   begun: boolean
+  /** What the provider says that it is answering with; null where it does not say. */
+  responseModel: string | null
+  responseId: string | null
   textStarted: boolean
 }
 export const newProgress = (): StreamProgress => ({
@@ -26,6 +29,8 @@ export const newProgress = (): StreamProgress => ({
   rawUsage: null,
   cacheWriteTokens: 0,
   begun: false,
+  responseModel: null,
+  responseId: null,
   textStarted: false,
 })
 
@@ -95,6 +100,10 @@ export async function readAnswer(
         })
         break
       }
+      case 'response-metadata':
+        progress.responseModel = part.modelId ?? progress.responseModel
+        progress.responseId = part.id ?? progress.responseId
+        break
       case 'error':
         throw part.error
       case 'finish':

@@ -1,84 +1,9 @@
-import { canonicalJson } from '../../lib/canonical.ts'
-import { isObject, type Json } from '../../lib/json.ts'
-import { pointerTo } from '../../lib/pointer.ts'
+import { diffJson, type Change } from '../../lib/json-diff.ts'
+import type { Json } from '../../lib/json.ts'
 import type { RecipeDefinition } from './definition.ts'
 
-/**
- * One difference. `pointer` is the place in the newer version, of a removal the place in the older one. A step that only
- * changed its place among the others has moved from `from_pointer`.
- */
-export type Change =
-  | { op: 'add'; pointer: string; to: Json }
-  | { op: 'remove'; pointer: string; from: Json }
-  | { op: 'replace'; pointer: string; from: Json; to: Json }
-  | { op: 'move'; pointer: string; from_pointer: string }
+export type { Change }
 
-export function diffDefinitions(from: RecipeDefinition, to: RecipeDefinition): Change[] {
-  const changes: Change[] = []
-  // Definitions are JSON; their types only say which.
-  compare(from as unknown as Json, to as unknown as Json, '', '', changes)
-  return changes
-}
-
-function compare(from: Json, to: Json, older: string, newer: string, changes: Change[]): void {
-  if (canonicalJson(from) === canonicalJson(to)) return
-  if (isObject(from) && isObject(to)) return compareObjects(from, to, older, newer, changes)
-  if (Array.isArray(from) && Array.isArray(to)) {
-    const [before, after] = [byId(from), byId(to)]
-    if (before && after) return compareSteps(before, after, older, newer, changes)
-    if (from.length === to.length) {
-      for (const [index, item] of from.entries()) {
-        compare(item, to[index]!, pointerTo(older, index), pointerTo(newer, index), changes)
-      }
-      return
-    }
-  }
-  changes.push({ op: 'replace', pointer: newer, from, to })
-}
-
-function compareObjects(
-  from: { [key: string]: Json },
-  to: { [key: string]: Json },
-  older: string,
-  newer: string,
-  changes: Change[],
-): void {
-  for (const [key, value] of Object.entries(from)) {
-    if (!Object.hasOwn(to, key)) changes.push({ op: 'remove', pointer: pointerTo(older, key), from: value })
-    else compare(value, to[key]!, pointerTo(older, key), pointerTo(newer, key), changes)
-  }
-  for (const [key, value] of Object.entries(to)) {
-    if (!Object.hasOwn(from, key)) changes.push({ op: 'add', pointer: pointerTo(newer, key), to: value })
-  }
-}
-
-type Identified = Map<string, { index: number; value: Json }>
-
-/** Steps are told apart by their id, so that one inserted at the head does not look like a change of all. */
-function byId(list: Json[]): Identified | null {
-  const found: Identified = new Map()
-  for (const [index, value] of list.entries()) {
-    if (!isObject(value) || typeof value['id'] !== 'string') return null
-    found.set(value['id'], { index, value })
-  }
-  return found.size === list.length ? found : null
-}
-
-function compareSteps(from: Identified, to: Identified, older: string, newer: string, changes: Change[]): void {
-  for (const [id, { index, value }] of from) {
-    if (!to.has(id)) changes.push({ op: 'remove', pointer: pointerTo(older, index), from: value })
-  }
-  const keptBefore = [...from.keys()].filter((id) => to.has(id))
-  const keptAfter = [...to.keys()].filter((id) => from.has(id))
-  for (const [id, { index, value }] of to) {
-    const before = from.get(id)
-    const pointer = pointerTo(newer, index)
-    if (!before) {
-      changes.push({ op: 'add', pointer, to: value })
-      continue
-    }
-    const from_pointer = pointerTo(older, before.index)
-    if (keptBefore.indexOf(id) !== keptAfter.indexOf(id)) changes.push({ op: 'move', pointer, from_pointer })
-    compare(before.value, value, from_pointer, pointer, changes)
-  }
-}
+// Definitions are JSON; their types only say which.
+export const diffDefinitions = (from: RecipeDefinition, to: RecipeDefinition): Change[] =>
+  diffJson(from as unknown as Json, to as unknown as Json)

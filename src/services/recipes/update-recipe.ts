@@ -2,6 +2,7 @@ import { sql, type Transaction } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import { AppError } from '../../lib/errors.ts'
+import { requireMatch } from '../../lib/etag.ts'
 import { mergePatch } from '../../lib/merge-patch.ts'
 import { upsertDefaultSchedule } from '../schedules/default-schedule.ts'
 import { databaseNow } from '../schedules/timing.ts'
@@ -9,7 +10,7 @@ import type { RecipeDefinition } from './definition.ts'
 import { asDefinition, lockRecipe, type RecipeRow, type StoredRecipe } from './find.ts'
 import { invalidRecipe, parseRecipeInput } from './input.ts'
 import { hashOf, insertVersion, slugTaken, toVersionContent } from './store.ts'
-import { defaultScheduleOf, toRecipe, type Recipe } from './view.ts'
+import { defaultScheduleOf, recipeTag, toRecipe, type Recipe } from './view.ts'
 import { warningsFor } from './warnings.ts'
 
 /**
@@ -20,10 +21,11 @@ export async function updateRecipe(
   ctx: ServiceContext,
   idOrSlug: string,
   patch: Record<string, unknown>,
+  ifMatch: string | null = null,
 ): Promise<Recipe> {
   const withSchedules = 'cron_schedule' in patch || 'timezone' in patch
   const saved = await saving(ctx, async (tx) => {
-    const stored = await lockRecipe(tx, ctx.actor.workspaceId, idOrSlug, { withSchedules })
+    const stored = await lockMatching(tx, ctx, idOrSlug, ifMatch, { withSchedules })
     const { definition, cron, timezone } = parseRecipeInput(merged(stored, patch), await databaseNow(tx))
     const row = await saveDefinition(tx, ctx, stored, definition)
     await saveSchedule(tx, ctx, row, cron, timezone)
@@ -35,9 +37,14 @@ export async function updateRecipe(
 }
 
 /** Makes an older version the latest again, as a new version: history only grows. */
-export async function restoreVersion(ctx: ServiceContext, idOrSlug: string, version: number): Promise<Recipe> {
+export async function restoreVersion(
+  ctx: ServiceContext,
+  idOrSlug: string,
+  version: number,
+  ifMatch: string | null = null,
+): Promise<Recipe> {
   return saving(ctx, async (tx) => {
-    const stored = await lockRecipe(tx, ctx.actor.workspaceId, idOrSlug, { withSchedules: false })
+    const stored = await lockMatching(tx, ctx, idOrSlug, ifMatch, { withSchedules: false })
     const older = await tx
       .selectFrom('recipe_versions')
       .select('definition')
@@ -53,9 +60,13 @@ export async function restoreVersion(ctx: ServiceContext, idOrSlug: string, vers
 }
 
 /** Running runs go on, on the version that they began with; its schedules end. */
-export async function deleteRecipe(ctx: ServiceContext, idOrSlug: string): Promise<void> {
+export async function deleteRecipe(
+  ctx: ServiceContext,
+  idOrSlug: string,
+  ifMatch: string | null = null,
+): Promise<void> {
   await ctx.db.transaction().execute(async (tx) => {
-    const { row } = await lockRecipe(tx, ctx.actor.workspaceId, idOrSlug, { withSchedules: true })
+    const { row } = await lockMatching(tx, ctx, idOrSlug, ifMatch, { withSchedules: true })
     await tx
       .updateTable('workflow_recipes')
       .set({ deleted_at: sql<Date>`app_now()` })
@@ -69,6 +80,21 @@ export async function deleteRecipe(ctx: ServiceContext, idOrSlug: string): Promi
       .execute()
   })
   ctx.wake.schedulesChanged()
+}
+
+/** The tag tells of the default schedule too, so who asks for one holds the schedules as well. */
+async function lockMatching(
+  tx: Transaction<Database>,
+  ctx: ServiceContext,
+  idOrSlug: string,
+  ifMatch: string | null,
+  { withSchedules }: { withSchedules: boolean },
+): Promise<StoredRecipe> {
+  const stored = await lockRecipe(tx, ctx.actor.workspaceId, idOrSlug, {
+    withSchedules: withSchedules || ifMatch !== null,
+  })
+  if (ifMatch !== null) requireMatch(ifMatch, recipeTag(toRecipe(stored, await defaultScheduleOf(tx, stored.row))))
+  return stored
 }
 
 async function saving<T>(ctx: ServiceContext, save: (tx: Transaction<Database>) => Promise<T>): Promise<T> {

@@ -1,7 +1,7 @@
 import type { Fault } from '../../lib/errors.ts'
 import { isObject } from '../../lib/json.ts'
 import { faultOfSlug } from '../../lib/slug.ts'
-import { slugPattern, type RecipeDefinition } from './definition.ts'
+import { definitionLimits, slugPattern, type RecipeDefinition } from './definition.ts'
 import { toPlainJson } from './validation/document.ts'
 import { FieldReader, readStep, type FieldReport } from './validation/fields.ts'
 import { outlineOf, type Fields, type Outline, type StepPlace } from './validation/outline.ts'
@@ -33,6 +33,8 @@ function meaningFaults(recipe: Fields): Fault[] {
   const inputs = isObject(recipe['inputs']) ? recipe['inputs'] : null
   const ids = new Map(outline.all.flatMap((place) => (place.id === null ? [] : [[place.id, place] as const])))
   const faults = [...outline.faults, ...slugFaults(recipe), ...idFaults(outline)]
+  // What follows looks at each step together with all others: a multiple of the limit would take minutes.
+  if (outline.all.length > definitionLimits.steps) return faults
 
   for (const place of outline.all) {
     const report = readStep(place)

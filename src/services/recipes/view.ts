@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { Database } from '../../db/database.ts'
 import type { ScheduleRow } from '../../db/tables/schedules.table.ts'
+import { entityTag } from '../../lib/etag.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { databaseNow } from '../schedules/timing.ts'
 import type { ScheduleView, SlotPreview } from '../schedules/types.ts'
@@ -32,6 +33,10 @@ export interface Recipe extends RecipeSummary {
   /** Only on the answer to a write. */
   warnings?: Warning[]
 }
+
+/** A definition has a version of its own; slug and schedule change beside it. Coming slots move on by themselves. */
+export const recipeTag = ({ id, version, slug, cron_schedule, timezone, updated_at, next_slots }: Recipe): string =>
+  entityTag({ id, version, slug, cron_schedule, timezone, updated_at }, next_slots)
 
 export function toSummary(row: RecipeRow, schedule: Pick<ScheduleView, 'cron' | 'timezone'> | null): RecipeSummary {
   // A default schedule that was changed to an interval is no cron_schedule.

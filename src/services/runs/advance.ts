@@ -9,12 +9,15 @@ import { RunLost } from './run-writer.ts'
 import { spill } from './spill.ts'
 import { walkList } from './walk.ts'
 
+const ended: ReadonlySet<string> = new Set(['succeeded', 'failed', 'canceled', 'timed_out'])
+
 /**
  * Advances a claimed run until it ends, parks, is handed back or is lost. Whatever happens, its rows say where it stands.
  * `readCommands` applies what waits in the inbox; it aborts the flow where that is what a command asks.
  */
 export async function advance(flow: Flow, readCommands: () => Promise<void>): Promise<void> {
   const timer = startDeadline(flow)
+  begin(flow)
   try {
     for (;;) {
       if (flow.writer.pendingCommands > 0) await flow.read(readCommands)
@@ -29,7 +32,28 @@ export async function advance(flow: Flow, readCommands: () => Promise<void>): Pr
     throw error
   } finally {
     clearTimeout(timer)
+    finish(flow)
   }
+}
+
+function begin({ run, runtime: { measures } }: Flow): void {
+  if (!measures) return
+  measures.runsInFlight.value++
+  if (run.first) measures.runsStarted.add(1, String(run.trigger['kind'] ?? 'unknown'))
+}
+
+function finish(flow: Flow): void {
+  const { run, slice, writer } = flow
+  const { measures } = flow.runtime
+  const outcome = writer.lost ? 'lost' : writer.state
+  const isFinal = ended.has(outcome)
+  slice?.end(outcome, isFinal)
+  if (!measures) return
+  measures.runsInFlight.value--
+  if (outcome === 'lost') measures.leasesLost.add(1)
+  if (!isFinal) return
+  measures.runsFinished.add(1, outcome)
+  measures.runDuration.observe(Math.max(0, flow.nowMs() - run.started_at.getTime()) / 1000, outcome)
 }
 
 async function advanceOnce(flow: Flow): Promise<boolean> {
@@ -83,6 +107,7 @@ async function endInterrupted(flow: Flow, error: unknown): Promise<boolean> {
 }
 
 async function fail(flow: Flow, state: 'failed' | 'timed_out', error: JsonObject): Promise<boolean> {
+  flow.slice?.failed(String(error['kind']))
   await reportFailure(flow, state, error)
   flow.emit(`execution.${state}`, { error })
   return flow.writer.leave({ state, output: null, error })

@@ -1,5 +1,6 @@
 import { EgressError } from '../../lib/egress-error.ts'
 import { formatDuration, parseDuration } from '../../lib/duration.ts'
+import { AppError } from '../../lib/errors.ts'
 import { sha256Hex, canonicalJson } from '../../lib/canonical.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { LanguageError } from '../../lib/language/scope.ts'
@@ -8,7 +9,9 @@ import { renderTree } from '../../lib/language/tree.ts'
 import { stepDefaults, type Step } from '../recipes/definition.ts'
 import type { Flow, Frame } from './flow.ts'
 import { Interruption } from './interruptions.ts'
+import { throughOutages } from './outage.ts'
 import type { StepRecord } from './records.ts'
+import { contextAt, inAttemptSpan } from './run-trace.ts'
 import { RunLost, type StepDraft } from './run-writer.ts'
 import { asStored, spill } from './spill.ts'
 import { StepError, type StepContext } from './step-executor.ts'
@@ -87,7 +90,11 @@ export async function runAttempts(
     }
     let error: StepError
     try {
-      const output = await attempt(flow, step, path, frame, draft, calls, setState)
+      const output = await inAttemptSpan(flow, step, frame, current.attempts, (inner) => {
+        const make = () => attempt(flow, step, path, inner, { ...current, state: draft.state }, calls, setState)
+        // What is made once and came to nothing known is not begun again.
+        return step.once ? make() : throughOutages(flow, make)
+      })
       return await succeed(flow, draft, output)
     } catch (thrown) {
       error = asStepError(flow, thrown)
@@ -95,6 +102,7 @@ export async function runAttempts(
     const view = errorView(error, draft.attempts)
     const delayMs = retryDelayMs(step, error, draft.attempts)
     if (delayMs === null) return failStep(flow, draft, view)
+    flow.runtime.measures?.stepRetries.add(1, step.kind)
     draft = { ...draft, status: 'waiting', error: view, delay_ms: delayMs }
     flow.writeRetry(draft)
     flow.emit('step.retrying', { path, error: view, delay_ms: Math.round(delayMs) })
@@ -147,7 +155,7 @@ async function attempt(
   // An executor that heeds its signal late, or not at all, goes on behind an attempt that has ended.
   let live = true
   const context: StepContext = {
-    ctx: flow.ctx,
+    ctx: contextAt(flow, frame.trace),
     runId: flow.run.id,
     path,
     attempt: draft.attempts,
@@ -242,6 +250,10 @@ export function asStepError(flow: Flow, thrown: unknown): StepError {
   if (thrown instanceof LanguageError) return new StepError('expression', thrown.message, { retryable: false })
   if (thrown instanceof EgressError)
     return new StepError(thrown.kind, thrown.message, { retryable: thrown.kind !== 'egress-refused' })
+  if (thrown instanceof AppError && thrown.kind === 'unavailable') {
+    flow.ctx.log.warn('A step needed a part that is away.', { error: thrown })
+    return new StepError(thrown.kind, thrown.detail, { retryable: true, cause: thrown })
+  }
   flow.ctx.log.error('A step failed unexpectedly.', { error: thrown })
   // An unforeseen message may carry a URL or a key; it stays in the log.
   return new StepError('internal', 'The step failed unexpectedly.', { retryable: true })

@@ -1,7 +1,7 @@
-import { sql, type Kysely } from 'kysely'
+import { CompiledQuery, sql, type Kysely } from 'kysely'
 import type { Database } from '../../db/database.ts'
 import type { JsonObject, Json } from '../../lib/json.ts'
-import { leaseSeconds } from './checkpoint.ts'
+import { leaseSeconds } from './checkpoint-statement.ts'
 
 /** Runs written by a newer engine are left to workers that know it. */
 export const engineVersion = 1
@@ -30,72 +30,109 @@ export interface ClaimedRun {
   created_by: string | null
   started_at: Date
   deadline_at: Date | null
+  trace_context: JsonObject | null
   /** The database's clock when it was claimed. */
   now: Date
   /** True when no worker has held it before. */
   first: boolean
 }
 
+/** Workspaces that one claim looks at. */
+const maxTurns = 64
+
+export interface Claim {
+  runs: ClaimedRun[]
+  /** The workspace whose turn was last; the next claim starts behind it. */
+  after: string | null
+  /** More may be ready than the even shares let this claim take. */
+  more: boolean
+}
+
 /**
- * Takes up to `limit` ready runs under a lease. Workspaces take turns: it starts behind `after` and takes at most an
- * even share of each, so one workspace's long queue does not hold up another's first run. Rows that another worker is
- * just claiming are skipped; queue and run are locked together, so a command and a claim never wait for each other.
+ * Takes up to `limit` ready runs under a lease. Workspaces take turns: it starts behind `after`, goes round once, and takes
+ * at most an even share of each, so one workspace's long queue does not hold up another's first run. Rows that another
+ * worker is just claiming, or a command is changing, are skipped, so a claim waits for nobody.
  */
 export async function claimRuns(
   db: Kysely<Database>,
   owner: string,
   limit: number,
   after: string | null,
-): Promise<{ runs: ClaimedRun[]; after: string | null }> {
-  const { rows } = await sql<ClaimedRun & { definition: JsonObject | null }>`
-    with recursive turns as (
-      (select workspace_id, 1 as n from run_queue where workspace_id > ${after ?? nil}::text::uuid
-        order by workspace_id limit 1)
-      union all
-      select next.workspace_id, t.n + 1 from turns t
-      cross join lateral (
-        select workspace_id from run_queue q where q.workspace_id > t.workspace_id order by workspace_id limit 1
-      ) next
-      where t.n < 64
-    ), share as (
-      select greatest(1, ceil(${limit}::text::integer::numeric / greatest(1, (select count(*) from turns))))::integer as size
-    ), ready as materialized (
-      select picked.run_id from turns t
-      cross join lateral (
-        select q.run_id from run_queue q join runs r on r.id = q.run_id
-        where q.workspace_id = t.workspace_id and r.engine_version <= ${engineVersion}
-          and r.state in ('queued', 'waiting')
-        order by q.priority desc, q.ready_at, q.run_id
-        limit (select size from share)
-        for update skip locked
-      ) picked
-      limit ${limit}
-    ), left_queue as (
-      delete from run_queue where run_id in (select run_id from ready)
-    ), left_waits as (
-      delete from waits where run_id in (select run_id from ready)
-    ), claimed as (
-      update runs r set
-        state = 'running', fence = r.fence + 1, lease_owner = ${owner},
-        lease_until = app_now() + ${leaseSeconds} * interval '1 second',
-        started_at = coalesce(r.started_at, app_now()),
-        deadline_at = coalesce(r.deadline_at, app_now() + r.timeout_ms * interval '1 millisecond')
-      where r.id in (select run_id from ready)
-      returning r.*
-    )
-    select c.id, c.workspace_id, c.recipe_id, c.recipe_version, coalesce(c.definition, v.definition) as definition,
-      c.trigger, c.schedule_id, c.slot_at, c.state_key, c.input, c.rev, c.fence, c.generation, c.recoveries,
-      c.pending_commands, c.usage, c.created_by, c.started_at, c.deadline_at, app_now()::timestamptz(3) as now,
-      c.fence = 1 as first
-    from claimed c left join recipe_versions v on v.recipe_id = c.recipe_id and v.version = c.recipe_version`.execute(
-    db,
-  )
-  const last = rows.reduce<string | null>(
-    (max, row) => (max === null || row.workspace_id > max ? row.workspace_id : max),
-    null,
-  )
-  return { runs: rows, after: last }
+): Promise<Claim> {
+  const statement = CompiledQuery.raw(claimStatement, [owner, limit, after ?? nil])
+  const { rows } = await db.executeQuery<ClaimedRun & { turns: number }>(statement)
+  if (rows.length === 0) return { runs: [], after, more: false }
+  const turns = rows[0]!.turns
+  const share = Math.ceil(limit / turns)
+  const taken = new Map<string, number>()
+  for (const row of rows) taken.set(row.workspace_id, (taken.get(row.workspace_id) ?? 0) + 1)
+  const isCut = turns === maxTurns || [...taken.values()].some((count) => count >= share)
+  return { runs: rows, after: lastTurn([...taken.keys()], after), more: rows.length < limit && isCut }
 }
+
+/** Turns go upwards from behind `after` and begin again below. */
+function lastTurn(workspaces: string[], after: string | null): string {
+  const sorted = workspaces.toSorted()
+  return (after === null ? undefined : sorted.findLast((id) => id <= after)) ?? sorted.at(-1)!
+}
+
+// $1 owner, $2 limit, $3 after. `any(array(…))` reaches rows by their keys whatever the planner thinks of the list's length.
+const claimStatement = `
+  with recursive behind as (
+    (select workspace_id, 1 as n from run_queue where workspace_id > $3::text::uuid order by workspace_id limit 1)
+    union all
+    select next.workspace_id, t.n + 1 from behind t
+    cross join lateral (
+      select workspace_id from run_queue q where q.workspace_id > t.workspace_id order by workspace_id limit 1
+    ) next
+    where t.n < ${maxTurns}
+  ), below as (
+    (select workspace_id, 1 as n from run_queue where workspace_id <= $3::text::uuid order by workspace_id limit 1)
+    union all
+    select next.workspace_id, t.n + 1 from below t
+    cross join lateral (
+      select workspace_id from run_queue q
+      where q.workspace_id > t.workspace_id and q.workspace_id <= $3::text::uuid order by workspace_id limit 1
+    ) next
+    where t.n < ${maxTurns}
+  ), turns as materialized (
+    select workspace_id from behind union all select workspace_id from below limit ${maxTurns}
+  ), share as (
+    select greatest(1, ceil($2::text::integer::numeric / greatest(1, count(*))))::integer as size from turns
+  ), picked as materialized (
+    select head.run_id from turns t
+    cross join lateral (
+      select q.run_id from run_queue q where q.workspace_id = t.workspace_id
+      order by q.priority desc, q.ready_at, q.run_id
+      limit (select size from share)
+      for update skip locked
+    ) head
+    limit $2::text::integer
+  ), ready as materialized (
+    select held.id as run_id from picked p
+    cross join lateral (
+      select r.id from runs r
+      where r.id = p.run_id and r.engine_version <= ${engineVersion} and r.state in ('queued', 'waiting')
+      for update skip locked
+    ) held
+  ), left_queue as (
+    delete from run_queue where run_id = any(array(select run_id from ready))
+  ), left_waits as (
+    delete from waits where run_id = any(array(select run_id from ready))
+  ), claimed as (
+    update runs r set
+      state = 'running', fence = r.fence + 1, lease_owner = $1,
+      lease_until = app_now() + interval '${leaseSeconds} seconds',
+      started_at = coalesce(r.started_at, app_now()),
+      deadline_at = coalesce(r.deadline_at, app_now() + r.timeout_ms * interval '1 millisecond')
+    where r.id = any(array(select run_id from ready))
+    returning r.*
+  )
+  select c.id, c.workspace_id, c.recipe_id, c.recipe_version, coalesce(c.definition, v.definition) as definition,
+    c.trigger, c.schedule_id, c.slot_at, c.state_key, c.input, c.rev, c.fence, c.generation, c.recoveries,
+    c.pending_commands, c.usage, c.created_by, c.started_at, c.deadline_at, c.trace_context, app_now()::timestamptz(3) as now,
+    c.fence = 1 as first, (select count(*)::integer from turns) as turns
+  from claimed c left join recipe_versions v on v.recipe_id = c.recipe_id and v.version = c.recipe_version`
 
 /** Confirms leases by run and fence. Returns the runs that are still held, with the number of commands waiting for each. */
 export async function renewLeases(

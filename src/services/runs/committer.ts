@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { Clock, Log } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
+import { nextTurn } from '../../lib/next-turn.ts'
 import { writeCheckpoints, type Checkpoint } from './checkpoint.ts'
 import type { RunWriter } from './run-writer.ts'
 import { answered, isRefused, steadily } from './steadily.ts'
@@ -19,23 +20,25 @@ export class Committer {
   readonly #db: Kysely<Database>
   readonly #clock: Clock
   readonly #log: Log
+  readonly #onLeaving: () => void
   readonly #dirty = new Set<RunWriter>()
   readonly #lazy = new Set<RunWriter>()
   #lazyTimer: ReturnType<typeof setTimeout> | null = null
   #flushing = false
 
-  constructor(db: Kysely<Database>, clock: Clock, log: Log) {
+  /** `onLeaving`: a batch that ends leases is on its way. */
+  constructor(db: Kysely<Database>, clock: Clock, log: Log, onLeaving: () => void) {
     this.#db = db
     this.#clock = clock
     this.#log = log
+    this.#onLeaving = onLeaving
   }
 
   request = (writer: RunWriter): void => {
     this.#dirty.add(writer)
     if (this.#flushing) return
     this.#flushing = true
-    // Everything that becomes due in this turn of the event loop goes together.
-    queueMicrotask(() => void this.#flush())
+    void this.#flush()
   }
 
   requestLazily = (writer: RunWriter): void => {
@@ -51,6 +54,8 @@ export class Committer {
   async #flush(): Promise<void> {
     try {
       while (this.#dirty.size > 0) {
+        // Runs that go on without waiting catch up here, so that those in step with each other share every commit.
+        await nextTurn()
         const members: { writer: RunWriter; checkpoint: Checkpoint }[] = []
         for (const writer of this.#dirty) {
           if (members.length === batchSize) break
@@ -62,7 +67,9 @@ export class Committer {
         if (members.length === 0) continue
         try {
           const checkpoints = members.map((member) => member.checkpoint)
-          const results = await answered(writeCheckpoints(this.#db, checkpoints))
+          const writing = answered(writeCheckpoints(this.#db, checkpoints))
+          if (checkpoints.some((checkpoint) => checkpoint.leaving !== null)) this.#onLeaving()
+          const results = await writing
           for (const { writer } of members) writer.settle(results.get(writer.runId))
         } catch (error) {
           this.#log.warn('A batch of checkpoints failed; its members are written one by one.', {

@@ -21,6 +21,8 @@ export interface NewRun {
   timeoutMs?: number | null
   idempotencyKey?: string | null
   requestHash?: string | null
+  /** Of `traceRun`; null where nothing is traced. */
+  traceContext?: JsonObject | null
 }
 
 /**
@@ -47,6 +49,7 @@ export async function insertRuns(db: Kysely<Database>, runs: NewRun[]): Promise<
       timeout_ms: run.timeoutMs ?? null,
       idempotency_key: run.idempotencyKey ?? null,
       request_hash: run.requestHash ?? null,
+      trace_context: run.traceContext ?? null,
     })),
   )
   await sql`
@@ -54,12 +57,15 @@ export async function insertRuns(db: Kysely<Database>, runs: NewRun[]): Promise<
       select * from jsonb_to_recordset(${rows}::text::jsonb) as r(
         id uuid, workspace_id uuid, recipe_id uuid, recipe_version integer, definition jsonb, trigger jsonb,
         schedule_id uuid, slot_at timestamptz, state_key text, input jsonb, priority integer, created_by text,
-        timeout_ms double precision, idempotency_key text, request_hash text)
+        timeout_ms double precision, idempotency_key text, request_hash text,
+        trace_context jsonb)
     ), inserted as (
       insert into runs (id, workspace_id, recipe_id, recipe_version, definition, state, trigger, schedule_id, slot_at,
-        state_key, input, priority, created_by, timeout_ms, idempotency_key, request_hash, last_seq)
+        state_key, input, priority, created_by, timeout_ms, idempotency_key, request_hash,
+        trace_context, last_seq)
       select id, workspace_id, recipe_id, recipe_version, definition, 'queued', trigger, schedule_id, slot_at,
-        state_key, coalesce(input, 'null'), priority, created_by, timeout_ms, idempotency_key, request_hash, 1
+        state_key, coalesce(input, 'null'), priority, created_by, timeout_ms, idempotency_key, request_hash,
+        trace_context, 1
       from new_runs
       returning id, workspace_id, priority, trigger
     ), queued as (

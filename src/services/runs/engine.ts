@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { Runtime } from '../../context.ts'
 import type { Json } from '../../lib/json.ts'
+import { nextTurn } from '../../lib/next-turn.ts'
 import { stepExecutors } from '../steps/index.ts'
 import { advance } from './advance.ts'
 import { claimRuns, maxRecoveries, renewLeases, type ClaimedRun } from './claim.ts'
@@ -47,7 +48,9 @@ export class Engine {
     this.#runtime = runtime
     this.#options = options
     this.#executors = options.executors ?? (stepExecutors as unknown as StepExecutors)
-    this.#committer = new Committer(runtime.db, runtime.clock, runtime.log)
+    this.#committer = new Committer(runtime.db, runtime.clock, runtime.log, () => {
+      if (this.#hungry && !this.#stopped) this.#claimSoon()
+    })
   }
 
   get inFlight(): number {
@@ -71,20 +74,28 @@ export class Engine {
   async #claim(): Promise<number> {
     let started = 0
     for (;;) {
-      const room = this.#options.concurrency - this.#held.size
+      const room = this.#room()
       this.#hungry = room <= 0
       if (room <= 0 || this.#stopped) return started
       const sentMs = this.#runtime.clock.monotonicMs()
-      const from = this.#after
-      const { runs, after } = await answered(claimRuns(this.#runtime.db, this.#options.owner, room, from))
+      const claim = await answered(claimRuns(this.#runtime.db, this.#options.owner, room, this.#after))
       const receivedMs = this.#runtime.clock.monotonicMs()
-      this.#after = after
-      for (const run of runs) this.#start(run, sentMs, receivedMs)
-      started += runs.length
-      // Behind the last workspace there is nothing more: the next round begins with the first.
-      if (runs.length === 0 && from === null) return started
-      if (runs.length === 0) this.#after = null
+      this.#after = claim.after
+      for (const run of claim.runs) this.#start(run, sentMs, receivedMs)
+      started += claim.runs.length
+      if (!claim.more && claim.runs.length < room) return started
     }
+  }
+
+  /**
+   * A run whose last checkpoint is on its way makes room already, so that the next claim need not wait for its commit. How
+   * much is held in all stays bounded, so that a slow commit lets no worker take the whole queue.
+   */
+  #room(): number {
+    const { concurrency } = this.#options
+    let staying = 0
+    for (const { writer } of this.#held.values()) if (!writer.leaving) staying++
+    return Math.min(concurrency - staying, 2 * concurrency - this.#held.size)
   }
 
   #start(run: ClaimedRun, sentMs: number, receivedMs: number): void {
@@ -112,9 +123,19 @@ export class Engine {
       .finally(() => {
         this.#advances.delete(work)
         if (this.#held.get(run.id) === held) this.#held.delete(run.id)
-        if (this.#hungry && !this.#stopped) void this.claim().catch(this.#logReadFailure)
+        if (this.#hungry && !this.#stopped) this.#claimSoon()
       })
     this.#advances.add(work)
+  }
+
+  /** Runs that share a commit leave in one turn of the event loop; one claim fills the places of all. */
+  #claimSoon(): void {
+    this.#claiming ??= nextTurn()
+      .then(() => this.#claim())
+      .finally(() => {
+        this.#claiming = null
+      })
+    this.#claiming.catch(this.#logReadFailure)
   }
 
   async #prepareAndAdvance(run: ClaimedRun, held: Held, receivedMs: number): Promise<void> {

@@ -135,9 +135,12 @@ export function eventHub(runtime: Pick<Runtime, 'db'>): EventHub {
   return hub
 }
 
-/** A run's events behind `after`, then each as it comes, until the log ends or the signal aborts. The caller has checked the tenant. */
+/**
+ * A run's events behind `after`, then each as it comes, until the log ends, the signal aborts or the process shuts down:
+ * then the follower goes on elsewhere, behind the last event that it has. The caller has checked the tenant.
+ */
 export async function* followRun(
-  runtime: Pick<Runtime, 'db'>,
+  runtime: Pick<Runtime, 'db' | 'shutdown'>,
   runId: string,
   after: number,
   signal: AbortSignal,
@@ -153,14 +156,17 @@ export async function* followRun(
     },
   })
   const onAbort = () => wakeUp()
-  signal.addEventListener('abort', onAbort)
+  // Two listeners instead of one combined signal: that of the process outlives every follower and would collect them.
+  const signals = runtime.shutdown ? [signal, runtime.shutdown] : [signal]
+  for (const each of signals) each.addEventListener('abort', onAbort)
+  const over = () => signals.some((each) => each.aborted)
   try {
-    while (!signal.aborted) {
+    while (!over()) {
       if (held.length > 0) {
         const events = held
         held = []
         for (const event of events) {
-          if (signal.aborted) return
+          if (over()) return
           yield event
           if (endsLog(event.type)) return
         }
@@ -169,12 +175,12 @@ export async function* followRun(
         await new Promise<void>((resolve) => {
           wakeUp = resolve
           // What came, or the abort, between the look at what is held and here.
-          if (held.length > 0 || signal.aborted) resolve()
+          if (held.length > 0 || over()) resolve()
         })
       }
     }
   } finally {
-    signal.removeEventListener('abort', onAbort)
+    for (const each of signals) each.removeEventListener('abort', onAbort)
     unfollow()
   }
 }

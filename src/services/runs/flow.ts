@@ -1,3 +1,4 @@
+import type { Context } from '@opentelemetry/api'
 import type { Runtime, ServiceContext } from '../../context.ts'
 import type { StepStatus } from '../../db/tables/runs.table.ts'
 import { addDecimals } from '../../lib/decimal.ts'
@@ -10,6 +11,7 @@ import type { ClaimedRun } from './claim.ts'
 import { RunReleased } from './interruptions.ts'
 import { hasEnded, loadCalls, type StepRecord } from './records.ts'
 import { Resting } from './resting.ts'
+import { openSlice, type Slice } from './run-trace.ts'
 import { RunLost, type RunWriter, type StepDraft } from './run-writer.ts'
 import { unspill } from './spill.ts'
 import { steadily } from './steadily.ts'
@@ -27,6 +29,8 @@ export interface Frame {
   steps: { [id: string]: JsonObject }
   variables: JsonObject
   signal: AbortSignal
+  /** The span around; null where nothing is traced. */
+  trace: Context | null
 }
 
 export interface FlowDeps {
@@ -43,6 +47,8 @@ export class Flow {
   readonly definition: RecipeDefinition
   readonly runtime: Runtime
   readonly ctx: ServiceContext
+  /** Of the trace; null where nothing is traced. */
+  readonly slice: Slice | null
   readonly writer: RunWriter
   readonly executors: StepExecutors
   readonly records: Map<string, StepRecord>
@@ -86,11 +92,13 @@ export class Flow {
     this.resting = new Resting(deps.runtime.clock)
     this.#totals = run.usage
     this.#ordinal = Math.max(0, ...[...records.values()].filter((r) => r.kind !== 'item').map((r) => r.ordinal)) + 1
-    this.ctx = {
+    const ctx: ServiceContext = {
       ...deps.runtime,
       log: deps.runtime.log.with({ run_id: run.id }),
       actor: { kind: 'system', id: run.id, workspaceId: run.workspace_id, permissions: new Set() },
     }
+    this.slice = openSlice(ctx, run, this.definition.name)
+    this.ctx = this.slice?.ctx ?? ctx
     for (const record of records.values()) if (!hasEnded(record.status)) this.#open.set(record.path, openDraft(record))
     const startedAt = run.started_at.toISOString()
     this.#scopeBase = {
@@ -105,6 +113,7 @@ export class Flow {
       steps: notYetRun(this.definition.steps),
       variables: {},
       signal: this.abort.signal,
+      trace: this.slice?.ctx.trace ?? null,
     }
   }
 

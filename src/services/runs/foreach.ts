@@ -126,6 +126,7 @@ async function runItem(
     steps: { ...frame.steps, ...notYetRun(step.steps) },
     variables: { ...frame.variables, [step.as]: item },
     signal: frame.signal,
+    trace: frame.trace,
   }
   const result = await walkList(flow, step.steps, `${path}/`, inner)
   if (result.kind === 'parked') return { status: 'parked' }

@@ -17,9 +17,12 @@ export function engineOf(runtime: Runtime): Engine {
   return engine
 }
 
-/** Ends this process's part in the engine: claims nothing more and lets go of what it holds within the grace. */
+/**
+ * Ends this process's part in the engine: claims nothing more and lets go of what it holds within the grace. Before the
+ * first tick, too: the services go on ticking for a while, and must find an engine that has stopped.
+ */
 export async function stopEngine(runtime: Runtime, graceMs: number): Promise<void> {
-  await engines.get(runtime.db)?.drain(graceMs)
+  await engineOf(runtime).drain(graceMs)
 }
 
 /** Sets ready runs going. The poll of the queue is the truth; wake-ups only make it sooner. */
@@ -61,6 +64,7 @@ export const recoveryService: BackgroundService = {
   periodMs: 5_000,
   async tick(runtime) {
     const recovered = await answered(recoverRuns(runtime.db, batch))
+    runtime.measures?.leasesRecovered.add(recovered)
     if (runtime.platform === 'workers') await answered(wakeDueRuns(runtime.db, batch))
     return { done: recovered, more: recovered === batch }
   },

@@ -37,6 +37,13 @@ export async function unspill(blobs: Blobs, workspaceId: string, value: Json): P
   return JSON.parse(new TextDecoder().decode(bytes)) as Json
 }
 
+/** Where the value behind a handle is kept; null for any other value. Only what `spill` names for runs of this workspace counts. */
+export function spilledKey(workspaceId: string, value: Json): string | null {
+  const key = isHandle(value) ? String(value['$blob']) : ''
+  const prefix = `runs/${workspaceId}/`
+  return key.startsWith(prefix) && /^[0-9a-f-]{36}\/[0-9a-f]{64}\.json$/.test(key.slice(prefix.length)) ? key : null
+}
+
 function isHandle(value: Json): value is JsonObject {
   return isObject(value) && typeof value['$blob'] === 'string'
 }

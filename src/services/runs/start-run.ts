@@ -9,6 +9,7 @@ import { validateJson } from '../../lib/json-schema.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
 import { insertRuns } from './create-run.ts'
+import { traceRun } from './run-trace.ts'
 
 export interface StartedRun {
   id: string
@@ -66,6 +67,7 @@ export async function startRun(
         timeoutMs: timeout === undefined ? null : parseDuration(timeout),
         idempotencyKey,
         requestHash,
+        traceContext: traceRun(ctx),
       },
     ])
   } catch (error) {

@@ -6,7 +6,8 @@ import { draftOf, errorView, failStep, runAttempts, type StepResult } from './at
 import { runBranch } from './branch.ts'
 import type { Flow, Frame } from './flow.ts'
 import { runForeach } from './foreach.ts'
-import { hasEnded } from './records.ts'
+import { hasEnded, type StepRecord } from './records.ts'
+import { inStepSpan } from './run-trace.ts'
 import { StepError } from './step-executor.ts'
 import { runWait } from './wait.ts'
 
@@ -79,6 +80,27 @@ async function walkStep(flow: Flow, step: Step, path: string, frame: Frame): Pro
       return failStep(flow, draftOf(flow, step, path, frame, undefined), errorView(failure, 0))
     }
   }
+  const startedMs = flow.runtime.clock.monotonicMs()
+  const result = await inStepSpan(flow, step, path, frame, (inner) => enterStep(flow, step, path, inner, record))
+  countStep(flow, step.kind, result.status, startedMs)
+  return result
+}
+
+/** A step that parks has not ended; it is counted where it does. */
+function countStep({ runtime }: Flow, kind: string, status: StepResult['status'], startedMs: number): void {
+  const { measures, clock } = runtime
+  if (!measures || status === 'parked') return
+  measures.steps.add(1, kind, status)
+  measures.stepDuration.observe((clock.monotonicMs() - startedMs) / 1000, kind)
+}
+
+function enterStep(
+  flow: Flow,
+  step: Step,
+  path: string,
+  frame: Frame,
+  record: StepRecord | undefined,
+): Promise<StepResult> {
   switch (step.kind) {
     case 'branch':
       return runBranch(flow, step, path, frame, record)
@@ -98,6 +120,7 @@ function skip(flow: Flow, step: Step, path: string, frame: Frame): StepResult {
     const nowMs = flow.runtime.clock.monotonicMs()
     flow.write({ ...draftOf(flow, step, path, frame, undefined), status: 'skipped', finishedMs: nowMs })
     flow.emit('step.skipped', { path, kind: step.kind })
+    flow.runtime.measures?.steps.add(1, step.kind, 'skipped')
   }
   return { status: 'skipped' }
 }

@@ -1,23 +1,30 @@
 import type { ServiceContext } from '../../context.ts'
 import { isUniqueViolation } from '../../db/unique-violation.ts'
 import { AppError } from '../../lib/errors.ts'
+import { requireMatch } from '../../lib/etag.ts'
 import { inputFaults, lockRecipe } from './recipe-input.ts'
 import { applySettings, type ScheduleSettings } from './settings.ts'
 import { changeSchedule, lockSchedule } from './store.ts'
 import { databaseNow } from './timing.ts'
 import type { ScheduleView } from './types.ts'
-import { toScheduleView } from './view.ts'
+import { scheduleTag, toScheduleView } from './view.ts'
 
 type Context = Pick<ServiceContext, 'db' | 'actor' | 'wake'>
+
+interface Target {
+  id: string
+  ifMatch?: string | null
+}
 
 /** Changes what is given and keeps the rest. */
 export async function updateSchedule(
   ctx: Context,
-  { id, ...input }: ScheduleSettings & { id: string },
+  { id, ifMatch = null, ...input }: ScheduleSettings & Target,
 ): Promise<ScheduleView> {
   const change = ctx.db.transaction().execute(async (tx) => {
     const row = await lockSchedule(tx, ctx, id)
     const now = await databaseNow(tx)
+    if (ifMatch !== null) requireMatch(ifMatch, scheduleTag(toScheduleView(row, now)))
     const settings = applySettings(row, input, now)
     if (input.input_data !== undefined) {
       const recipe = await lockRecipe(tx, ctx, row.recipe_id)
@@ -35,17 +42,18 @@ export async function updateSchedule(
 }
 
 /** No slot fires until the schedule is resumed. A run under way goes on. */
-export const pauseSchedule = (ctx: Context, { id }: { id: string }): Promise<ScheduleView> =>
-  updateSchedule(ctx, { id, paused: true })
+export const pauseSchedule = (ctx: Context, target: Target): Promise<ScheduleView> =>
+  updateSchedule(ctx, { ...target, paused: true })
 
 /** Slots begin again now; those of the pause are in the ledger as one range. Also takes up a parked schedule again. */
-export const resumeSchedule = (ctx: Context, { id }: { id: string }): Promise<ScheduleView> =>
-  updateSchedule(ctx, { id, paused: false })
+export const resumeSchedule = (ctx: Context, target: Target): Promise<ScheduleView> =>
+  updateSchedule(ctx, { ...target, paused: false })
 
 /** Deletes the schedule and its ledger. Its runs stay, those under way included. */
-export async function deleteSchedule(ctx: Context, { id }: { id: string }): Promise<void> {
+export async function deleteSchedule(ctx: Context, { id, ifMatch = null }: Target): Promise<void> {
   await ctx.db.transaction().execute(async (tx) => {
     const row = await lockSchedule(tx, ctx, id)
+    if (ifMatch !== null) requireMatch(ifMatch, scheduleTag(toScheduleView(row, await databaseNow(tx))))
     await tx
       .deleteFrom('schedules')
       .where('id', '=', row.id)

@@ -8,7 +8,8 @@ import { insertRuns, type NewRun } from '../runs/create-run.ts'
 import { decide, type Decision } from './decide.ts'
 import { dropPendingSlots, insertLedgerRows, type NewLedgerRow } from './ledger.ts'
 import { scheduledRun, type RunSource } from './scheduled-run.ts'
-import { specOf } from './timing.ts'
+import type { SlotWatch } from './slot-watch.ts'
+import { fireTime, specOf } from './timing.ts'
 
 export type DueRow = Omit<RunSource, 'recipe_version'> &
   Pick<
@@ -58,7 +59,7 @@ export interface DuePass {
 const slotBudget = 10_000
 
 /** Takes due schedules, writes their slots, starts their runs and moves their watermarks: all in the caller's transaction. */
-export async function fireDue(tx: Transaction<Database>, limit: number): Promise<DuePass> {
+export async function fireDue(tx: Transaction<Database>, limit: number, watch: SlotWatch): Promise<DuePass> {
   const { rows } = await selectDue(limit).execute(tx)
   const pass: DuePass = {
     started: [],
@@ -92,11 +93,12 @@ export async function fireDue(tx: Transaction<Database>, limit: number): Promise
     superseded.map(({ row }) => row.id),
     { status: 'coalesced', reason: 'superseded' },
   )
-  pass.started = await writeSlotsAndRuns(tx, decided)
+  if (superseded.length > 0) watch.accounted('coalesced', superseded.length)
+  pass.started = await writeSlotsAndRuns(tx, decided, watch)
   const ending = decided.flatMap(({ row, decision }) =>
     decision.cancelsOpenRuns ? (held.get(row.id)?.runIds ?? []) : [],
   )
-  pass.commanded = await cancelOpenRuns(tx, ending)
+  pass.commanded = await cancelOpenRuns(tx, ending, watch)
   pass.canceled = ending.length > 0
   await moveWatermarks(tx, decided)
   await park(tx, pass.parked)
@@ -155,6 +157,7 @@ function decideOrFault(row: DueRow, held: Map<string, Held>): Decision | { fault
 async function writeSlotsAndRuns(
   tx: Transaction<Database>,
   decided: { row: DueRow; decision: Decision }[],
+  watch: SlotWatch,
 ): Promise<string[]> {
   const ledger: NewLedgerRow[] = []
   const runs: NewRun[] = []
@@ -166,8 +169,11 @@ async function writeSlotsAndRuns(
     for (const entry of decision.entries) {
       const runId = entry.status === 'fired' ? (runIds[next++] ?? null) : null
       ledger.push({ ...entry, scheduleId: row.id, workspaceId: row.workspace_id, runId })
-      if (runId !== null && row.recipe_version !== null)
-        runs.push(scheduledRun({ ...row, recipe_version: row.recipe_version }, entry.slotAt, runId))
+      watch.accounted(entry.status, entry.count)
+      if (runId !== null && row.recipe_version !== null) {
+        const run = scheduledRun({ ...row, recipe_version: row.recipe_version }, entry.slotAt, runId)
+        runs.push(watch.firing(run, row.now.getTime() - fireTime(row.id, entry.slotAt, row.jitter_s).getTime()))
+      }
     }
   }
   const recorded = await insertLedgerRows(tx, ledger)
@@ -177,11 +183,12 @@ async function writeSlotsAndRuns(
 }
 
 /** In the order of run ids, as every writer that locks several runs does it. */
-async function cancelOpenRuns(tx: Transaction<Database>, runIds: string[]): Promise<string[]> {
+async function cancelOpenRuns(tx: Transaction<Database>, runIds: string[], watch: SlotWatch): Promise<string[]> {
   const commanded: string[] = []
   for (const runId of runIds.toSorted()) {
     const outcome = await requestCancel(tx, runId, 'A later slot of the same schedule takes its place.')
     if (outcome === 'left-for-owner') commanded.push(runId)
+    if (outcome === 'applied') watch.canceled.push(runId)
   }
   return commanded
 }

@@ -5,6 +5,7 @@ import { insertRuns } from '../runs/create-run.ts'
 import { lateAfterMs } from './decide.ts'
 import { firePendingSlots } from './ledger.ts'
 import { scheduledRun, type RunSource } from './scheduled-run.ts'
+import type { SlotWatch } from './slot-watch.ts'
 import { fireTime } from './timing.ts'
 
 interface ReleasedRow extends RunSource {
@@ -31,9 +32,9 @@ export const selectReleased = (limit: number) => sql<ReleasedRow>`
   for update of p, s skip locked`
 
 /** Starts the slots that an overlap held back and whose schedule has no open run any more. Answers the runs' ids. */
-export async function firePending(tx: Transaction<Database>, limit: number): Promise<string[]> {
+export async function firePending(tx: Transaction<Database>, limit: number, watch: SlotWatch): Promise<string[]> {
   const { rows } = await selectReleased(limit).execute(tx)
-  const starting = rows.map((row) => ({ row, run: scheduledRun(row, row.slot_at, uuidv7()) }))
+  const starting = rows.map((row) => ({ row, run: watch.firing(scheduledRun(row, row.slot_at, uuidv7()), null) }))
   const fired = await firePendingSlots(
     tx,
     starting.map(({ row, run }) => ({
@@ -44,6 +45,7 @@ export async function firePending(tx: Transaction<Database>, limit: number): Pro
     })),
   )
   const runs = starting.flatMap(({ run }) => (fired.has(run.id) ? [run] : []))
+  watch.accounted('fired', runs.length)
   await insertRuns(tx, runs)
   return runs.map((run) => run.id)
 }

@@ -1,4 +1,5 @@
 import type { ScheduleRow } from '../../db/tables/schedules.table.ts'
+import { entityTag } from '../../lib/etag.ts'
 import { describeSlot } from '../../lib/slots/describe.ts'
 import { nextSlots } from '../../lib/slots/slots.ts'
 import type { SlotSpec } from '../../lib/slots/spec.ts'
@@ -6,6 +7,11 @@ import { specOf } from './timing.ts'
 import type { ScheduleView, SlotPreview } from './types.ts'
 
 export const previewCount = 5
+
+/** Slots come and go, and the tick may park it: none of that makes an edit of the settings stale. */
+export function scheduleTag({ status, fault, next_slots, ...settings }: ScheduleView): string {
+  return entityTag(settings, { status, fault, next_slots })
+}
 
 export function toScheduleView(row: ScheduleRow, now: Date): ScheduleView {
   // A paused schedule shows what would come if it were resumed now.

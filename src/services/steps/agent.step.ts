@@ -1,3 +1,4 @@
+import { trace } from '@opentelemetry/api'
 import { parseDuration } from '../../lib/duration.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { defaultMaxRounds, type AgentLimits } from '../agents/agent.ts'
@@ -29,6 +30,7 @@ type AgentSnapshot = {
  */
 export const agentStep: StepExecutor<AgentStep> = async (step, context) => {
   const agent = await snapshotOf(step.agent, context)
+  tellAgent(context, agent)
   const schema = step.output_schema
   const maxRounds = agent.limits.max_rounds ?? defaultMaxRounds
   const budget = agent.limits.max_output_tokens
@@ -100,6 +102,17 @@ async function snapshotOf(ref: string, context: StepContext): Promise<AgentSnaps
   return snapshot
 }
 
+/** The step is the agent's run, in the words that tools for traces of models know. */
+function tellAgent({ ctx }: StepContext, agent: AgentSnapshot): void {
+  if (!ctx.trace) return
+  trace.getSpan(ctx.trace)?.setAttributes({
+    'gen_ai.operation.name': 'invoke_agent',
+    'gen_ai.agent.id': agent.id,
+    'gen_ai.agent.name': agent.slug,
+    'gen_ai.agent.version': String(agent.version),
+  })
+}
+
 /** In the model's order, one after the other: a later call may rely on what an earlier one did. */
 async function callTools(
   calls: ToolCall[],
@@ -114,7 +127,7 @@ async function callTools(
     const request = { name: call.name, input: call.input }
     const outcome = await context.effect<ToolOutcome>(key, 'tool', request, async (idempotencyKey) => {
       context.emit('tool.call', { call: key, id: call.id, ...request })
-      const options = { signal, idempotencyKey, now: new Date(context.now) }
+      const options = { signal, idempotencyKey, now: new Date(context.now), callId: call.id }
       // The list is checked here, not only by what is offered: a model may name a tool that it was never shown.
       const made = agent.tools.includes(call.name)
         ? await runTool(context.ctx, call.name, call.input, options)

@@ -1,3 +1,4 @@
+import { DatabaseAway } from '../../lib/database-away.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Json } from '../../lib/json.ts'
 import { askModel } from '../models/ask.ts'
@@ -40,7 +41,8 @@ function asStepError(error: unknown): unknown {
       cause: error,
     })
   }
-  if (error instanceof AppError) return new StepError(error.kind, error.detail, { retryable: false, cause: error })
+  if (error instanceof AppError)
+    return new StepError(error.kind, error.detail, { retryable: error instanceof DatabaseAway, cause: error })
   return error
 }
 

@@ -6,6 +6,7 @@ import { calculatorTool } from './calculator.tool.ts'
 import { httpRequestTool } from './http-request.tool.ts'
 import { nowTool } from './now.tool.ts'
 import { ToolError, type Tool, type ToolOptions } from './tool.ts'
+import { inToolSpan } from './tool-trace.ts'
 
 const tools = new Map<string, Tool>([httpRequestTool, nowTool, calculatorTool].map((tool) => [tool.name, tool]))
 
@@ -35,6 +36,10 @@ export async function runTool(
 ): Promise<ToolOutcome> {
   const tool = tools.get(name)
   if (!tool) return failed('unknown-tool', `There is no tool '${name.slice(0, 60)}'.`)
+  return inToolSpan(ctx, name, options, (inner) => call(inner, tool, args, options))
+}
+
+async function call(ctx: ServiceContext, tool: Tool, args: Json, options: ToolOptions): Promise<ToolOutcome> {
   const faults = argumentFaults(tool, args)
   if (faults !== null) return failed('invalid-arguments', faults)
   try {

@@ -7,6 +7,8 @@ export interface ToolOptions {
   idempotencyKey: string
   /** The run's recorded instant: the same however often the run resumes. */
   now: Date
+  /** As the model named it. */
+  callId?: string
 }
 
 export interface Tool {

@@ -62,8 +62,8 @@ test('a key that could not be kept never becomes valid, and the next start makes
 test('a database that had a key gets no other one by itself, not even when all are revoked', async () => {
   const database = await databaseForTest()
   const first = await start(database)
-  const { actor, keyId } = await verifyApiKey(first.runtime, first.generated!)
-  await revokeApiKey({ ...first.runtime, actor }, keyId)
+  const { actor, id } = await verifyApiKey(first.runtime, first.generated!)
+  await revokeApiKey({ ...first.runtime, actor }, id)
   expect((await start(database)).generated).toBeNull()
 })
 
@@ -96,8 +96,8 @@ test('a changed ADMIN_API_KEY revokes the one before, at once in the process tha
 test('an ADMIN_API_KEY that was revoked stays revoked over a restart, and the log says so', async () => {
   const database = await databaseForTest()
   const first = await start(database, { adminKey: tokenOf('a') })
-  const { actor, keyId } = await verifyApiKey(first.runtime, tokenOf('a'))
-  await revokeApiKey({ ...first.runtime, actor }, keyId)
+  const { actor, id } = await verifyApiKey(first.runtime, tokenOf('a'))
+  await revokeApiKey({ ...first.runtime, actor }, id)
   const { runtime, lines } = await start(database, { adminKey: tokenOf('a') })
   await expect(async () => await verifyApiKey(runtime, tokenOf('a'))).rejects.toEqual(refusal)
   expect(lines.join()).toContain('revoked')

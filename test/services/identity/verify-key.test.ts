@@ -39,16 +39,18 @@ test('a key says who acts: its workspace, its permissions and its limits', async
   const { ctx, newKey } = await setUp()
   const { id, key } = await newKey({ scopes: ['agents:read', 'recipes:write'], rateLimit: 7 })
   expect(await attempt(ctx, key)).toEqual({
-    keyId: id,
     kind: 'server',
+    id,
     actor: {
       kind: 'key',
       id,
       workspaceId: ctx.actor.workspaceId,
       permissions: new Set(['agents:read', 'recipes:write']),
     },
+    workspaceSlug: `w-${ctx.actor.workspaceId}`,
     rateLimit: 7,
     allowedDomains: [],
+    allowsAddress: null,
   })
 })
 
@@ -62,7 +64,7 @@ test('only the hash of a key is stored', async () => {
 
 test('malformed keys are refused without a question to the database', async () => {
   const { ctx } = await setUp()
-  const noDatabase = { ...ctx, db: undefined as unknown as Runtime['db'] }
+  const noDatabase = { ...ctx, db: {} as unknown as Runtime['db'] }
   for (const token of [
     '',
     'ak_srv_',

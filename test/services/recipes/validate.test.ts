@@ -377,6 +377,11 @@ test.each<[string, unknown, string[]]>([
     recipe(Array.from({ length: 201 }, (_, i) => set(`s${i}`))),
     ['/steps: must be at most 200 steps in all, not 201'],
   ],
+  [
+    'so many that looking at each beside all others would never end',
+    recipe(Array.from({ length: 5_000 }, (_, i) => set(`s${i}`))),
+    ['/steps: must be at most 200 steps in all, not 5000'],
+  ],
   ['too large', recipe([set('a', 'x'.repeat(262_144))]), [': must be at most 256 KB of JSON']],
 ])('fault: %s', (_, value, expected) => {
   expect(linesOf(value)).toEqual(expected)

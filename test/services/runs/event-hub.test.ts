@@ -24,3 +24,18 @@ test('a log is read no further than its reader keeps up with, and none of it is 
   for await (const event of follower) seen.push(event.seq)
   expect(seen).toEqual(Array.from({ length: events }, (_, n) => n + 1))
 })
+
+test('followers end when the process shuts down, and a new one gets no further there', async () => {
+  const database = await databaseForTest()
+  const b = await createEngineBench(database)
+  const id = await b.start(recipe([http('only')]))
+  const shutdown = new AbortController()
+  const runtime = { db: database.db, shutdown: shutdown.signal }
+  const follow = () => followRun(runtime, id, 0, new AbortController().signal)
+  const follower = follow()
+  expect((await follower.next()).value!.type).toBe('execution.queued')
+  const next = follower.next()
+  shutdown.abort()
+  expect(await next).toEqual({ done: true, value: undefined })
+  expect(await follow().next()).toEqual({ done: true, value: undefined })
+})

@@ -1,9 +1,10 @@
 import { env } from 'cloudflare:workers'
 import { Kysely, sql } from 'kysely'
-import { PostgresJSDialect } from 'kysely-postgres-js'
 import postgres from 'postgres'
 import type { Database } from '../../../src/db/database.ts'
 import { migrate } from '../../../src/db/migrate.ts'
+import { postgresDialect } from '../../../src/runtime/postgres-dialect.ts'
+import { PostgresPool } from '../../../src/runtime/postgres-pool.ts'
 import { DriverSocket } from '../../../src/runtime/workers/driver-socket.ts'
 import type { TestDatabase } from '../../support/database.ts'
 
@@ -21,12 +22,12 @@ export async function createTestDatabase(): Promise<TestDatabase> {
     password,
     database,
     ssl: false,
-    max: 4,
     onnotice: () => {},
     socket: () => new DriverSocket(host, port),
     connection: { search_path: schema },
   }
-  const db = new Kysely<Database>({ dialect: new PostgresJSDialect({ postgres: postgres(options) }) })
+  const pool = new PostgresPool({ connect: (line) => postgres({ ...options, ...line } as object), max: 4 })
+  const db = new Kysely<Database>({ dialect: postgresDialect(pool) })
   await sql`create schema ${sql.id(schema)}`.execute(db)
   await migrate(db)
   return {

@@ -1,7 +1,7 @@
 import { alarmWorker, type Pass } from '../../../src/runtime/workers/alarm-worker.ts'
 import { openWorkerRuntime } from '../../../src/runtime/workers/runtime.ts'
 
-export { default, RunDispatcher, ServiceClock } from '../../../src/index.ts'
+export { default, KvShard, LimiterShard, RunDispatcher, ServiceClock } from '../../../src/index.ts'
 
 /** Passes by the name of their object: a test, which runs in the isolate of the Worker, says what its own does. */
 export const probes = new Map<string, Pass>()

@@ -1,30 +1,32 @@
 import { expect, test } from 'vitest'
-import { createKeyCache } from '../../../src/services/identity/key-cache.ts'
-import type { VerifiedKey } from '../../../src/services/identity/verify-key.ts'
+import { createCallerCache } from '../../../src/services/identity/caller-cache.ts'
+import type { Caller } from '../../../src/services/identity/caller.ts'
 
-const keyOf = (keyId: string): VerifiedKey => ({
-  keyId,
+const keyOf = (id: string): Caller => ({
   kind: 'server',
-  actor: { kind: 'key', id: keyId, workspaceId: 'w', permissions: new Set() },
+  id,
+  actor: { kind: 'key', id, workspaceId: 'w', permissions: new Set() },
+  workspaceSlug: 'w',
   rateLimit: null,
   allowedDomains: [],
+  allowsAddress: null,
 })
 
 test('what was read before a revocation is not stored after it', () => {
-  const cache = createKeyCache()
+  const cache = createCallerCache()
   const readAt = cache.generation()
   cache.forget('k')
   cache.put('token', keyOf('k'), 10_000, readAt)
   expect(cache.get('token', 0)).toBeUndefined()
   cache.put('token', keyOf('k'), 10_000, cache.generation())
-  expect(cache.get('token', 9_999)?.keyId).toBe('k')
+  expect(cache.get('token', 9_999)?.id).toBe('k')
   expect(cache.get('token', 10_000)).toBeUndefined()
 })
 
 test('however many keys come, the cache stays bounded and gives up the oldest', () => {
-  const cache = createKeyCache()
+  const cache = createCallerCache()
   for (let i = 0; i < 6_000; i++) cache.put(`token-${i}`, keyOf(`k-${i}`), 10_000, 0)
   const kept = Array.from({ length: 6_000 }, (_, i) => cache.get(`token-${i}`, 0)).filter((key) => key !== undefined)
   expect(kept).toHaveLength(5_000)
-  expect([cache.get('token-999', 0), cache.get('token-1000', 0)?.keyId]).toEqual([undefined, 'k-1000'])
+  expect([cache.get('token-999', 0), cache.get('token-1000', 0)?.id]).toEqual([undefined, 'k-1000'])
 })

@@ -1,0 +1,115 @@
+import type { CompiledQuery, DatabaseConnection, QueryResult } from 'kysely'
+import type postgres from 'postgres'
+import { DatabaseAway } from '../lib/database-away.ts'
+
+/** What a line sets on the postgres.js client that it uses for one connection; `onparameter` comes once it is let in. */
+export interface LineOptions {
+  max: 1
+  idle_timeout: 0
+  max_lifetime: null
+  onparameter(): void
+  onclose(): void
+}
+export type ConnectLine = (options: LineOptions) => postgres.Sql
+
+interface LineEvents {
+  connected(line: PostgresLine): void
+  /** Once; `cause` is what ended it. */
+  lost(line: PostgresLine, cause: unknown): void
+}
+
+/** The driver's own limit begins again with each attempt, and behind a proxy that hangs up it makes attempts for ever. */
+const connectWithinMs = 15_000
+
+/**
+ * One connection to the server, opened by its first statement and never again: once lost it refuses. The driver alone
+ * would reconnect in the middle of a transaction, or write to a socket that is gone and end the process.
+ */
+export class PostgresLine implements DatabaseConnection {
+  readonly openedMs = performance.now()
+  readonly #client: postgres.Sql
+  readonly #events: LineEvents
+  #connected = false
+  #loss: { cause: unknown } | null = null
+
+  constructor(connect: ConnectLine, events: LineEvents) {
+    this.#events = events
+    this.#client = connect({
+      max: 1,
+      idle_timeout: 0,
+      max_lifetime: null,
+      onparameter: () => this.#connect(),
+      onclose: () => this.lose(new Error('The connection to the database was closed.')),
+    })
+  }
+
+  get isConnected(): boolean {
+    return this.#connected
+  }
+  get isLost(): boolean {
+    return this.#loss !== null
+  }
+
+  async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+    if (this.#loss) throw new DatabaseAway(this.#loss.cause)
+    const giveUp = this.#connected ? undefined : setTimeout(() => this.#giveUp(), connectWithinMs)
+    try {
+      const result = await this.#client.unsafe(
+        sql,
+        [...parameters] as never[],
+        { prepare: true, simple: false } as object,
+      )
+      this.#connect()
+      const { command, count } = result
+      return {
+        ...(changing.has(command) && { numAffectedRows: BigInt(count) }),
+        rows: Array.from(result.values()) as R[],
+      }
+    } catch (error) {
+      if (!isLoss(error)) throw error
+      this.lose(error)
+      throw new DatabaseAway(error)
+    } finally {
+      clearTimeout(giveUp)
+    }
+  }
+
+  streamQuery(): never {
+    throw new Error('Results are read as a whole.')
+  }
+
+  /** Refuses from now on, and lets go of the connection. */
+  lose(cause: unknown): void {
+    if (this.#loss) return
+    this.#loss = { cause }
+    void this.#client.end({ timeout: 0 }).catch(() => {})
+    this.#events.lost(this, cause)
+  }
+
+  #connect(): void {
+    if (this.#connected || this.#loss) return
+    this.#connected = true
+    this.#events.connected(this)
+  }
+
+  #giveUp(): void {
+    if (!this.#connected) this.lose(new Error(`The database let nobody in within ${connectWithinMs / 1_000} s.`))
+  }
+}
+
+const changing = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE'])
+
+/**
+ * SQLSTATEs by which the server says that it does not serve (connection, authorization, resources, shutdown, start-up, no
+ * such database, a standby after a failover). Every other speaks of the statement.
+ */
+const unserved = /^(?:08...|28...|53...|57P0.|3D000|25006|25P03)$/
+/** What the driver refuses to send. */
+const unsendable = new Set(['UNDEFINED_VALUE', 'MAX_PARAMETERS_EXCEEDED', 'NOT_TAGGED_CALL', 'MESSAGE_NOT_SUPPORTED'])
+
+function isLoss(error: unknown): boolean {
+  if (error instanceof TypeError || error instanceof RangeError) return false
+  const { name, code = '' } = error as { name?: string; code?: string }
+  // Sockets and TLS fail in too many words to list them.
+  return name === 'PostgresError' ? unserved.test(code) : !unsendable.has(code)
+}

@@ -1,0 +1,42 @@
+import type { LimitDecision } from '../context.ts'
+
+/** Two counters: the running window, and the one before it. */
+export interface Window {
+  startMs: number
+  current: number
+  previous: number
+}
+
+/** The window that `nowMs` falls into: the known one, the one right after it, or a new one. */
+export function windowAt(known: Window | undefined, windowMs: number, nowMs: number): Window {
+  if (known === undefined) return { startMs: nowMs, current: 0, previous: 0 }
+  const age = nowMs - known.startMs
+  if (age < windowMs) return known
+  if (age < 2 * windowMs) return { startMs: known.startMs + windowMs, current: 0, previous: known.current }
+  return { startMs: nowMs, current: 0, previous: 0 }
+}
+
+/** `taking` is 1 where an allowed request will be counted, 0 where it is only asked about. */
+export function decide(window: Window, limit: number, windowMs: number, nowMs: number, taking: number): LimitDecision {
+  const elapsed = (nowMs - window.startMs) / windowMs
+  const used = window.previous * (1 - elapsed) + window.current
+  const allowed = used + 1 <= limit
+  return {
+    allowed,
+    limit,
+    remaining: Math.max(0, Math.floor(limit - used - (allowed ? taking : 0))),
+    resetSeconds: Math.max(1, Math.ceil(msUntilTurn(window, limit, windowMs, nowMs, allowed) / 1000)),
+  }
+}
+
+/** Until the window turns; for a refused caller, until one request fits again. */
+function msUntilTurn(window: Window, limit: number, windowMs: number, nowMs: number, allowed: boolean): number {
+  const toTurn = window.startMs + windowMs - nowMs
+  if (allowed) return toTurn
+  // Within this window only the weight of the previous one falls away.
+  if (window.current + 1 <= limit && window.previous > 0) {
+    const elapsedNeeded = 1 - (limit - 1 - window.current) / window.previous
+    return Math.max(0, window.startMs + elapsedNeeded * windowMs - nowMs)
+  }
+  return toTurn + Math.max(0, 1 - (limit - 1) / window.current) * windowMs
+}
