@@ -3,20 +3,19 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DemoClient } from './demo/client.ts'
-import { describeEvent } from './demo/describe-event.ts'
+import {
+  createAutomatos,
+  followExecution,
+  type Automatos,
+  type NewAgent,
+  type RecipeInput,
+  type Slot,
+} from '../../clients/typescript/src/index.ts'
+import { describeEvent } from './automatos/describe-event.ts'
 import { serveFeed, startServer } from './demo/server.ts'
 
-interface Slot {
-  slot_at: string
-  status: string
-  reason: string | null
-  execution_id: string | null
-  fired_at: string | null
-}
-
 const examples = new URL('../../examples/', import.meta.url)
-const example = async (name: string) => JSON.parse(await readFile(new URL(name, examples), 'utf8')) as object
+const example = async <T>(name: string) => JSON.parse(await readFile(new URL(name, examples), 'utf8')) as T
 const say = (line = '') => console.log(line)
 const dim = (text: string) => (process.stdout.isTTY ? `\u001b[2m${text}\u001b[0m` : text)
 
@@ -27,43 +26,38 @@ async function demo(feedUrl: string | undefined): Promise<void> {
   const server = await startServer({ dataDir, egressAllow: feed ? [feed.host] : [] })
   try {
     say(`Server      ${server.url} on an empty folder, up after ${((performance.now() - started) / 1000).toFixed(1)} s`)
-    const api = new DemoClient(server.url, server.adminKey)
-    const model = await api.call<{ provider: string; model: string; simulated: boolean }>('GET', '/api/models/default')
+    const api = createAutomatos({ baseUrl: server.url, apiKey: server.adminKey })
+    const { data: model } = await api.getDefaultModel()
     say(`Model       ${model.provider}/${model.model}${model.simulated ? ' (simulated answers)' : ''}`)
 
-    const agent = await api.call<{ slug: string }>('POST', '/api/agents', await example('summarizer.agent.json'))
+    const { data: agent } = await api.createAgent({ body: await example<NewAgent>('summarizer.agent.json') })
     say(`Agent       ${agent.slug}`)
-    const recipe = await example('feed-digest.json')
-    const { slug, version } = await api.call<{ slug: string; version: number }>('POST', '/api/workflow-recipes', recipe)
-    say(`Recipe      ${slug}, version ${version}`)
-    const schedule = await api.call<{ id: string }>('POST', '/api/schedules', {
-      recipe_id: slug,
-      cron: '*/5 * * * * *',
-      input_data: { feed_url: feed?.url ?? feedUrl },
+    const { data: recipe } = await api.createRecipe({ body: await example<RecipeInput>('feed-digest.json') })
+    say(`Recipe      ${recipe.slug}, version ${recipe.version}`)
+    const { data: schedule } = await api.createSchedule({
+      body: { recipe_id: recipe.slug, cron: '*/5 * * * * *', input_data: { feed_url: feed?.url ?? feedUrl ?? null } },
     })
     say(`Schedule    every five seconds, for one run`)
     say(`Feed        ${feed ? `${feed.url} (captured, served on loopback)` : feedUrl}`)
     say()
 
+    const path = { schedule: schedule.id }
     const first = await firstFired(api, schedule.id)
-    await api.call('POST', `/api/schedules/${schedule.id}/pause`)
+    await api.pauseSchedule({ path })
     say(`Slot ${first.slot_at} fired at ${first.fired_at} as execution ${first.execution_id}`)
-    for await (const { event, data } of api.events(`/api/executions/${first.execution_id}/events`)) {
-      const line = describeEvent(event, JSON.parse(data) as { created_at: string; data: Record<string, unknown> })
-      if (line) say(dim(line))
+    for await (const event of followExecution(api, first.execution_id)) {
+      const line = describeEvent(event)
+      if (line !== null) say(dim(line))
     }
 
-    const run = await api.call<{ status: string; output: { markdown: string }; error: unknown; usage: object }>(
-      'GET',
-      `/api/executions/${first.execution_id}`,
-    )
+    const { data: run } = await api.getExecution({ path: { execution: first.execution_id } })
     say()
     if (run.status !== 'succeeded') throw new Error(`The run has ${run.status}: ${JSON.stringify(run.error)}`)
-    say(run.output.markdown)
+    say((run.output as { markdown: string }).markdown)
     say()
     say('Ledger')
-    const { items } = await api.call<{ items: Slot[] }>('GET', `/api/schedules/${schedule.id}/slots`)
-    for (const slot of items)
+    const { data: ledger } = await api.listSlots({ path })
+    for (const slot of ledger.items)
       say(
         `  ${slot.slot_at}  ${slot.status.padEnd(9)} ${slot.reason ?? ''}${slot.execution_id ? ` → ${slot.execution_id}` : ''}`,
       )
@@ -76,11 +70,11 @@ async function demo(feedUrl: string | undefined): Promise<void> {
 }
 
 /** Waits for the ledger to show a slot that fired. */
-async function firstFired(api: DemoClient, scheduleId: string): Promise<Slot> {
+async function firstFired(api: Automatos, schedule: string): Promise<Slot & { execution_id: string }> {
   for (;;) {
-    const { items } = await api.call<{ items: Slot[] }>('GET', `/api/schedules/${scheduleId}/slots`)
-    const fired = items.findLast((slot) => slot.status === 'fired')
-    if (fired) return fired
+    const { data } = await api.listSlots({ path: { schedule } })
+    const fired = data.items.findLast((slot) => slot.status === 'fired')
+    if (fired?.execution_id) return { ...fired, execution_id: fired.execution_id }
     await new Promise((resolve) => setTimeout(resolve, 200))
   }
 }

@@ -1,9 +1,10 @@
 import { PGlite } from '@electric-sql/pglite'
 import { Kysely, sql } from 'kysely'
-import { PostgresJSDialect } from 'kysely-postgres-js'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { serveEmbedded, type EmbeddedServer } from '../../src/cli/dev/embedded-server.ts'
+import { postgresDialect } from '../../src/runtime/postgres-dialect.ts'
+import { PostgresPool } from '../../src/runtime/postgres-pool.ts'
 
 let pglite: PGlite
 let server: EmbeddedServer
@@ -68,9 +69,9 @@ test('an error reaches its client and the session goes on', async () => {
 })
 
 test('serves Kysely as a PostgreSQL server does', async () => {
-  const db = new Kysely<{ entries: { id: number; body: unknown } }>({
-    dialect: new PostgresJSDialect({ postgres: connect() }),
-  })
+  const url = `postgres://dev:dev@127.0.0.1:${server.port}/postgres`
+  const pool = new PostgresPool({ connect: (line) => postgres(url, { ...line, onnotice() {} } as object), max: 5 })
+  const db = new Kysely<{ entries: { id: number; body: unknown } }>({ dialect: postgresDialect(pool) })
   const rows = await db.transaction().execute(async (tx) => {
     await sql`select pg_advisory_xact_lock(1)`.execute(tx)
     await tx

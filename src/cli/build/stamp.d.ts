@@ -1,0 +1,3 @@
+export const stampFile: string
+export function currentStamp(): string
+export function isBuilt(): boolean
