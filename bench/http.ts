@@ -3,15 +3,24 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { withDatabase } from './database.ts'
+import { median, perSecond, report } from './result.ts'
 
-// What the pipeline costs: the product's whole pass against bare Hono on the same server, in short interleaved rounds.
-// Compared is the processor time a request takes, which a busy machine distorts far less than requests a second.
-// Needs Linux and wrk. Usage: node bench/http.ts [rounds] [seconds a round]
-const rounds = Number(process.argv[2] ?? 7)
+// What the pipeline costs: the whole product (its routes, all layers, a key, validation) against bare Hono, on Node and
+// on Bun, in short interleaved rounds. Compared is the processor time a request takes, which a busy machine distorts
+// far less than requests a second. Needs Linux and wrk.
+// Usage: node bench/http.ts [rounds] [seconds a round]
+const rounds = Number(process.argv[2] ?? 9)
 const seconds = Number(process.argv[3] ?? 2)
 const connections = 64
 
-interface Started {
+type Kind = 'bare' | 'product'
+const programs = { Node: process.execPath, Bun: 'bun' } as const
+type Platform = keyof typeof programs
+const methods = { get: 'GET with a key', post: 'POST with a key and validation' } as const
+type Method = keyof typeof methods
+
+interface Server {
   pid: number
   port: number
   key: string
@@ -20,78 +29,92 @@ interface Sample {
   rate: number
   cpuUs: number
 }
-interface Target {
-  name: string
-  server: 'bare' | 'product'
-  script: 'get' | 'post'
-}
-const targets: Target[] = [
-  { name: 'GET, bare Hono', server: 'bare', script: 'get' },
-  { name: 'GET with key and all layers', server: 'product', script: 'get' },
-  { name: 'POST, bare Hono', server: 'bare', script: 'post' },
-  { name: 'POST with key, all layers and validation', server: 'product', script: 'post' },
-]
 
 const folder = mkdtempSync(join(tmpdir(), 'automatos-bench-'))
 const children: ChildProcess[] = []
 try {
-  const servers = { bare: await start('bare'), product: await start('product') }
-  const results = new Map<string, Sample[]>(targets.map(({ name }) => [name, []]))
-  for (const target of targets) measure(target, servers[target.server], 1)
-  for (let round = 0; round < rounds; round++) {
-    for (const target of targets) results.get(target.name)!.push(measure(target, servers[target.server], seconds))
-  }
-  for (const [name, samples] of results) {
-    const rate = Math.round(median(samples.map((sample) => sample.rate)))
-    const cpuUs = median(samples.map((sample) => sample.cpuUs)).toFixed(1)
-    process.stdout.write(`${name.padEnd(44)} ${cpuUs.padStart(6)} µs CPU a request, ${rate} req/s\n`)
-  }
-  for (const method of ['GET', 'POST']) {
-    const [bare, product] = targets.filter(({ name }) => name.startsWith(method)).map(({ name }) => results.get(name)!)
-    const ratios = bare!.map((sample, round) => sample.cpuUs / product![round]!.cpuUs)
-    process.stdout.write(
-      `${method}: ${median(ratios).toFixed(2)} of bare Hono (rounds ${ratios.map((ratio) => ratio.toFixed(2)).join(' ')})\n`,
-    )
-  }
+  await withDatabase(async ({ url }) => {
+    for (const platform of Object.keys(programs) as Platform[]) await compare(platform, url)
+  })
 } finally {
   for (const child of children) child.kill()
   rmSync(folder, { recursive: true, force: true })
 }
 
-async function start(kind: Target['server']): Promise<Started> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'http-server.ts'), kind], {
+async function compare(platform: Platform, databaseUrl: string): Promise<void> {
+  const servers = {
+    bare: await start(platform, 'bare', databaseUrl),
+    product: await start(platform, 'product', databaseUrl),
+  }
+  const samples = { get: [] as Record<Kind, Sample>[], post: [] as Record<Kind, Sample>[] }
+  const both = (method: Method, duration: number): Record<Kind, Sample> => ({
+    bare: measure(method, servers.bare, duration),
+    product: measure(method, servers.product, duration),
+  })
+  for (const method of ['get', 'post'] as const) both(method, 2)
+  for (let round = 0; round < rounds; round++) {
+    for (const method of ['get', 'post'] as const) samples[method].push(both(method, seconds))
+  }
+  for (const method of ['get', 'post'] as const) {
+    const ratios = samples[method].map(({ bare, product }) => bare.cpuUs / product.cpuUs)
+    const middle = (kind: Kind, of: keyof Sample) => median(samples[method].map((sample) => sample[kind][of]))
+    report({
+      name: `${methods[method]}, ${platform}`,
+      against: 'bare Hono, by processor time a request',
+      ratio: median(ratios),
+      goal: { atLeast: 0.7 },
+      rounds: ratios,
+      figures: {
+        product: `${middle('product', 'cpuUs').toFixed(1)} µs`,
+        'bare Hono': `${middle('bare', 'cpuUs').toFixed(1)} µs`,
+        'product serves': perSecond(middle('product', 'rate'), 'requests'),
+        'bare Hono serves': perSecond(middle('bare', 'rate'), 'requests'),
+      },
+    })
+  }
+  const memory = { bare: residentMb(servers.bare.pid), product: residentMb(servers.product.pid) }
+  report({
+    name: `Memory after that load, ${platform}`,
+    against: 'bare Hono',
+    ratio: memory.product / memory.bare,
+    goal: { atMost: 2.5 },
+    rounds: [memory.product / memory.bare],
+    figures: { product: `${memory.product.toFixed(0)} MB`, 'bare Hono': `${memory.bare.toFixed(0)} MB` },
+  })
+}
+
+async function start(platform: Platform, kind: Kind, databaseUrl: string): Promise<Server> {
+  const child = spawn(programs[platform], [join(import.meta.dirname, 'http-server.ts'), kind, databaseUrl], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   children.push(child)
   const ended = once(child, 'exit').then(() => {
-    throw new Error(`The ${kind} server did not start.`)
+    throw new Error(`The ${kind} server on ${platform} did not start.`)
   })
+  ended.catch(() => {})
   const [line] = (await Promise.race([once(child.stdout!.setEncoding('utf8'), 'data'), ended])) as [string]
   return { pid: child.pid!, ...(JSON.parse(line) as { port: number; key: string }) }
 }
 
-function measure({ script, name }: Target, { pid, port, key }: Started, duration: number): Sample {
-  const file = join(folder, `${script}-${port}.lua`)
-  const lines =
-    script === 'get'
-      ? [`wrk.headers["Authorization"] = "Bearer ${key}"`]
-      : [
-          'wrk.method = "POST"',
-          `wrk.headers["Authorization"] = "Bearer ${key}"`,
-          'wrk.headers["Content-Type"] = "application/json"',
-          `wrk.body = '{"name":"Morning digest","size":3,"tags":["a","b"]}'`,
-        ]
-  writeFileSync(file, lines.join('\n'))
-  const path = script === 'get' ? '/api/things/42' : '/api/things'
+function measure(method: Method, { pid, port, key }: Server, duration: number): Sample {
+  const file = join(folder, `${method}-${port}.lua`)
+  const headers = [`wrk.headers["Authorization"] = "Bearer ${key}"`, 'wrk.headers["X-Forwarded-For"] = "203.0.113.7"']
+  const body = [
+    'wrk.method = "POST"',
+    'wrk.headers["Content-Type"] = "application/json"',
+    `wrk.body = '{"name":"Morning digest","size":3,"tags":["a","b"]}'`,
+  ]
+  writeFileSync(file, [...headers, ...(method === 'post' ? body : [])].join('\n'))
+  const path = method === 'get' ? '/api/things/42' : '/api/things'
   const before = cpuUsOf(pid)
-  const report = execFileSync(
+  const output = execFileSync(
     'wrk',
     ['-t1', `-c${connections}`, `-d${duration}s`, '-s', file, `http://127.0.0.1:${port}${path}`],
     { encoding: 'utf8' },
   )
-  if (/Non-2xx/.test(report)) throw new Error(`${name} was refused:\n${report}`)
-  const requests = Number(/(\d+) requests in/.exec(report)?.[1])
-  return { rate: Number(/Requests\/sec:\s+([\d.]+)/.exec(report)?.[1]), cpuUs: (cpuUsOf(pid) - before) / requests }
+  if (/Non-2xx/.test(output)) throw new Error(`${methods[method]} was refused:\n${output}`)
+  const requests = Number(/(\d+) requests in/.exec(output)?.[1])
+  return { rate: Number(/Requests\/sec:\s+([\d.]+)/.exec(output)?.[1]), cpuUs: (cpuUsOf(pid) - before) / requests }
 }
 
 /** User and system time of a process so far; the kernel counts it in hundredths of a second. */
@@ -100,6 +123,6 @@ function cpuUsOf(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * 10_000
 }
 
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+function residentMb(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
 }
