@@ -5,13 +5,21 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { randomBytes } from 'node:crypto'
+import { runtimes, type RuntimeName } from '../../support/process.ts'
 
 export interface Server {
   url: string
   pid: number
   ready: Promise<void>
   kill(): Promise<void>
-  stop(): Promise<void>
+  /** Asks it to end, and gives its exit code. */
+  stop(): Promise<number | null>
+}
+export interface StartOptions {
+  clockSkewMs?: number
+  /** Default: a free one. */
+  port?: number
+  runtime?: RuntimeName
 }
 
 /** Several real server processes on one PostgreSQL, killed and started again at will. */
@@ -21,7 +29,7 @@ export class Cluster {
   readonly #folder: Promise<string>
   readonly #servers = new Set<Server>()
 
-  constructor(databaseUrl: string) {
+  constructor(databaseUrl: string, env: Record<string, string> = {}) {
     this.#folder = mkdtemp(join(tmpdir(), 'automatos-chaos-'))
     this.#env = {
       PATH: process.env['PATH'] ?? '',
@@ -33,25 +41,23 @@ export class Cluster {
       EGRESS_ALLOW: '127.0.0.1',
       RATE_LIMIT_AUTHENTICATED: '100000/minute',
       SHUTDOWN_GRACE_S: '10',
+      ...env,
     }
   }
 
-  async start(options: { clockSkewMs?: number } = {}): Promise<Server> {
-    const port = await freePort()
+  async start({ clockSkewMs = 0, port: wanted, runtime = 'node' }: StartOptions = {}): Promise<Server> {
+    const port = wanted ?? (await freePort())
     const folder = await this.#folder
-    const child = spawn(
-      process.execPath,
-      ['--import', new URL('skew.mjs', import.meta.url).href, 'src/node-server.ts'],
-      {
-        env: {
-          ...this.#env,
-          PORT: String(port),
-          DATA_DIR: join(folder, String(port)),
-          CLOCK_SKEW_MS: String(options.clockSkewMs ?? 0),
-        },
-        stdio: ['ignore', 'ignore', 'inherit'],
+    const skew = runtime === 'node' ? ['--import', new URL('skew.mjs', import.meta.url).href] : []
+    const child = spawn(runtimes[runtime], [...skew, 'src/node-server.ts'], {
+      env: {
+        ...this.#env,
+        PORT: String(port),
+        DATA_DIR: join(folder, String(port)),
+        CLOCK_SKEW_MS: String(clockSkewMs),
       },
-    )
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
     const exited = once(child, 'exit')
     const url = `http://127.0.0.1:${port}`
     const server: Server = {
@@ -65,8 +71,9 @@ export class Cluster {
       },
       stop: async () => {
         child.kill('SIGTERM')
-        await exited
+        const [code] = (await exited) as [number | null]
         this.#servers.delete(server)
+        return code
       },
     }
     server.ready.catch(() => {})
@@ -123,7 +130,7 @@ async function untilReady(url: string, child: ChildProcess): Promise<void> {
   throw new Error('The server ended before it was ready.')
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer()
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

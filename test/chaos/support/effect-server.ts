@@ -12,6 +12,10 @@ export async function startEffectServer(delayMs: () => number) {
   const effects = new Map<string, Effect>()
   let withoutKey = 0
   const server = createServer(async (request, response) => {
+    if (request.url === '/arrived') {
+      response.writeHead(204, { connection: 'close' }).end()
+      return
+    }
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const key = request.headers['idempotency-key']
@@ -35,6 +39,13 @@ export async function startEffectServer(delayMs: () => number) {
     url: `http://127.0.0.1:${port}/effect`,
     effects,
     withoutKey: () => withoutKey,
+    /**
+     * Resolves when whatever was sent before is recorded, by somebody who is gone by now, too: connections are taken in the
+     * order of their making, so a call of our own, and one more for what had come with it, stands behind all of it.
+     */
+    async arrived() {
+      for (let call = 0; call < 2; call++) await fetch(`http://127.0.0.1:${port}/arrived`)
+    },
     close() {
       server.closeAllConnections()
       server.close()
