@@ -1,9 +1,9 @@
-// Prints the shell commands of the README that talk to a running server: blocks fenced as ```sh with a curl in them.
+// Prints the shell commands of the README that talk to a running server: blocks fenced as ```sh with curl or npx automatos in them.
 import { readFileSync } from 'node:fs'
 
 const text = readFileSync(process.argv[2] ?? 'README.md', 'utf8')
 for (const [, block] of text.matchAll(/```sh\n([\s\S]*?)```/g)) {
-  if (!block?.includes('curl')) continue
+  if (!block || !/curl |npx automatos/.test(block)) continue
   console.log(
     block
       .replace(/^KEY=.*$/m, '')
