@@ -9,6 +9,7 @@ import type {
 } from './tables/identity.table.ts'
 import type { ModelsTable, ModelUsageTable, SystemPromptsTable, SystemSettingsTable } from './tables/models.table.ts'
 import type { RecipeVersionsTable, WorkflowRecipesTable } from './tables/recipes.table.ts'
+import type { ReplayRunsTable, ReplaysTable } from './tables/replays.table.ts'
 import type {
   RunCallsTable,
   RunEventsTable,
@@ -40,6 +41,8 @@ export interface Database {
   run_calls: RunCallsTable
   run_events: RunEventsTable
   run_inbox: RunInboxTable
+  replays: ReplaysTable
+  replay_runs: ReplayRunsTable
   schedules: SchedulesTable
   schedule_slots: ScheduleSlotsTable
   instances: InstancesTable

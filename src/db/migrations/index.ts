@@ -5,6 +5,7 @@ import { users } from './0004-users.ts'
 import { heartbeat } from './0005-heartbeat.ts'
 import { traceContext } from './0006-trace-context.ts'
 import { childrenOfRuns } from './0007-children-of-runs.ts'
+import { runControl } from './0013-run-control.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -15,4 +16,5 @@ export const migrations: readonly Migration[] = [
   heartbeat,
   traceContext,
   childrenOfRuns,
+  runControl,
 ]

@@ -61,6 +61,11 @@ export interface RunsTable {
   deadline_at: Date | null
   /** The run's span, which others are children of before it is written: see run-trace.ts. */
   trace_context: NullableJsonColumn<JsonObject>
+  /** The run whose step started this one; it may have been deleted since. Cancel and time limits go down along it. */
+  parent_run_id: Generated<string | null>
+  /** The run that this one repeats, and the path of the step that it began with; it may have been deleted since. */
+  replay_of: Generated<string | null>
+  replayed_from: Generated<string | null>
 }
 
 /** Only ready work is in it. Rows are inserted and deleted, never updated. */
@@ -124,7 +129,7 @@ export interface RunEventsTable {
 export interface RunInboxTable {
   id: string
   run_id: string
-  kind: 'cancel'
+  kind: 'cancel' | 'pause' | 'resume'
   payload: JsonColumn<JsonObject>
   created_at: ColumnType<Date, Date | undefined, never>
   applied_at: Date | null

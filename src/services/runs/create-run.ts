@@ -23,6 +23,8 @@ export interface NewRun {
   requestHash?: string | null
   /** Of `traceRun`; null where nothing is traced. */
   traceContext?: JsonObject | null
+  /** The run whose step starts this one. */
+  parentRunId?: string | null
 }
 
 /**
@@ -50,6 +52,7 @@ export async function insertRuns(db: Kysely<Database>, runs: NewRun[]): Promise<
       idempotency_key: run.idempotencyKey ?? null,
       request_hash: run.requestHash ?? null,
       trace_context: run.traceContext ?? null,
+      parent_run_id: run.parentRunId ?? null,
     })),
   )
   await sql`
@@ -58,14 +61,14 @@ export async function insertRuns(db: Kysely<Database>, runs: NewRun[]): Promise<
         id uuid, workspace_id uuid, recipe_id uuid, recipe_version integer, definition jsonb, trigger jsonb,
         schedule_id uuid, slot_at timestamptz, state_key text, input jsonb, priority integer, created_by text,
         timeout_ms double precision, idempotency_key text, request_hash text,
-        trace_context jsonb)
+        trace_context jsonb, parent_run_id uuid)
     ), inserted as (
       insert into runs (id, workspace_id, recipe_id, recipe_version, definition, state, trigger, schedule_id, slot_at,
         state_key, input, priority, created_by, timeout_ms, idempotency_key, request_hash,
-        trace_context, last_seq)
+        trace_context, parent_run_id, last_seq)
       select id, workspace_id, recipe_id, recipe_version, definition, 'queued', trigger, schedule_id, slot_at,
         state_key, coalesce(input, 'null'), priority, created_by, timeout_ms, idempotency_key, request_hash,
-        trace_context, 1
+        trace_context, parent_run_id, 1
       from new_runs
       returning id, workspace_id, priority, trigger
     ), queued as (
