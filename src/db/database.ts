@@ -19,7 +19,14 @@ import type {
   RunStepsTable,
   WaitsTable,
 } from './tables/runs.table.ts'
+import type {
+  ScheduleBackfillRunsTable,
+  ScheduleBackfillsTable,
+  ScheduleEventsTable,
+  SchedulePingsTable,
+} from './tables/schedule-operations.table.ts'
 import type { ScheduleSlotsTable, SchedulesTable } from './tables/schedules.table.ts'
+import type { WorkflowPlansTable, WorkflowsTable, WorkspacePausesTable } from './tables/workflows.table.ts'
 
 export interface Database {
   workspaces: WorkspacesTable
@@ -45,6 +52,13 @@ export interface Database {
   replay_runs: ReplayRunsTable
   schedules: SchedulesTable
   schedule_slots: ScheduleSlotsTable
+  schedule_events: ScheduleEventsTable
+  schedule_pings: SchedulePingsTable
+  schedule_backfills: ScheduleBackfillsTable
+  schedule_backfill_runs: ScheduleBackfillRunsTable
   instances: InstancesTable
   component_samples: ComponentSamplesTable
+  workflows: WorkflowsTable
+  workflow_plans: WorkflowPlansTable
+  workspace_pauses: WorkspacePausesTable
 }

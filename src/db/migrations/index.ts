@@ -5,6 +5,8 @@ import { users } from './0004-users.ts'
 import { heartbeat } from './0005-heartbeat.ts'
 import { traceContext } from './0006-trace-context.ts'
 import { childrenOfRuns } from './0007-children-of-runs.ts'
+import { scheduleOperations } from './0009-schedule-operations.ts'
+import { workflows } from './0012-workflows.ts'
 import { runControl } from './0013-run-control.ts'
 import type { Migration } from './migration.ts'
 
@@ -16,5 +18,7 @@ export const migrations: readonly Migration[] = [
   heartbeat,
   traceContext,
   childrenOfRuns,
+  scheduleOperations,
+  workflows,
   runControl,
 ]

@@ -1,9 +1,19 @@
 import type { ColumnType, Generated, Selectable } from 'kysely'
 import type { Json } from '../../lib/json.ts'
 import type { DstPolicy } from '../../lib/slots/spec.ts'
-import type { JsonColumn } from '../json.ts'
+import type { JsonColumn, NullableJsonColumn } from '../json.ts'
 
 export type StoredMisfire = { policy: 'skip' | 'run_once' } | { policy: 'catch_up'; max: number }
+
+/** Where events of a schedule are posted to, and which. */
+export interface StoredAlerts {
+  url: string
+  /** Slug of a credential to send along. */
+  credential: string | null
+  /** Types of events; see services/schedules/alerts.ts. */
+  on: string[]
+  late_after_s: number
+}
 
 export interface SchedulesTable {
   id: string
@@ -34,6 +44,9 @@ export interface SchedulesTable {
   paused_at: Date | null
   /** Why the tick parked it, if it did. */
   fault: string | null
+  alerts: NullableJsonColumn<StoredAlerts>
+  /** Since when the outside job of its ping address has been silent for too long. */
+  overdue_at: Date | null
   created_at: ColumnType<Date, Date | undefined, never>
   updated_at: Generated<Date>
 }
