@@ -7,7 +7,15 @@ import type {
   UsersTable,
   WorkspacesTable,
 } from './tables/identity.table.ts'
+import type { IdempotencyKeysTable } from './tables/idempotency.table.ts'
 import type { ModelsTable, ModelUsageTable, SystemPromptsTable, SystemSettingsTable } from './tables/models.table.ts'
+import type {
+  ApprovalLinksTable,
+  ApprovalsTable,
+  ChildEndsTable,
+  EventWaitsTable,
+  InboundEventsTable,
+} from './tables/outside.table.ts'
 import type { RecipeVersionsTable, WorkflowRecipesTable } from './tables/recipes.table.ts'
 import type { ReplayRunsTable, ReplaysTable } from './tables/replays.table.ts'
 import type {
@@ -27,6 +35,12 @@ import type {
 } from './tables/schedule-operations.table.ts'
 import type { ScheduleSlotsTable, SchedulesTable } from './tables/schedules.table.ts'
 import type { WorkflowPlansTable, WorkflowsTable, WorkspacePausesTable } from './tables/workflows.table.ts'
+import type {
+  WebhookDeliveriesTable,
+  WebhookReceiptsTable,
+  WebhooksTable,
+  WebhookSubscriptionsTable,
+} from './tables/webhooks.table.ts'
 
 export interface Database {
   workspaces: WorkspacesTable
@@ -48,6 +62,11 @@ export interface Database {
   run_calls: RunCallsTable
   run_events: RunEventsTable
   run_inbox: RunInboxTable
+  inbound_events: InboundEventsTable
+  event_waits: EventWaitsTable
+  approvals: ApprovalsTable
+  approval_links: ApprovalLinksTable
+  child_ends: ChildEndsTable
   replays: ReplaysTable
   replay_runs: ReplayRunsTable
   schedules: SchedulesTable
@@ -61,4 +80,9 @@ export interface Database {
   workflows: WorkflowsTable
   workflow_plans: WorkflowPlansTable
   workspace_pauses: WorkspacePausesTable
+  idempotency_keys: IdempotencyKeysTable
+  webhooks: WebhooksTable
+  webhook_receipts: WebhookReceiptsTable
+  webhook_subscriptions: WebhookSubscriptionsTable
+  webhook_deliveries: WebhookDeliveriesTable
 }

@@ -5,7 +5,9 @@ import { users } from './0004-users.ts'
 import { heartbeat } from './0005-heartbeat.ts'
 import { traceContext } from './0006-trace-context.ts'
 import { childrenOfRuns } from './0007-children-of-runs.ts'
+import { webhooks } from './0008-webhooks.ts'
 import { scheduleOperations } from './0009-schedule-operations.ts'
+import { outside } from './0010-outside.ts'
 import { workflows } from './0012-workflows.ts'
 import { runControl } from './0013-run-control.ts'
 import type { Migration } from './migration.ts'
@@ -18,7 +20,9 @@ export const migrations: readonly Migration[] = [
   heartbeat,
   traceContext,
   childrenOfRuns,
+  webhooks,
   scheduleOperations,
+  outside,
   workflows,
   runControl,
 ]

@@ -61,6 +61,10 @@ export interface RunsTable {
   deadline_at: Date | null
   /** The run's span, which others are children of before it is written: see run-trace.ts. */
   trace_context: NullableJsonColumn<JsonObject>
+  /** Of a run that somebody has subscribed to: how many of its generations have had their end told. Null = of none. */
+  announced_generation: number | null
+  /** The last event that was told. */
+  announced_seq: number | null
   /** The run whose step started this one; it may have been deleted since. Cancel and time limits go down along it. */
   parent_run_id: Generated<string | null>
   /** The run that this one repeats, and the path of the step that it began with; it may have been deleted since. */
@@ -110,7 +114,7 @@ export interface RunCallsTable {
   run_id: string
   /** `<generation>/<path>/<round>.<call>` */
   key: string
-  kind: 'model' | 'tool' | 'http'
+  kind: 'model' | 'tool' | 'http' | 'notify'
   /** SHA-256 of the canonical request. */
   request_hash: string | null
   /** Null: started and, as far as is known, not finished (`once`). */
@@ -129,7 +133,7 @@ export interface RunEventsTable {
 export interface RunInboxTable {
   id: string
   run_id: string
-  kind: 'cancel' | 'pause' | 'resume'
+  kind: 'cancel' | 'pause' | 'resume' | 'look'
   payload: JsonColumn<JsonObject>
   created_at: ColumnType<Date, Date | undefined, never>
   applied_at: Date | null

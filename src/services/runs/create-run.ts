@@ -65,10 +65,11 @@ export async function insertRuns(db: Kysely<Database>, runs: NewRun[]): Promise<
     ), inserted as (
       insert into runs (id, workspace_id, recipe_id, recipe_version, definition, state, trigger, schedule_id, slot_at,
         state_key, input, priority, created_by, timeout_ms, idempotency_key, request_hash,
-        trace_context, parent_run_id, last_seq)
+        trace_context, parent_run_id, last_seq, announced_generation)
       select id, workspace_id, recipe_id, recipe_version, definition, 'queued', trigger, schedule_id, slot_at,
         state_key, coalesce(input, 'null'), priority, created_by, timeout_ms, idempotency_key, request_hash,
-        trace_context, parent_run_id, 1
+        trace_context, parent_run_id, 1,
+        (select 0 from webhook_subscriptions s where s.workspace_id = new_runs.workspace_id limit 1)
       from new_runs
       returning id, workspace_id, priority, trigger
     ), queued as (
