@@ -12,6 +12,9 @@ export const runControl: Migration = {
       add column replay_of uuid,
       add column replayed_from text`,
     `create index runs_by_parent on runs (parent_run_id) where parent_run_id is not null`,
+    // Small: children that have not ended. The recovery tick looks among them for those whose parent has.
+    `create index runs_open_children on runs (id)
+      where parent_run_id is not null and state not in ('succeeded', 'failed', 'canceled', 'timed_out')`,
     `create index runs_by_replay on runs (replay_of) where replay_of is not null`,
 
     `create table replays (
