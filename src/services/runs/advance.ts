@@ -2,14 +2,16 @@ import { asStepError, errorView } from './attempts.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { renderTree } from '../../lib/language/tree.ts'
 import type { Leaving } from './checkpoint.ts'
+import { tellParents } from './child-ends.ts'
+import { cancelChildren } from './children.ts'
 import type { Flow } from './flow.ts'
-import { RunCanceled, RunReleased, RunTimedOut } from './interruptions.ts'
+import { RunCanceled, RunPaused, RunReleased, RunTimedOut } from './interruptions.ts'
 import { reportFailure } from './on-failure.ts'
 import { RunLost } from './run-writer.ts'
 import { spill } from './spill.ts'
+import { isEnd } from './states.ts'
+import { answered } from './steadily.ts'
 import { walkList } from './walk.ts'
-
-const ended: ReadonlySet<string> = new Set(['succeeded', 'failed', 'canceled', 'timed_out'])
 
 /**
  * Advances a claimed run until it ends, parks, is handed back or is lost. Whatever happens, its rows say where it stands.
@@ -19,11 +21,14 @@ export async function advance(flow: Flow, readCommands: () => Promise<void>): Pr
   const timer = startDeadline(flow)
   begin(flow)
   try {
-    for (;;) {
+    for (let turn = 1; ; turn++) {
       if (flow.writer.pendingCommands > 0) await flow.read(readCommands)
-      if (await advanceOnce(flow)) return
+      if (turn > 1 && !flow.canceled && !flow.pausing) await flow.reload()
+      if (await advanceOnce(flow)) break
       // It wanted to park while a command waited: the run stayed here, so the command is read first.
     }
+    await leaveNoChildren(flow)
+    await tellParent(flow)
   } catch (error) {
     if (error instanceof RunLost) {
       flow.ctx.log.info('The run was taken over by another worker.')
@@ -46,7 +51,7 @@ function finish(flow: Flow): void {
   const { run, slice, writer } = flow
   const { measures } = flow.runtime
   const outcome = writer.lost ? 'lost' : writer.state
-  const isFinal = ended.has(outcome)
+  const isFinal = outcome !== 'lost' && isEnd(outcome)
   slice?.end(outcome, isFinal)
   if (!measures) return
   measures.runsInFlight.value--
@@ -62,6 +67,7 @@ async function advanceOnce(flow: Flow): Promise<boolean> {
     flow.root.signal.throwIfAborted()
     // A worker may have held the run and never written a word of it.
     flow.emit(writer.rev === 0 ? 'execution.started' : 'execution.resumed', {})
+    if (flow.pausing) throw new RunPaused()
     const result = await walkList(flow, flow.definition.steps, '', flow.root)
     if (result.kind === 'parked') {
       flow.emit('execution.waiting', { steps: flow.resting.wakes.map((wake) => wake.path) })
@@ -84,9 +90,11 @@ async function advanceOnce(flow: Flow): Promise<boolean> {
   }
 }
 
-async function endInterrupted(flow: Flow, error: unknown): Promise<boolean> {
-  if (error instanceof RunLost) throw error
+async function endInterrupted(flow: Flow, thrown: unknown): Promise<boolean> {
+  if (thrown instanceof RunLost) throw thrown
   flow.reopenDropped()
+  const error = flow.canceled ?? thrown
+  if (error instanceof RunPaused || (error instanceof RunReleased && flow.pausing)) return pause(flow)
   if (error instanceof RunReleased) {
     flow.closeOpenSteps('pending')
     flow.emit('execution.released', {})
@@ -104,6 +112,39 @@ async function endInterrupted(flow: Flow, error: unknown): Promise<boolean> {
   // A bug of ours, or a value that the database refused. The run must not hang in `running` for it.
   flow.ctx.log.error('A run failed unexpectedly.', { error })
   return fail(flow, 'failed', { kind: 'internal', detail: 'The run failed unexpectedly.' })
+}
+
+/** The command is taken up with the checkpoint that pauses the run: until then a successor of this owner must find it. */
+async function pause(flow: Flow): Promise<boolean> {
+  flow.closeOpenSteps('pending')
+  const { pausing } = flow
+  flow.emit('execution.paused', { reason: pausing?.reason ?? null })
+  if (pausing && !flow.appliedCommands.has(pausing.id)) {
+    flow.appliedCommands.add(pausing.id)
+    flow.writer.applied(pausing.id)
+  }
+  return flow.writer.leave({ state: 'paused' })
+}
+
+/** Runs that its steps have started do not outlive it. Whoever dies before this leaves them to the recovery tick. */
+async function leaveNoChildren({ run, runtime, writer, ctx }: Flow): Promise<void> {
+  const { state } = writer
+  if (!isEnd(state) || state === 'succeeded') return
+  try {
+    await cancelChildren(runtime, run.id, `The run that started it has ${state}.`)
+  } catch (error) {
+    ctx.log.warn('The runs that a run had started could not be canceled yet.', { error })
+  }
+}
+
+/** The end is noted with the checkpoint that brought it about; this only makes the parent's waking sooner than the tick. */
+async function tellParent({ run, runtime, writer, ctx }: Flow): Promise<void> {
+  if (run.trigger['kind'] !== 'recipe' || !isEnd(writer.state)) return
+  try {
+    await answered(tellParents(runtime, { child: run.id }))
+  } catch (error) {
+    ctx.log.warn('The run that started this one could not be told of its end yet.', { error })
+  }
 }
 
 async function fail(flow: Flow, state: 'failed' | 'timed_out', error: JsonObject): Promise<boolean> {

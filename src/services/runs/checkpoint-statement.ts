@@ -80,9 +80,9 @@ const movedOn = `moved as (
 )`
 
 const ended = `b.state in ('succeeded', 'failed', 'canceled', 'timed_out')`
-/** A run may not park or be handed back while commands wait for it. */
+/** A run may not park, pause or be handed back while commands wait for it. */
 const stays = `b.state is null
-      or b.state in ('waiting', 'queued') and r.pending_commands > coalesce(jsonb_array_length(b.applied), 0)`
+      or b.state in ('waiting', 'paused', 'queued') and r.pending_commands > coalesce(jsonb_array_length(b.applied), 0)`
 
 const movedOrLeaving = `moved as (
   update runs r set

@@ -50,6 +50,8 @@ export type Leaving =
     }
   /** Parked until the earliest of its steps' wake times, or the run's deadline. */
   | { state: 'waiting' }
+  /** Stands still until somebody resumes it. */
+  | { state: 'paused' }
   /** Handed back to whoever comes next. */
   | { state: 'queued' }
 

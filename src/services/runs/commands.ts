@@ -1,7 +1,10 @@
 import { sql, type Transaction } from 'kysely'
 import type { Database } from '../../db/database.ts'
 import { jsonb } from '../../db/json.ts'
+import type { RunInboxTable } from '../../db/tables/runs.table.ts'
 import { uuidv7 } from '../../lib/ids.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { isEnd } from './states.ts'
 
 export type CommandOutcome = 'applied' | 'left-for-owner' | 'already-ended' | 'unknown'
 
@@ -18,17 +21,9 @@ export async function requestCancel(tx: Transaction<Database>, runId: string, re
     .forUpdate()
     .executeTakeFirst()
   if (!run) return 'unknown'
-  if (['succeeded', 'failed', 'canceled', 'timed_out'].includes(run.state)) return 'already-ended'
+  if (isEnd(run.state)) return 'already-ended'
   if (run.state === 'running' && run.leased) {
-    await tx
-      .insertInto('run_inbox')
-      .values({ id: uuidv7(), run_id: runId, kind: 'cancel', payload: jsonb({ reason }) })
-      .execute()
-    await tx
-      .updateTable('runs')
-      .set({ pending_commands: sql`pending_commands + 1` })
-      .where('id', '=', runId)
-      .execute()
+    if (!(await isWaiting(tx, runId, 'cancel'))) await leaveInInbox(tx, runId, 'cancel', { reason })
     return 'left-for-owner'
   }
   await sql`
@@ -50,4 +45,44 @@ export async function requestCancel(tx: Transaction<Database>, runId: string, re
     insert into run_events (run_id, seq, type, data)
     select id, last_seq, 'execution.canceled', ${jsonb({ reason })} from ended`.execute(tx)
   return 'applied'
+}
+
+type CommandKind = RunInboxTable['kind']
+
+/** For whoever holds the run's lease. The caller holds its row. */
+export async function leaveInInbox(
+  tx: Transaction<Database>,
+  runId: string,
+  kind: CommandKind,
+  payload: JsonObject,
+): Promise<void> {
+  await tx
+    .insertInto('run_inbox')
+    .values({ id: uuidv7(), run_id: runId, kind, payload: jsonb(payload) })
+    .execute()
+  await tx
+    .updateTable('runs')
+    .set({ pending_commands: sql`pending_commands + 1` })
+    .where('id', '=', runId)
+    .execute()
+}
+
+/** Whether the last command of these kinds that nobody has taken up yet is of this one. */
+export async function isWaiting(
+  tx: Transaction<Database>,
+  runId: string,
+  kind: CommandKind,
+  among: readonly CommandKind[] = [kind],
+): Promise<boolean> {
+  const last = await tx
+    .selectFrom('run_inbox')
+    .select('kind')
+    .where('run_id', '=', runId)
+    .where('applied_at', 'is', null)
+    .where('kind', 'in', [...among])
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst()
+  return last?.kind === kind
 }

@@ -8,7 +8,8 @@ import { claimRuns, maxRecoveries, renewLeases, type ClaimedRun } from './claim.
 import { Committer } from './committer.ts'
 import { eventHub } from './event-hub.ts'
 import { Flow } from './flow.ts'
-import { RunCanceled, RunReleased } from './interruptions.ts'
+import { readInbox } from './inbox.ts'
+import { RunReleased } from './interruptions.ts'
 import { loadRecords } from './records.ts'
 import { RunLost, RunWriter } from './run-writer.ts'
 import { answered, steadily } from './steadily.ts'
@@ -158,6 +159,7 @@ export class Engine {
     await advance(flow, () => this.#readCommands(held))
     if (writer.state !== 'waiting') return
     for (const wake of flow.resting.wakes) {
+      if (wake.delay_ms === null && wake.wake_at === null) continue
       const ms = wake.delay_ms ?? Date.parse(wake.wake_at ?? '') - flow.nowMs()
       const dueMs = this.#runtime.clock.monotonicMs() + Math.max(0, ms)
       this.#nextWakeMs = this.#nextWakeMs === null ? dueMs : Math.min(this.#nextWakeMs, dueMs)
@@ -219,21 +221,7 @@ export class Engine {
   }
 
   async #readCommands(held: Held | undefined): Promise<void> {
-    const flow = held?.flow
-    if (!flow) return
-    const commands = await this.#runtime.db
-      .selectFrom('run_inbox')
-      .select(['id', 'kind', 'payload'])
-      .where('run_id', '=', flow.run.id)
-      .where('applied_at', 'is', null)
-      .orderBy('created_at')
-      .execute()
-    for (const command of commands) {
-      if (flow.appliedCommands.has(command.id)) continue
-      flow.appliedCommands.add(command.id)
-      flow.writer.applied(command.id)
-      flow.abort.abort(new RunCanceled(String(command.payload['reason'] ?? 'canceled')))
-    }
+    if (held?.flow) await readInbox(held.flow)
   }
 
   /** Starts nothing any more: runs are handed back at their next step. */

@@ -165,10 +165,11 @@ export async function* followRun(
       if (held.length > 0) {
         const events = held
         held = []
-        for (const event of events) {
+        for (const [index, event] of events.entries()) {
           if (over()) return
           yield event
-          if (endsLog(event.type)) return
+          // What a retry has added behind an end belongs to the log as well.
+          if (endsLog(event.type) && index === events.length - 1 && held.length === 0) return
         }
         if (events.length >= mostHeld) readOn()
       } else {

@@ -7,9 +7,10 @@ import type { Json, JsonObject } from '../../lib/json.ts'
 import type { Scope } from '../../lib/language/scope.ts'
 import type { ModelUsage } from '../models/types.ts'
 import type { RecipeDefinition, Step } from '../recipes/definition.ts'
+import type { StepResult } from './attempts.ts'
 import type { ClaimedRun } from './claim.ts'
-import { RunReleased } from './interruptions.ts'
-import { hasEnded, loadCalls, type StepRecord } from './records.ts'
+import { RunCanceled, RunPaused, RunReleased } from './interruptions.ts'
+import { hasEnded, loadCalls, loadItemOutputs, loadRecords, type StepRecord } from './records.ts'
 import { Resting } from './resting.ts'
 import { openSlice, type Slice } from './run-trace.ts'
 import { RunLost, type RunWriter, type StepDraft } from './run-writer.ts'
@@ -33,12 +34,18 @@ export interface Frame {
   trace: Context | null
 }
 
+/** Takes a step's place where a run is gone through without its effects; `enter` is the step itself. */
+export type StandIn = (step: Step, path: string, frame: Frame, enter: () => Promise<StepResult>) => Promise<StepResult>
+
 export interface FlowDeps {
   runtime: Runtime
   executors: StepExecutors
   /** Renews this run's lease now; false: it is lost. */
   renew: (writer: RunWriter) => Promise<boolean>
   previous: Json
+  standIn?: StandIn
+  /** Where the outputs of a foreach's items are read; default: their rows. */
+  itemOutputs?: (path: string) => Json[]
 }
 
 /** One run while this process advances it: its definition, what is stored of it, its pen and its clock. */
@@ -51,14 +58,18 @@ export class Flow {
   readonly slice: Slice | null
   readonly writer: RunWriter
   readonly executors: StepExecutors
-  readonly records: Map<string, StepRecord>
-  readonly resting: Resting
+  records: Map<string, StepRecord>
+  resting: Resting
   readonly root: Frame
   readonly abort = new AbortController()
   /** Set when the process wants to let go of its runs: no step starts any more. */
   releasing = false
   /** Commands of the inbox that this owner has taken up. */
   readonly appliedCommands = new Set<string>()
+  /** Set when the run is to be canceled, whatever else interrupts it. */
+  canceled: RunCanceled | null = null
+  /** The command to pause, until the run has paused or the command is withdrawn. No step starts meanwhile. */
+  pausing: { id: string; reason: string | null } | null = null
   /** Effects of `once` steps that are on their way now. */
   onceInFlight = 0
   /** The step that was under way at every one of the last recoveries has not been met yet. */
@@ -71,6 +82,8 @@ export class Flow {
   #ordinal: number
   #stepsInThisTurn = 0
   #totals: JsonObject
+  /** No worker held it before, and this one has not gone through it yet: no call of it is recorded. */
+  #first: boolean
 
   constructor(
     run: ClaimedRun,
@@ -91,6 +104,7 @@ export class Flow {
     this.suspect = run.recoveries >= maxRecoveries
     this.resting = new Resting(deps.runtime.clock)
     this.#totals = run.usage
+    this.#first = run.first
     this.#ordinal = Math.max(0, ...[...records.values()].filter((r) => r.kind !== 'item').map((r) => r.ordinal)) + 1
     const ctx: ServiceContext = {
       ...deps.runtime,
@@ -120,6 +134,17 @@ export class Flow {
   /** The database's clock, or a little before it: counted from the claim on this process's monotonic clock. */
   nowMs(): number {
     return this.run.now.getTime() + this.runtime.clock.monotonicMs() - this.#claimedMs
+  }
+
+  get standIn(): StandIn | undefined {
+    return this.#deps.standIn
+  }
+
+  /** In the order of the items. The rows are the results, so they are stored before they are read. */
+  async itemOutputs(path: string): Promise<Json[]> {
+    await this.writer.commit()
+    const { itemOutputs } = this.#deps
+    return itemOutputs ? itemOutputs(path) : this.read(() => loadItemOutputs(this.runtime.db, this.run.id, path))
   }
 
   scope(frame: Frame): Scope {
@@ -169,11 +194,30 @@ export class Flow {
       this.#open.set(draft.path, { ...draft, output: null, finishedMs: null })
   }
 
+  cancel(reason: string): void {
+    this.canceled ??= new RunCanceled(reason)
+    this.abort.abort(this.canceled)
+  }
+
+  /**
+   * Goes back to what is stored. A run that meant to park and stayed for a command is gone through again from its beginning,
+   * and must find there what it has done since it was claimed.
+   */
+  async reload(): Promise<void> {
+    this.records = await this.read(() => loadRecords(this.runtime.db, this.run.id))
+    this.#first = false
+    this.resting = new Resting(this.runtime.clock)
+    this.#open.clear()
+    for (const record of this.records.values())
+      if (!hasEnded(record.status)) this.#open.set(record.path, openDraft(record))
+    this.root.steps = notYetRun(this.definition.steps)
+  }
+
   /** Before each effect: all results so far are committed, the lease is surely ours, and nobody wants the run to stop. */
   async readyForEffect(signal: AbortSignal): Promise<void> {
-    this.startable(signal)
+    this.#mayAct(signal)
     await this.confirmLease()
-    this.startable(signal)
+    this.#mayAct(signal)
   }
 
   /** All results so far are committed, and nobody else can have taken the run over. */
@@ -185,8 +229,14 @@ export class Flow {
     if (this.writer.lost) throw new RunLost()
   }
 
-  /** Throws where nothing new may begin. */
+  /** Throws where no step may begin. */
   startable(signal: AbortSignal): void {
+    this.#mayAct(signal)
+    if (this.pausing) throw new RunPaused()
+  }
+
+  /** A pause lets a step that has begun come to its end, with all its effects. */
+  #mayAct(signal: AbortSignal): void {
     signal.throwIfAborted()
     if (this.writer.lost) throw new RunLost()
     if (this.releasing) throw new RunReleased()
@@ -206,7 +256,7 @@ export class Flow {
 
   /** Recorded effects of a step. A run that nobody held before has none. */
   async recordedCalls(path: string): Promise<Map<string, { result: Json | undefined }>> {
-    if (this.run.first) return new Map()
+    if (this.#first) return new Map()
     const calls = await this.read(() => loadCalls(this.runtime.db, this.run.id, `${this.run.generation}/${path}`))
     for (const call of calls.values())
       if (call.result !== undefined) call.result = await unspill(this.runtime.blobs, this.run.workspace_id, call.result)

@@ -4,7 +4,7 @@ import { stepDefaults, type ForeachStep } from '../recipes/definition.ts'
 import { asStepError, draftOf, errorView, failStep, succeed, type StepResult } from './attempts.ts'
 import { notYetRun, type Flow, type Frame } from './flow.ts'
 import { ItemAborted } from './interruptions.ts'
-import { hasEnded, itemKind, loadItemOutputs, type StepRecord } from './records.ts'
+import { hasEnded, itemKind, type StepRecord } from './records.ts'
 import type { StepDraft } from './run-writer.ts'
 import { asStored, spill, unspill } from './spill.ts'
 import { StepError } from './step-executor.ts'
@@ -87,10 +87,7 @@ export async function runForeach(
     return failStep(flow, draft, (failure as Extract<StepResult, { status: 'failed' }>).error)
   }
   if (parked) return { status: 'parked' }
-  // The rows are the results: they must be stored before they are read.
-  await flow.writer.commit()
-  const outputs = await flow.read(() => loadItemOutputs(flow.runtime.db, flow.run.id, path))
-  return succeed(flow, draft, outputs)
+  return succeed(flow, draft, await flow.itemOutputs(path))
 }
 
 async function runItem(

@@ -16,6 +16,13 @@ export class RunTimedOut extends Interruption {
   }
 }
 
+/** An operator wants the run to stand still: no step begins, what is under way has come to its end. */
+export class RunPaused extends Interruption {
+  constructor() {
+    super('The run is paused.')
+  }
+}
+
 /** This process stops advancing the run and hands it back; another goes on where it stands. */
 export class RunReleased extends Interruption {
   constructor() {

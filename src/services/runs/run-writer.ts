@@ -152,11 +152,11 @@ export class RunWriter {
     this.#pending.totals = totals
   }
 
-  /** A command has been taken up. A run that was about to park or be handed back stays, so that the command has its effect. */
+  /** A command has been taken up. A run that was about to park, pause or be handed back stays, so that the command has its effect. */
   applied(commandId: string): void {
     this.#pending.applied.push(commandId)
     const leaving = this.#pending.leaving?.state
-    if (leaving === 'waiting' || leaving === 'queued') {
+    if (leaving === 'waiting' || leaving === 'paused' || leaving === 'queued') {
       this.#pending.leaving = null
       this.#pending.waits = []
     }

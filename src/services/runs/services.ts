@@ -1,4 +1,5 @@
 import type { BackgroundService, Runtime } from '../../context.ts'
+import { cancelOrphans } from './children.ts'
 import { nextWakeInMs, recoverRuns, wakeDueRuns } from './claim.ts'
 import { Engine } from './engine.ts'
 import { answered } from './steadily.ts'
@@ -65,6 +66,7 @@ export const recoveryService: BackgroundService = {
   async tick(runtime) {
     const recovered = await answered(recoverRuns(runtime.db, batch))
     runtime.measures?.leasesRecovered.add(recovered)
+    await answered(cancelOrphans(runtime, batch))
     if (runtime.platform === 'workers') await answered(wakeDueRuns(runtime.db, batch))
     return { done: recovered, more: recovered === batch }
   },

@@ -37,6 +37,17 @@ export async function unspill(blobs: Blobs, workspaceId: string, value: Json): P
   return JSON.parse(new TextDecoder().decode(bytes)) as Json
 }
 
+/** A handle of another run, copied to be of this one; any other value as it is. */
+export async function rehome(blobs: Blobs, workspaceId: string, runId: string, value: Json): Promise<Json> {
+  const key = spilledKey(workspaceId, value)
+  if (key === null || !isHandle(value)) return value
+  const bytes = await blobs.get(key)
+  if (!bytes) throw new Error('The stored value is gone.')
+  const own = `runs/${workspaceId}/${runId}/${key.slice(key.lastIndexOf('/') + 1)}`
+  await blobs.put(own, bytes, { mediaType: 'application/json' })
+  return { ...value, $blob: own }
+}
+
 /** Where the value behind a handle is kept; null for any other value. Only what `spill` names for runs of this workspace counts. */
 export function spilledKey(workspaceId: string, value: Json): string | null {
   const key = isHandle(value) ? String(value['$blob']) : ''

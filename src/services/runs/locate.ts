@@ -1,0 +1,42 @@
+import type { RecipeDefinition, Step } from '../recipes/definition.ts'
+
+/** Where a row of a run stands in its definition: a step, or one item of a foreach. */
+export interface Located {
+  step: Step
+  isItem: boolean
+}
+
+/** The step that a path such as `each/3/note` or `route~2/default/send` names; null where the definition has none there. */
+export function locate(definition: Pick<RecipeDefinition, 'steps'>, path: string): Located | null {
+  const names = path.split('/')
+  let list: readonly Step[] = definition.steps
+  for (let at = 0; ;) {
+    const name = names[at++]!
+    const step = list.find(({ id }) => id === withoutVisit(name))
+    if (!step) return null
+    const below = names[at++]
+    if (below === undefined) return { step, isItem: false }
+    const inner = listBelow(step, below)
+    if (!inner) return null
+    if (at === names.length) return step.kind === 'foreach' ? { step, isItem: true } : null
+    list = inner
+  }
+}
+
+/** `fetch~2` is the second visit of `fetch`. */
+export const withoutVisit = (name: string): string => name.replace(/~\d+$/, '')
+
+/** The nearest path above that `has` knows; null at the top. Branches have no row for the case that was taken. */
+export function pathAbove(path: string, has: (path: string) => boolean): string | null {
+  for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
+    const above = path.slice(0, end)
+    if (has(above)) return above
+  }
+  return null
+}
+
+function listBelow(step: Step, name: string): readonly Step[] | null {
+  if (step.kind === 'foreach') return /^\d+$/.test(name) ? step.steps : null
+  if (step.kind !== 'branch') return null
+  return (name === 'default' ? step.default : step.cases[Number(name)]?.steps) ?? null
+}

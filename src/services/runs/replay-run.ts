@@ -1,0 +1,232 @@
+import { sql, type Kysely } from 'kysely'
+import type { ServiceContext } from '../../context.ts'
+import type { Database } from '../../db/database.ts'
+import { jsonb, toJsonText } from '../../db/json.ts'
+import { isUniqueViolation } from '../../db/unique-violation.ts'
+import { canonicalJson, sha256Hex } from '../../lib/canonical.ts'
+import { parseDuration } from '../../lib/duration.ts'
+import { AppError } from '../../lib/errors.ts'
+import { uuidv7 } from '../../lib/ids.ts'
+import type { Json, JsonObject } from '../../lib/json.ts'
+import { validateJson } from '../../lib/json-schema.ts'
+import type { RecipeDefinition } from '../recipes/definition.ts'
+import { insertRuns } from './create-run.ts'
+import { locate, pathAbove } from './locate.ts'
+import { itemKind } from './records.ts'
+import { reopenFrom, type Reopening, type StepOutline } from './reopen.ts'
+import { definitionOf, outlineSteps } from './retry.ts'
+import { traceRun } from './run-trace.ts'
+import { rehome } from './spill.ts'
+import { findByKey, type StartedRun } from './start-run.ts'
+import { isEnd } from './states.ts'
+
+export interface ReplayRequest {
+  /** An execution of the workspace. */
+  runId: string
+  /** Path of a step of it; without one the new run begins at the beginning. */
+  from?: string
+  /** Another version of its recipe; without one the version that it had. */
+  version?: number
+  /** In place of its own input. */
+  input?: Json
+  idempotencyKey?: string
+}
+
+/**
+ * Makes a new run of what a run did, from any of its steps on: the steps before have the results that they had. The run
+ * that is replayed has ended, so that all that came before the step is settled.
+ */
+export async function replayRun(
+  ctx: ServiceContext,
+  request: ReplayRequest,
+): Promise<StartedRun & { recipe_id: string | null; recipe_version: number | null }> {
+  const requestHash = sha256Hex(canonicalJson({ replay: request.runId, ...hashed(request) }))
+  const idempotencyKey = request.idempotencyKey ?? null
+  const source = await findSource(ctx, request.runId)
+  const place = { recipe_id: source.recipe_id, recipe_version: request.version ?? source.recipe_version }
+  if (idempotencyKey !== null) {
+    const known = await findByKey(ctx, idempotencyKey, requestHash)
+    if (known) return { ...known, ...place }
+  }
+  if (!isEnd(source.state))
+    throw new AppError('conflict', `Execution ${source.id} is ${source.state}; it can be replayed once it has ended.`)
+  const definition = await definitionFor(ctx, source, request.version)
+  const input = request.input ?? source.input
+  checkInput(definition, input)
+  const id = uuidv7()
+  const plan = await planSteps(ctx.db, source.id, request.from, definition)
+  const moved = await moveBlobs(ctx, source.id, id, plan.kept)
+  const timeout = definition.settings?.timeout
+  try {
+    await ctx.db.transaction().execute(async (tx) => {
+      await insertRuns(tx, [
+        {
+          id,
+          workspaceId: ctx.actor.workspaceId,
+          recipeId: source.recipe_id,
+          recipeVersion: place.recipe_version,
+          definition: source.recipe_id === null ? (definition as unknown as JsonObject) : null,
+          trigger: { kind: 'replay', execution_id: source.id, from_step: request.from ?? null },
+          stateKey: source.state_key,
+          input,
+          createdBy: ctx.actor.kind === 'key' ? ctx.actor.id : null,
+          timeoutMs: timeout === undefined ? null : parseDuration(timeout),
+          idempotencyKey,
+          requestHash,
+          traceContext: traceRun(ctx),
+        },
+      ])
+      await tx
+        .updateTable('runs')
+        // The first fence is that of a run of which nothing is stored; this one has steps to be read.
+        .set({ replay_of: source.id, replayed_from: request.from ?? null, fence: 1 })
+        .where('id', '=', id)
+        .execute()
+      await copySteps(tx, source.id, id, plan)
+      for (const { path, output, state } of moved)
+        await tx
+          .updateTable('run_steps')
+          .set({
+            ...(output !== null && !plan.enter.includes(path) && { output: jsonb(output) }),
+            ...(state !== null && { state: jsonb(state) }),
+          })
+          .where('run_id', '=', id)
+          .where('path', '=', path)
+          .execute()
+    })
+  } catch (error) {
+    const known =
+      idempotencyKey !== null && isUniqueViolation(error) && (await findByKey(ctx, idempotencyKey, requestHash))
+    if (known) return { ...known, ...place }
+    throw error
+  }
+  ctx.wake.runReady(id)
+  return { id, status: 'queued', ...place }
+}
+
+const hashed = ({ from, version, input }: ReplayRequest): JsonObject => ({
+  from: from ?? null,
+  version: version ?? null,
+  input: input ?? null,
+})
+
+async function findSource(ctx: ServiceContext, runId: string) {
+  const source = await ctx.db
+    .selectFrom('runs')
+    .select(['id', 'state', 'recipe_id', 'recipe_version', 'definition', 'input', 'state_key'])
+    .where('workspace_id', '=', ctx.actor.workspaceId)
+    .where('id', '=', runId)
+    .executeTakeFirst()
+  if (!source) throw new AppError('not-found', `Execution ${runId} does not exist.`)
+  return source
+}
+
+async function definitionFor(
+  { db, actor }: ServiceContext,
+  source: Awaited<ReturnType<typeof findSource>>,
+  version: number | undefined,
+): Promise<RecipeDefinition> {
+  if (version === undefined) return definitionOf(db, source)
+  const row = await db
+    .selectFrom('recipe_versions')
+    .select('definition')
+    .where('workspace_id', '=', actor.workspaceId)
+    .where('recipe_id', '=', source.recipe_id)
+    .where('version', '=', version)
+    .executeTakeFirst()
+  if (row) return row.definition as unknown as RecipeDefinition
+  const detail = source.recipe_id === null ? 'the run belongs to no recipe' : `the recipe has no version ${version}`
+  throw new AppError('invalid', `It cannot be replayed so: ${detail}.`, {
+    errors: [{ pointer: '/recipe_version', detail }],
+  })
+}
+
+function checkInput(definition: RecipeDefinition, input: Json): void {
+  if (!definition.inputs) return
+  const faults = validateJson(definition.inputs, input)
+  if (faults.length === 0) return
+  const errors = faults.map((fault) => ({ ...fault, pointer: `/input_data${fault.pointer}` }))
+  throw new AppError('invalid', 'The input does not fit what the recipe asks for.', { errors })
+}
+
+interface Plan {
+  kept: string[]
+  enter: string[]
+}
+
+async function planSteps(
+  db: Kysely<Database>,
+  runId: string,
+  from: string | undefined,
+  definition: RecipeDefinition,
+): Promise<Plan> {
+  if (from === undefined) return { kept: [], enter: [] }
+  const rows = await outlineSteps(db, runId)
+  if (!rows.some(({ path }) => path === from)) {
+    const detail = `the execution did not come to a step ${from}`
+    throw new AppError('invalid', `It cannot be replayed so: ${detail}.`, {
+      errors: [{ pointer: '/from_step', detail }],
+    })
+  }
+  return planFrom(rows, reopenFrom(rows, from), definition)
+}
+
+/** Less what the definition does not have any more, or does not go on from. */
+function planFrom(rows: readonly StepOutline[], { again, enter }: Reopening, definition: RecipeDefinition): Plan {
+  const undone = new Set(again)
+  const entered = new Set(enter)
+  const known = new Set(rows.map(({ path }) => path))
+  const kept = rows.filter(({ path, kind, status }) => {
+    if (undone.has(path)) return false
+    const located = locate(definition, path)
+    if (!located || (located.isItem ? itemKind : located.step.kind) !== kind) return false
+    if (status === 'succeeded' || status === 'skipped' || entered.has(path)) return true
+    const above = pathAbove(path, (each) => known.has(each))
+    // Within what is settled as a whole, each row stands for what happened.
+    if (above !== null && !entered.has(above)) return !undone.has(above)
+    return status === 'failed' && !located.isItem && (located.step.on_error ?? 'fail') !== 'fail'
+  })
+  const paths = kept.map(({ path }) => path)
+  return { kept: paths, enter: enter.filter((path) => paths.includes(path)) }
+}
+
+async function copySteps(tx: Kysely<Database>, from: string, to: string, { kept, enter }: Plan): Promise<void> {
+  if (kept.length === 0) return
+  await sql`
+    with kept as materialized (
+      select jsonb_array_elements_text(${toJsonText(kept)}::text::jsonb) as path
+    ), entered as materialized (
+      select jsonb_array_elements_text(${toJsonText(enter)}::text::jsonb) as path
+    )
+    insert into run_steps (run_id, path, parent, ordinal, step_id, kind, status, attempts, output, error, state,
+      started_at, finished_at)
+    select ${to}::text::uuid, s.path, s.parent, s.ordinal, s.step_id, s.kind,
+      case when e.path is null then s.status else 'pending' end, s.attempts,
+      case when e.path is null then s.output end, case when e.path is null then s.error end, s.state,
+      s.started_at, case when e.path is null then s.finished_at end
+    from run_steps s join kept k on k.path = s.path left join entered e on e.path = s.path
+    where s.run_id = ${from}`.execute(tx)
+}
+
+/** Large values are kept below the run that they belong to, and go with it. */
+async function moveBlobs(ctx: ServiceContext, from: string, to: string, kept: readonly string[]) {
+  if (kept.length === 0) return []
+  const { rows } = await sql<{ path: string; output: Json; state: JsonObject | null }>`
+    select path, output, state from run_steps
+    where run_id = ${from} and path in (select jsonb_array_elements_text(${toJsonText(kept)}::text::jsonb))
+      and (output ->> '$blob' is not null or state -> 'items' ->> '$blob' is not null)`.execute(ctx.db)
+  const { workspaceId } = ctx.actor
+  const moved = []
+  for (const { path, output, state } of rows) {
+    const items = state?.['items']
+    moved.push({
+      path,
+      output: await rehome(ctx.blobs, workspaceId, to, output),
+      state:
+        state === null || items === undefined
+          ? state
+          : { ...state, items: await rehome(ctx.blobs, workspaceId, to, items) },
+    })
+  }
+  return moved
+}

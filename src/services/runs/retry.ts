@@ -1,0 +1,85 @@
+import { sql, type Kysely, type Transaction } from 'kysely'
+import type { Database } from '../../db/database.ts'
+import { jsonb, toJsonText } from '../../db/json.ts'
+import type { RunState } from '../../db/tables/runs.table.ts'
+import type { RecipeDefinition } from '../recipes/definition.ts'
+import { reopenFailed, type StepOutline } from './reopen.ts'
+
+export type RetryOutcome =
+  | { kind: 'retried'; generation: number }
+  /** Only what failed or ran out of time can be retried. */
+  | { kind: 'refused'; state: RunState }
+  /** A run of another run's step is retried with that one. */
+  | { kind: 'child'; parent: string }
+  | { kind: 'unknown' }
+
+/** Paths that the event of a retry names. */
+const mostNamed = 100
+
+/**
+ * Begins the next generation of a failed run: what succeeded is kept, what failed or was cut off is done again, under
+ * idempotency keys of its own and with a new time limit. Call `wake.runReady` after the commit.
+ */
+export async function requestRetry(tx: Transaction<Database>, runId: string): Promise<RetryOutcome> {
+  const run = await tx
+    .selectFrom('runs')
+    .select(['state', 'error', 'definition', 'recipe_id', 'recipe_version', 'parent_run_id', 'generation'])
+    .where('id', '=', runId)
+    .forUpdate()
+    .executeTakeFirst()
+  if (!run) return { kind: 'unknown' }
+  if (run.state !== 'failed' && run.state !== 'timed_out') return { kind: 'refused', state: run.state }
+  if (run.parent_run_id !== null) return { kind: 'child', parent: run.parent_run_id }
+  const definition = await definitionOf(tx, run)
+  const failedPath = run.error?.['step']
+  const { again, enter } = reopenFailed(
+    await outlineSteps(tx, runId),
+    definition,
+    typeof failedPath === 'string' ? failedPath : null,
+  )
+  const named = again.slice(0, mostNamed)
+  await sql`
+    with undone as (
+      delete from run_steps where run_id = ${runId}
+        and path in (select jsonb_array_elements_text(${toJsonText(again)}::text::jsonb))
+    ), entered as (
+      update run_steps set status = 'pending', output = null, error = null, wake_at = null, finished_at = null
+      where run_id = ${runId} and path in (select jsonb_array_elements_text(${toJsonText(enter)}::text::jsonb))
+    ), retried as (
+      update runs set state = 'queued', generation = generation + 1, fence = fence + 1, rev = rev + 1,
+        last_seq = last_seq + 1, output = null, error = null, finished_at = null, deadline_at = null, recoveries = 0,
+        pending_commands = 0
+      where id = ${runId} returning id, workspace_id, priority, last_seq, generation
+    ), queued as (
+      insert into run_queue (run_id, workspace_id, priority) select id, workspace_id, priority from retried
+    )
+    insert into run_events (run_id, seq, type, data)
+    select id, last_seq, 'execution.retried', jsonb_build_object('generation', generation, 'steps', ${jsonb(named)})
+    from retried`.execute(tx)
+  return { kind: 'retried', generation: run.generation + 1 }
+}
+
+/** The definition that a run is pinned to. */
+export async function definitionOf(
+  db: Kysely<Database>,
+  run: { definition: object | null; recipe_id: string | null; recipe_version: number | null },
+): Promise<RecipeDefinition> {
+  if (run.definition) return run.definition as RecipeDefinition
+  const version = await db
+    .selectFrom('recipe_versions')
+    .select('definition')
+    .where('recipe_id', '=', run.recipe_id)
+    .where('version', '=', run.recipe_version)
+    .executeTakeFirstOrThrow()
+  return version.definition as unknown as RecipeDefinition
+}
+
+export async function outlineSteps(db: Kysely<Database>, runId: string): Promise<StepOutline[]> {
+  const rows = await db
+    .selectFrom('run_steps')
+    .select(['path', 'kind', 'status', 'ordinal'])
+    .select(sql<boolean>`state -> 'case' is not null or state -> 'items' is not null`.as('settled'))
+    .where('run_id', '=', runId)
+    .execute()
+  return rows.map(({ settled, ...row }) => ({ ...row, isSettled: settled === true }))
+}

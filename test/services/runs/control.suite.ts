@@ -1,0 +1,571 @@
+import { sql } from 'kysely'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { cancelOrphans, cancelRunTree } from '../../../src/services/runs/children.ts'
+import { nextWakeInMs, recoverRuns, wakeDueRuns } from '../../../src/services/runs/claim.ts'
+import { insertRuns } from '../../../src/services/runs/create-run.ts'
+import { requestPause, requestResume } from '../../../src/services/runs/pause.ts'
+import { replayRun } from '../../../src/services/runs/replay-run.ts'
+import { requestRetry } from '../../../src/services/runs/retry.ts'
+import { inboxService } from '../../../src/services/runs/services.ts'
+import { StepError } from '../../../src/services/runs/step-executor.ts'
+import { uuidv7 } from '../../../src/lib/ids.ts'
+import type { JsonObject } from '../../../src/lib/json.ts'
+import { createEngineBench, gate, http, recipe, type EngineBench, type EngineDatabase } from '../../support/engine.ts'
+
+/** What an operator's commands promise, wherever the run is and whoever holds it. */
+export function controlSuite(open: () => Promise<EngineDatabase>): void {
+  let database: EngineDatabase
+  let db: EngineDatabase['db']
+  beforeAll(async () => {
+    database = await open()
+    db = database.db
+  })
+  afterAll(() => database.close())
+
+  const bench = () => createEngineBench(database)
+  const pause = (id: string) => db.transaction().execute((tx) => requestPause(tx, id, 'a look at it'))
+  const resume = (id: string) => db.transaction().execute((tx) => requestResume(tx, id))
+  const cancel = (id: string) => db.transaction().execute((tx) => cancelRunTree(tx, id, 'enough'))
+  const retry = (id: string) => db.transaction().execute((tx) => requestRetry(tx, id))
+  const later = async (seconds: number, work: () => Promise<void>) => {
+    await database.shiftClock({ seconds })
+    try {
+      await work()
+    } finally {
+      await database.shiftClock({ seconds: 0 })
+    }
+  }
+  async function work(b: EngineBench): Promise<void> {
+    const worker = b.worker()
+    await worker.claim()
+    await worker.idle()
+  }
+  const down = () => {
+    throw new StepError('upstream', 'down', { retryable: false })
+  }
+
+  /** What must hold of a run whatever was done to it. */
+  async function invariants(runId: string) {
+    const run = await db.selectFrom('runs').selectAll().where('id', '=', runId).executeTakeFirstOrThrow()
+    const events = await db.selectFrom('run_events').select('seq').where('run_id', '=', runId).orderBy('seq').execute()
+    expect(events.map((event) => event.seq)).toEqual(events.map((_, index) => index + 1))
+    expect(run.last_seq).toBe(events.length)
+    const queued = await db.selectFrom('run_queue').selectAll().where('run_id', '=', runId).execute()
+    const waits = await db.selectFrom('waits').selectAll().where('run_id', '=', runId).execute()
+    if (run.state === 'queued') expect(queued).toHaveLength(1)
+    else if (run.state === 'waiting') expect(queued.length + waits.length).toBeGreaterThan(0)
+    else expect([queued, waits]).toEqual([[], []])
+    if (run.state !== 'running') expect([run.lease_until, run.lease_owner]).toEqual([null, null])
+    const open = await db
+      .selectFrom('run_inbox')
+      .select('id')
+      .where('run_id', '=', runId)
+      .where('applied_at', 'is', null)
+      .execute()
+    expect(run.pending_commands).toBe(open.length)
+  }
+  const types = async (b: EngineBench, id: string) => (await b.events(id)).map(({ type }) => type)
+
+  describe('a pause', () => {
+    test('of a queued run takes it out of the queue until it is resumed', async () => {
+      const b = await bench()
+      const id = await b.start(recipe([http('only')]))
+      expect(await pause(id)).toBe('applied')
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'paused' })
+      expect(b.calls).toEqual([])
+      await invariants(id)
+      expect(await pause(id)).toBe('already-so')
+      expect(await resume(id)).toBe('applied')
+      await invariants(id)
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+      expect(await resume(id)).toBe('refused')
+      expect(await pause(id)).toBe('refused')
+      await invariants(id)
+    })
+
+    test('of a running run lets the step under way finish, and begins no other', async () => {
+      const b = await bench()
+      const reached = gate()
+      const answered = gate()
+      let aborted = false
+      b.script('slow', async ({ context }) => {
+        context.signal.addEventListener('abort', () => (aborted = true))
+        reached.open()
+        await answered.opened
+        return { done: true }
+      })
+      const id = await b.start(recipe([http('slow'), http('next')]))
+      const worker = b.worker()
+      await worker.claim()
+      await reached.opened
+      expect(await pause(id)).toBe('left-for-owner')
+      expect(await pause(id)).toBe('already-so')
+      await worker.pollInbox()
+      expect(await b.run(id)).toMatchObject({ state: 'running' })
+      answered.open()
+      await worker.idle()
+      expect(aborted).toBe(false)
+      expect(await b.run(id)).toMatchObject({ state: 'paused' })
+      expect(await b.steps(id)).toMatchObject({ slow: { status: 'succeeded', output: { done: true } } })
+      expect(Object.keys(await b.steps(id))).toEqual(['slow'])
+      expect((await types(b, id)).at(-1)).toBe('execution.paused')
+      await invariants(id)
+
+      expect(await resume(id)).toBe('applied')
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+      expect(b.calls.map(({ step }) => step)).toEqual(['slow', 'next'])
+      await invariants(id)
+    })
+
+    test('waits for every item in work, and the resumed run makes no call twice', async () => {
+      const b = await bench()
+      const reached = gate()
+      const go = gate()
+      b.script('call', async ({ count }) => {
+        if (count === 2) reached.open()
+        await go.opened
+        return { count }
+      })
+      const each = {
+        id: 'each',
+        kind: 'foreach',
+        items: [1, 2, 3, 4, 5],
+        as: 'n',
+        concurrency: 2,
+        steps: [http('call')],
+      }
+      const id = await b.start(recipe([each]))
+      const worker = b.worker()
+      await worker.claim()
+      await reached.opened
+      await pause(id)
+      await worker.pollInbox()
+      go.open()
+      await worker.idle()
+      expect(await b.run(id)).toMatchObject({ state: 'paused' })
+      expect(b.calls).toHaveLength(2)
+      await resume(id)
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+      expect(new Set(b.calls.map(({ key }) => key)).size).toBe(5)
+      expect(b.calls).toHaveLength(5)
+      await invariants(id)
+    })
+
+    test('keeps the time that a wait is due: early it waits on, late it goes on at once', async () => {
+      const b = await bench()
+      const [early, late] = await Promise.all(
+        [0, 1].map(() => b.start(recipe([{ id: 'wait', kind: 'wait', duration: '1h' }, http('after')]))),
+      )
+      await work(b)
+      const due = async (id: string) =>
+        (await db.selectFrom('run_steps').select('wake_at').where('run_id', '=', id).executeTakeFirstOrThrow()).wake_at!
+      const before = await due(early!)
+      for (const id of [early!, late!]) expect(await pause(id)).toBe('applied')
+      for (const id of [early!, late!]) await invariants(id)
+      // Nothing that is paused asks a worker to come back for it.
+      expect(await nextWakeInMs(db)).toBeNull()
+      await later(1800, async () => {
+        await resume(early!)
+        await work(b)
+        expect(await b.run(early!)).toMatchObject({ state: 'waiting' })
+        expect(await due(early!)).toEqual(before)
+      })
+      await later(3700, async () => {
+        expect(await wakeDueRuns(db, 10)).toBe(1)
+        await resume(late!)
+        await work(b)
+        for (const id of [early!, late!]) expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+      })
+      for (const id of [early!, late!]) await invariants(id)
+    })
+
+    test('outlives the worker that was to carry it out', async () => {
+      const b = await bench()
+      const reached = gate()
+      b.script('stuck', ({ count }) => {
+        if (count > 1) return { ok: true }
+        reached.open()
+        return new Promise(() => {})
+      })
+      const id = await b.start(recipe([http('stuck'), http('next')]))
+      const dying = b.worker('dying')
+      await dying.claim()
+      await reached.opened
+      expect(await pause(id)).toBe('left-for-owner')
+      await dying.pollInbox()
+      await later(31, async () => {
+        expect(await recoverRuns(db, 10)).toBe(1)
+        await work(b)
+        expect(await b.run(id)).toMatchObject({ state: 'paused' })
+        await invariants(id)
+        await resume(id)
+        await work(b)
+      })
+      expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+      await invariants(id)
+    })
+
+    test('that is withdrawn before it takes effect changes nothing', async () => {
+      const b = await bench()
+      const reached = gate()
+      const answered = gate()
+      b.script('slow', async () => {
+        reached.open()
+        await answered.opened
+        return { ok: true }
+      })
+      const id = await b.start(recipe([http('slow'), http('next')]))
+      const worker = b.worker()
+      await worker.claim()
+      await reached.opened
+      await pause(id)
+      await worker.pollInbox()
+      expect(await resume(id)).toBe('left-for-owner')
+      await worker.pollInbox()
+      answered.open()
+      await worker.idle()
+      expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+      expect(await types(b, id)).not.toContain('execution.paused')
+      await invariants(id)
+    })
+
+    test('and a resume that meet a run about to park leave it where it is, with nothing done twice', async () => {
+      const b = await bench()
+      const reached = gate()
+      const answered = gate()
+      b.script('before', async () => {
+        reached.open()
+        await answered.opened
+        return { ok: true }
+      })
+      const id = await b.start(recipe([http('before'), { id: 'wait', kind: 'wait', duration: '1h' }]))
+      const worker = b.worker()
+      await worker.claim()
+      await reached.opened
+      await pause(id)
+      await resume(id)
+      // Nobody has told the owner: it finds the commands when its checkpoint is not let go.
+      answered.open()
+      await worker.idle()
+      expect(await b.run(id)).toMatchObject({ state: 'waiting' })
+      expect(b.calls).toHaveLength(1)
+      expect(await b.steps(id)).toMatchObject({ before: { status: 'succeeded' }, wait: { status: 'waiting' } })
+      await invariants(id)
+    })
+
+    test('does not keep a run from being canceled', async () => {
+      const b = await bench()
+      const id = await b.start(recipe([{ id: 'wait', kind: 'wait', duration: '1h' }]))
+      await work(b)
+      await pause(id)
+      expect(await cancel(id)).toMatchObject({ outcome: 'applied', ended: [id] })
+      expect(await b.run(id)).toMatchObject({ state: 'canceled' })
+      expect(await b.steps(id)).toMatchObject({ wait: { status: 'canceled' } })
+      await invariants(id)
+    })
+  })
+
+  describe('a cancellation', () => {
+    test('reaches a run that another process holds with the next look into the inbox, which is at most a second away', async () => {
+      const b = await bench()
+      const reached = gate()
+      let aborted = false
+      b.script('slow', ({ context }) => {
+        context.signal.addEventListener('abort', () => (aborted = true))
+        reached.open()
+        return new Promise(() => {})
+      })
+      const id = await b.start(recipe([http('slow')]))
+      // A worker of its own with its own connection: nothing but the rows tells it.
+      const elsewhere = b.worker('elsewhere')
+      await elsewhere.claim()
+      await reached.opened
+      expect(await cancel(id)).toMatchObject({ outcome: 'left-for-owner', commanded: [id] })
+      expect(await cancel(id)).toMatchObject({ outcome: 'left-for-owner' })
+      expect(await elsewhere.pollInbox()).toBe(1)
+      expect(aborted).toBe(true)
+      await elsewhere.idle()
+      expect(await b.run(id)).toMatchObject({ state: 'canceled' })
+      expect(inboxService).toMatchObject({ periodMs: 1_000, wakeOn: ['command'] })
+      await invariants(id)
+    })
+
+    test('is not lost where the run is just being handed back', async () => {
+      const b = await bench()
+      const reached = gate()
+      b.script('slow', ({ context }) => {
+        reached.open()
+        return new Promise((_, reject) => context.signal.addEventListener('abort', () => reject(new Error('cut off'))))
+      })
+      const id = await b.start(recipe([http('slow')]))
+      const worker = b.worker()
+      await worker.claim()
+      await reached.opened
+      await cancel(id)
+      await worker.drain(0)
+      expect(await b.run(id)).toMatchObject({ state: 'canceled' })
+      await invariants(id)
+    })
+
+    /** A child as a step would start it. */
+    async function childOf(b: EngineBench, parent: string, steps: unknown[]): Promise<string> {
+      const id = uuidv7()
+      await insertRuns(db, [
+        {
+          id,
+          workspaceId: b.ctx.actor.workspaceId,
+          recipeId: null,
+          recipeVersion: null,
+          definition: recipe(steps) as unknown as JsonObject,
+          trigger: { kind: 'recipe', execution_id: parent },
+          input: {},
+          parentRunId: parent,
+        },
+      ])
+      return id
+    }
+
+    test('takes the runs along that its steps have started, at any depth and in any state', async () => {
+      const b = await bench()
+      const reached = gate()
+      b.script('slow', () => {
+        reached.open()
+        return new Promise(() => {})
+      })
+      const hour = { id: 'wait', kind: 'wait', duration: '1h' }
+      const parent = await b.start(recipe([hour]))
+      const child = await childOf(b, parent, [hour])
+      const leased = await childOf(b, parent, [http('slow')])
+      const grandchild = await childOf(b, child, [hour])
+      const worker = b.worker()
+      await worker.claim()
+      await reached.opened
+      await expect.poll(() => worker.inFlight).toBe(1)
+      const done = await cancel(parent)
+      expect(done.outcome).toBe('applied')
+      expect(done.ended.toSorted()).toEqual([parent, child, grandchild].toSorted())
+      expect(done.commanded).toEqual([leased])
+      await worker.pollInbox()
+      await worker.idle()
+      for (const id of [parent, child, leased, grandchild]) {
+        expect(await b.run(id)).toMatchObject({ state: 'canceled' })
+        await invariants(id)
+      }
+    })
+
+    test('a run that fails leaves no child behind; where it died before it could, the recovery finds them', async () => {
+      const b = await bench()
+      b.script('bad', down)
+      const parent = await b.start(recipe([http('bad')]))
+      const child = await childOf(b, parent, [{ id: 'wait', kind: 'wait', duration: '1h' }])
+      await work(b)
+      expect(await b.run(parent)).toMatchObject({ state: 'failed' })
+      expect(await b.run(child)).toMatchObject({ state: 'canceled' })
+
+      const orphan = await childOf(b, parent, [{ id: 'wait', kind: 'wait', duration: '1h' }])
+      expect(await cancelOrphans(b.ctx, 10)).toBe(1)
+      expect(await b.run(orphan)).toMatchObject({ state: 'canceled' })
+      expect(await cancelOrphans(b.ctx, 10)).toBe(0)
+      await invariants(orphan)
+    })
+  })
+
+  describe('a retry', () => {
+    test('goes on from the step that failed, with keys of its own, and keeps what succeeded', async () => {
+      const b = await bench()
+      b.script('bad', ({ count }) => (count === 1 ? down() : { fixed: true }))
+      const id = await b.start(recipe([http('good'), http('bad'), http('after')]))
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'failed', error: { step: 'bad' } })
+      expect(await retry(id)).toEqual({ kind: 'retried', generation: 2 })
+      expect(await b.run(id)).toMatchObject({ state: 'queued', error: null })
+      await invariants(id)
+      expect(await retry(id)).toEqual({ kind: 'refused', state: 'queued' })
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'succeeded', error: null })
+      expect(b.calls.map(({ key }) => key)).toEqual([
+        `${id}/1/good/0.0`,
+        `${id}/1/bad/0.0`,
+        `${id}/2/bad/0.0`,
+        `${id}/2/after/0.0`,
+      ])
+      expect(await b.steps(id)).toMatchObject({ bad: { status: 'succeeded', attempts: 1, error: null } })
+      await invariants(id)
+    })
+
+    test('keeps the items that succeeded, and failures that the recipe has dealt with', async () => {
+      const b = await bench()
+      b.script('soft', down)
+      b.script('call', ({ context, count }) => {
+        const n = context.render({ $expr: 'n' }) as number
+        return n === 2 && count <= 2 ? down() : { n }
+      })
+      const id = await b.start(
+        recipe([
+          http('soft', { on_error: 'continue' }),
+          {
+            id: 'route',
+            kind: 'branch',
+            cases: [
+              {
+                when: 'steps.soft.status == "failed"',
+                steps: [
+                  { id: 'each', kind: 'foreach', items: [1, 2, 3], as: 'n', concurrency: 1, steps: [http('call')] },
+                ],
+              },
+            ],
+          },
+        ]),
+      )
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'failed', error: { step: 'route' } })
+      await retry(id)
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'succeeded', output: [{ n: 1 }, { n: 2 }, { n: 3 }] })
+      expect(b.calls.map(({ key }) => key.slice(id.length + 1))).toEqual([
+        '1/soft/0.0',
+        '1/route/0/each/0/call/0.0',
+        '1/route/0/each/1/call/0.0',
+        '2/route/0/each/1/call/0.0',
+        '2/route/0/each/2/call/0.0',
+      ])
+      await invariants(id)
+    })
+
+    test('of a run that ran out of time has its whole time again', async () => {
+      const b = await bench()
+      const id = await b.start(
+        recipe([http('first'), { id: 'wait', kind: 'wait', duration: '2h' }], { settings: { timeout: '1h' } }),
+      )
+      await work(b)
+      await later(3700, async () => {
+        await wakeDueRuns(db, 10)
+        await work(b)
+        expect(await b.run(id)).toMatchObject({ state: 'timed_out' })
+        expect(await retry(id)).toMatchObject({ kind: 'retried' })
+        await work(b)
+        expect(await b.run(id)).toMatchObject({ state: 'waiting' })
+        const { rows } = await sql<{ left: number }>`
+          select extract(epoch from deadline_at - app_now())::integer as left from runs where id = ${id}`.execute(db)
+        expect(rows[0]!.left).toBeGreaterThan(3500)
+      })
+      expect(b.calls).toHaveLength(1)
+      await invariants(id)
+    })
+
+    test('is not for what was canceled or succeeded, nor for one step of another run', async () => {
+      const b = await bench()
+      b.script('bad', down)
+      const [done, canceled, parent] = [
+        await b.start(recipe([http('ok')])),
+        await b.start(recipe([{ id: 'wait', kind: 'wait', duration: '1h' }])),
+        await b.start(recipe([http('bad')])),
+      ]
+      await work(b)
+      await cancel(canceled)
+      expect(await retry(done)).toEqual({ kind: 'refused', state: 'succeeded' })
+      expect(await retry(canceled)).toEqual({ kind: 'refused', state: 'canceled' })
+      const child = await b.start(recipe([http('bad')]))
+      await db.updateTable('runs').set({ parent_run_id: parent }).where('id', '=', child).execute()
+      await work(b)
+      expect(await retry(child)).toEqual({ kind: 'child', parent })
+    })
+  })
+
+  describe('a replay', () => {
+    const replay = (b: EngineBench, runId: string, rest: object = {}) => replayRun(b.ctx, { runId, ...rest })
+
+    test('from a step has the earlier results and makes their calls no more', async () => {
+      const b = await bench()
+      b.script('first', ({ count }) => ({ n: count }))
+      const id = await b.start(
+        recipe([
+          http('first'),
+          { id: 'twice', kind: 'transform', value: { $expr: 'steps.first.output.n * 2' } },
+          http('last'),
+        ]),
+      )
+      await work(b)
+      const again = await replay(b, id, { from: 'twice' })
+      expect(again).toMatchObject({ status: 'queued' })
+      await invariants(again.id)
+      await work(b)
+      expect(await b.run(again.id)).toMatchObject({ state: 'succeeded' })
+      expect(await b.steps(again.id)).toMatchObject({ first: { output: { n: 1 } }, twice: { output: 2 } })
+      expect(b.calls.map(({ key }) => key)).toEqual([`${id}/1/first/0.0`, `${id}/1/last/0.0`, `${again.id}/1/last/0.0`])
+      const row = await db
+        .selectFrom('runs')
+        .select(['replay_of', 'replayed_from', 'trigger'])
+        .where('id', '=', again.id)
+        .executeTakeFirstOrThrow()
+      expect(row).toEqual({
+        replay_of: id,
+        replayed_from: 'twice',
+        trigger: { kind: 'replay', execution_id: id, from_step: 'twice' },
+      })
+      await invariants(again.id)
+
+      const whole = await replay(b, id)
+      await work(b)
+      expect(b.calls.filter(({ key }) => key.startsWith(whole.id)).map(({ step }) => step)).toEqual(['first', 'last'])
+      expect(await b.steps(whole.id)).toMatchObject({ first: { output: { n: 2 } }, twice: { output: 4 } })
+    })
+
+    test('from within an item does that item from there, and keeps the others', async () => {
+      const b = await bench()
+      const id = await b.start(
+        recipe([
+          { id: 'each', kind: 'foreach', items: [1, 2, 3], as: 'n', steps: [http('a'), http('b')] },
+          http('after'),
+        ]),
+      )
+      await work(b)
+      const again = await replay(b, id, { from: 'each/1/b' })
+      await work(b)
+      expect(await b.run(again.id)).toMatchObject({ state: 'succeeded' })
+      expect(b.calls.map(({ key }) => key).filter((key) => key.startsWith(again.id))).toEqual([
+        `${again.id}/1/each/1/b/0.0`,
+        `${again.id}/1/after/0.0`,
+      ])
+    })
+
+    test('takes values that are kept apart along, so that the first run can go', async () => {
+      const b = await bench()
+      const large = 'x'.repeat(300_000)
+      b.script('large', () => ({ large }))
+      const id = await b.start(
+        recipe([
+          http('large'),
+          { id: 'each', kind: 'foreach', items: { $expr: '[1]' }, as: 'n', steps: [http('call')] },
+        ]),
+      )
+      await work(b)
+      const again = await replay(b, id, { from: 'each' })
+      const handle = (await b.steps(again.id))['large']!.output as { $blob: string }
+      expect(handle.$blob).toContain(`/${again.id}/`)
+      const bytes = await b.ctx.blobs.get(handle.$blob)
+      expect(JSON.parse(new TextDecoder().decode(bytes!))).toEqual({ large })
+    })
+
+    test('is refused for a run that is under way, a step that it did not come to and a run of somebody else', async () => {
+      const b = await bench()
+      const id = await b.start(recipe([{ id: 'wait', kind: 'wait', duration: '1h' }, http('never')]))
+      await work(b)
+      await expect(replay(b, id)).rejects.toMatchObject({ kind: 'conflict' })
+      await cancel(id)
+      await expect(replay(b, id, { from: 'never' })).rejects.toMatchObject({
+        kind: 'invalid',
+        errors: [{ pointer: '/from_step' }],
+      })
+      await expect(replay(b, id, { version: 2 })).rejects.toMatchObject({
+        kind: 'invalid',
+        errors: [{ pointer: '/recipe_version' }],
+      })
+      await expect(replay(await bench(), id)).rejects.toMatchObject({ kind: 'not-found' })
+    })
+  })
+}

@@ -1,0 +1,4 @@
+import { createTestDatabase } from '../../support/database.ts'
+import { controlSuite } from './control.suite.ts'
+
+controlSuite(createTestDatabase)
