@@ -129,6 +129,7 @@ function toRoute(group: RouteGroup, operation: Operation): Route {
     access: operation.access,
     widget: isWidgetPath(template),
     ticket: operation.ticket ?? false,
+    verifiesSender: operation.verifiesSender ?? false,
     maxBodyBytes: operation.maxBodyBytes ?? defaultMaxBodyBytes,
   }
 }

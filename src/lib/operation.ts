@@ -1,6 +1,7 @@
 import type { z } from '@hono/zod-openapi'
 import type { Runtime, ServiceContext } from '../context.ts'
 import type { ProblemKind } from './errors.ts'
+import type { Idempotency } from './idempotency-key.ts'
 import type { Permission } from './permissions.ts'
 
 /**
@@ -86,6 +87,10 @@ export interface OperationSpec<
    * on to the service, which asks for it under its lock.
    */
   etag?: 'read' | 'create' | 'change'
+  /** Takes an `Idempotency-Key`; says what makes a repeated request harmless. */
+  idempotent?: Idempotency
+  /** A public one whose handler verifies the sender itself: an address pays for what was refused, not for what was accepted. */
+  verifiesSender?: boolean
   /** A GET that a signed `?ticket=` opens as well: browsers cannot send headers from EventSource or <img>. */
   ticket?: boolean
   /** The problems it may answer besides those that its access, input and the pipeline imply. */

@@ -9,7 +9,7 @@ const preflightHeaders = {
   'access-control-max-age': '600',
 }
 const exposedHeaders =
-  'X-Request-ID, X-Routing-Tier, X-Routing-Confidence, X-Routing-Agent, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, ETag, Location, Preference-Applied, Content-Disposition'
+  'X-Request-ID, X-Routing-Tier, X-Routing-Confidence, X-Routing-Agent, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, ETag, Location, Preference-Applied, Content-Disposition, Idempotency-Replayed'
 
 /** Layer 4: which other origins may read our answers. Widget routes have rules of their own (layer 5). */
 export function corsLayer(config: Pick<Config, 'corsAllowOrigins'>): Layer {

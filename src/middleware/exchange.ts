@@ -16,6 +16,8 @@ export interface Route {
   widget: boolean
   /** A signed `?ticket=` does in place of a credential. */
   ticket: boolean
+  /** Its handler verifies the sender: what it accepts costs the address nothing. */
+  verifiesSender?: boolean
   maxBodyBytes: number
 }
 

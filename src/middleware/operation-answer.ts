@@ -1,9 +1,12 @@
 import type { Runtime, ServiceContext } from '../context.ts'
+import { AppError } from '../lib/errors.ts'
+import { withIdempotencyKey } from '../lib/idempotency-key.ts'
 import type { Operation, Reply, RequestInput } from '../lib/operation.ts'
 import { authenticate, authenticateWithTicket, authorize } from './authenticate.ts'
 import { countedRequest } from './body-limit.ts'
 import { conditional } from './conditional.ts'
 import type { Exchange } from './exchange.ts'
+import { idempotent } from './idempotent.ts'
 import type { Admit, Answer } from './pipeline.ts'
 import { validate, type ValidInput } from './validate.ts'
 
@@ -19,13 +22,17 @@ type AnyInput = RequestInput<never, never, never, never>
 type AnyHandler = (ctx: Runtime | ServiceContext, input: AnyInput) => Reply | Promise<Reply>
 
 /** The inner end of the pipeline for an operation: authenticate, second stage of the limits, validate, handle. */
-export function answerOperation(operation: Operation, guards: Guards): Answer {
+export function answerOperation(declared: Operation, guards: Guards): Answer {
+  const operation = withKeyHeader(declared)
   // Safe: `operation()` tied the handler to the schemas whose output it gets here.
-  const given = operation.handler as unknown as AnyHandler
+  const given = idempotent(operation, operation.handler as unknown as AnyHandler)
   const handler: AnyHandler =
     operation.etag === 'read' ? async (ctx, input) => conditional(await given(ctx, input), input.request) : given
 
-  if (operation.access === 'public') return (exchange) => validated(exchange, exchange.runtime)
+  if (operation.access === 'public') {
+    if (operation.verifiesSender) return (exchange) => sentBy(exchange)
+    return (exchange) => validated(exchange, exchange.runtime)
+  }
   const { access } = operation
   const identify = operation.ticket ? authenticateWithTicket : authenticate
 
@@ -59,11 +66,28 @@ export function answerOperation(operation: Operation, guards: Guards): Answer {
     return validated(exchange, { ...runtime, log, actor: caller!.actor, requestId })
   }
 
+  /** What the handler refuses costs the address one request, as a bad key does. */
+  async function sentBy(exchange: Exchange): Promise<Reply> {
+    await guards.requireSchema(exchange.runtime)
+    try {
+      return await validated(exchange, exchange.runtime)
+    } catch (error) {
+      const isStranger = error instanceof AppError && (error.kind === 'unauthenticated' || error.kind === 'not-found')
+      if (isStranger) await guards.countFailure(exchange)
+      throw error
+    }
+  }
+
   function validated(exchange: Exchange, ctx: Runtime | ServiceContext): Reply | Promise<Reply> {
     const input = validate(operation, exchange)
     if (input instanceof Promise) return input.then((valid) => handler(ctx, toInput(exchange, valid, operation)))
     return handler(ctx, toInput(exchange, input, operation))
   }
+}
+
+function withKeyHeader(operation: Operation): Operation {
+  const headers = withIdempotencyKey(operation.headers, operation.idempotent)
+  return headers === undefined ? operation : { ...operation, headers }
 }
 
 function toInput(exchange: Exchange, valid: ValidInput, { body }: Operation): AnyInput {

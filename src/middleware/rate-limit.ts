@@ -30,7 +30,7 @@ export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
       return {
         before(exchange) {
           if (exchange.method === 'OPTIONS') return undefined
-          if (isVerified(exchange.request)) return undefined
+          if (route.verifiesSender || isVerified(exchange.request)) return undefined
           return countAddress(limits, state, exchange)
         },
         admit(exchange, caller) {

@@ -66,6 +66,7 @@ export const agentsRoutes: RouteGroup = {
         path: '/',
         summary: 'Make an agent',
         access: 'agents:write',
+        idempotent: 'stored',
         body: NewAgent,
         bodyExample: newAgentExample,
         responses: { 201: { description: 'The agent.', schema: Agent, headers: location, example: agentExample } },
@@ -141,6 +142,7 @@ export const agentsRoutes: RouteGroup = {
         description:
           'Queues a run of one step and answers at once, or with `Prefer: wait=30` once it has ended, however it ended; follow it at `/api/executions/{id}`. `Idempotency-Key` makes a repeated request answer the run it made before.',
         access: 'agents:execute',
+        idempotent: 'run',
         params,
         headers: z.object({
           'idempotency-key': z
@@ -230,6 +232,7 @@ export const agentsRoutes: RouteGroup = {
         path: '/{agent}/clone',
         summary: 'Copy an agent',
         access: 'agents:write',
+        idempotent: 'stored',
         params,
         body: CloneAgent,
         bodyOptional: true,

@@ -79,6 +79,7 @@ export const apiKeysRoutes: RouteGroup = {
         path: '/',
         summary: 'Make an API key',
         access: 'api-keys:manage',
+        idempotent: 'sealed',
         body: NewApiKey,
         bodyExample: {
           name: 'Deploy pipeline',

@@ -79,6 +79,7 @@ export const credentialsRoutes: RouteGroup = {
         path: '/',
         summary: 'Store a credential',
         access: 'credentials:manage',
+        idempotent: 'sealed',
         body: NewCredential,
         bodyExample: { slug: example.slug, kind: 'bearer', fields: { token: 'the-secret' }, hosts: example.hosts },
         responses: {

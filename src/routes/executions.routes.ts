@@ -40,6 +40,7 @@ export const recipeExecutionsRoutes: RouteGroup = {
         description:
           'Queues a run of the latest version and answers at once, or with `Prefer: wait=30` once it has ended, however it ended. `Idempotency-Key` makes a repeated request answer the run it made before.',
         access: 'recipes:execute',
+        idempotent: 'run',
         params: recipeParams,
         headers: z.object({
           'idempotency-key': z
@@ -194,7 +195,7 @@ export const executionsRoutes: RouteGroup = {
         path: '/{execution}/cancel',
         summary: 'Cancel an execution',
         description:
-          'A run that no worker holds ends at once. One that is being worked on has its effects aborted within about a second. Canceling what has ended changes nothing.',
+          'A run that no worker holds ends at once. One that is being worked on has its effects aborted within about a second. So do the executions that its steps have started. Canceling what has ended changes nothing.',
         access: 'executions:control',
         params: executionParams,
         body: cancelBodySchema,

@@ -74,6 +74,7 @@ export const recipesRoutes: RouteGroup = {
         summary: 'Create a recipe',
         description: 'Takes what export gives. Every fault of the definition is listed at once, by JSON pointer.',
         access: 'recipes:write',
+        idempotent: 'stored',
         body: RecipeInput,
         bodyExample: recipeInputExample,
         responses: {
@@ -225,6 +226,7 @@ export const recipesRoutes: RouteGroup = {
         summary: 'Make an older version the latest again',
         description: 'Makes a new version that equals the older one; the slug and the schedules stay.',
         access: 'recipes:write',
+        idempotent: 'stored',
         params: versionParams,
         responses: { 200: { description: 'The recipe at its new version.', schema: Recipe, example: recipeExample } },
         etag: 'change',

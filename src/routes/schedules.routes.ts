@@ -45,6 +45,7 @@ export const schedulesRoutes: RouteGroup = {
         path: '/',
         summary: 'Run a recipe on a schedule',
         access: 'schedules:write',
+        idempotent: 'stored',
         body: NewSchedule,
         bodyExample: examples.create,
         responses: { 201: { ...theSchedule, headers: { location: 'The address of the schedule.' } } },

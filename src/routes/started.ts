@@ -15,13 +15,16 @@ export const endedInTime: ResponseSpec = {
 /** 202 with a run that was started, or 200 with all of it where the caller prefers to wait and it ends in time. */
 export async function answerStarted(
   ctx: ServiceContext,
-  started: { id: string },
+  { replayed, ...started }: { id: string; replayed?: boolean },
   prefer: string | undefined,
   request: Request,
 ): Promise<Reply> {
-  const location = `/api/executions/${started.id}`
+  const headers = {
+    location: `/api/executions/${started.id}`,
+    ...(replayed && { 'idempotency-replayed': 'true' }),
+  }
   const seconds = waitAskedFor(prefer)
   if (seconds === null || !(await waitForEnd(ctx, started.id, seconds, request.signal)))
-    return reply(202, started, { location })
-  return reply(200, await getExecution(ctx, started.id), { location, 'preference-applied': `wait=${seconds}` })
+    return reply(202, started, headers)
+  return reply(200, await getExecution(ctx, started.id), { ...headers, 'preference-applied': `wait=${seconds}` })
 }

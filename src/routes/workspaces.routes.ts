@@ -83,6 +83,7 @@ export const workspacesRoutes: RouteGroup = {
         summary: 'Make a workspace and own it',
         description: 'For users who are signed in: a key belongs to one workspace and is refused, whatever it holds.',
         access: 'authenticated',
+        idempotent: 'sealed',
         body: NewWorkspace,
         bodyExample: { name: 'Research' },
         responses: {

@@ -3,19 +3,20 @@ import type { ServiceContext } from '../context.ts'
 import { newestFirst } from '../db/keyset.ts'
 import type { RunState, StepStatus } from '../db/tables/runs.table.ts'
 import { AppError } from '../lib/errors.ts'
-import { isUuid } from '../lib/ids.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
-import { checkedId, checkExecution, executionNotFound } from './executions/find.ts'
+import { cancelRun } from './executions/control.ts'
+import { checkedId, checkExecution, executionNotFound, recipeIdOf } from './executions/find.ts'
 import { loadRecipeForRun } from './recipes.service.ts'
-import { requestCancel } from './runs/commands.ts'
-import { tellCanceled } from './runs/ended-outside.ts'
 import { followRun, type RunEvent } from './runs/event-hub.ts'
 import { itemKind } from './runs/records.ts'
 import { startRun } from './runs/start-run.ts'
 
+export { pauseRun, replayExecution, resumeRun, retryRun } from './executions/control.ts'
 export { checkExecution } from './executions/find.ts'
 export { readOutput } from './executions/output.ts'
+export { executionStats } from './executions/stats.ts'
+export { findingKinds, findStuck } from './executions/stuck.ts'
 export { waitForEnd } from './executions/wait.ts'
 
 /** Steps shown with an execution; the rest is read page by page. */
@@ -29,6 +30,10 @@ export interface ExecutionSummary {
   trigger: JsonObject
   error: JsonObject | null
   usage: JsonObject
+  generation: number
+  parent_execution_id: string | null
+  replay_of: string | null
+  replayed_from: string | null
   created_at: string
   started_at: string | null
   finished_at: string | null
@@ -46,6 +51,7 @@ export interface ExecutionStep {
   finished_at: string | null
 }
 export interface Execution extends ExecutionSummary {
+  last_seq: number
   input: Json
   output: Json
   steps: ExecutionStep[]
@@ -56,7 +62,14 @@ export interface Execution extends ExecutionSummary {
 export async function executeRecipe(
   ctx: ServiceContext,
   request: { recipe: string; input: Json; stateKey?: string; idempotencyKey?: string },
-): Promise<{ id: string; execution_id: string; recipe_id: string; recipe_version: number; status: RunState }> {
+): Promise<{
+  id: string
+  execution_id: string
+  recipe_id: string
+  recipe_version: number
+  status: RunState
+  replayed?: boolean
+}> {
   const recipe = await loadRecipeForRun(ctx.db, ctx.actor.workspaceId, request.recipe)
   if (!recipe) throw new AppError('not-found', `Recipe ${request.recipe} does not exist.`)
   const run = await startRun(ctx, {
@@ -68,7 +81,14 @@ export async function executeRecipe(
     ...(request.stateKey === undefined ? {} : { stateKey: request.stateKey }),
     ...(request.idempotencyKey === undefined ? {} : { idempotencyKey: request.idempotencyKey }),
   })
-  return { id: run.id, execution_id: run.id, recipe_id: recipe.id, recipe_version: recipe.version, status: run.status }
+  return {
+    id: run.id,
+    execution_id: run.id,
+    recipe_id: recipe.id,
+    recipe_version: recipe.version,
+    status: run.status,
+    ...(run.replayed && { replayed: true }),
+  }
 }
 
 export async function listExecutions(
@@ -87,7 +107,7 @@ export async function listExecutions(
 export async function getExecution(ctx: ServiceContext, id: string): Promise<Execution> {
   const row = await ctx.db
     .selectFrom('runs')
-    .select([...summaryColumns, 'input', 'output'])
+    .select([...summaryColumns, 'last_seq', 'input', 'output'])
     .where('workspace_id', '=', ctx.actor.workspaceId)
     .where('id', '=', checkedId(id))
     .executeTakeFirst()
@@ -104,6 +124,7 @@ export async function getExecution(ctx: ServiceContext, id: string): Promise<Exe
     .execute()
   return {
     ...toSummary(row),
+    last_seq: row.last_seq,
     input: row.input,
     output: row.output,
     steps: steps.map(toStep),
@@ -130,15 +151,8 @@ export async function listExecutionSteps(
   return { items: shown.map(toStep), next_cursor: rows.length > request.limit ? shown.at(-1)!.path : null }
 }
 
-/** Asks for an end: at once where nobody holds the run, within about a second where a worker does. */
 export async function cancelExecution(ctx: ServiceContext, id: string, reason: string): Promise<Execution> {
-  await checkExecution(ctx, id)
-  const outcome = await ctx.db.transaction().execute((tx) => requestCancel(tx, id, reason))
-  if (outcome === 'left-for-owner') ctx.wake.command(id)
-  if (outcome === 'applied') {
-    ctx.wake.events(id)
-    await tellCanceled(ctx, [id])
-  }
+  await cancelRun(ctx, id, reason)
   return getExecution(ctx, id)
 }
 
@@ -166,18 +180,6 @@ async function* counted({ measures }: ServiceContext, events: AsyncGenerator<Run
   }
 }
 
-/** A deleted recipe is still found by its id: its executions stay readable. */
-async function recipeIdOf(ctx: ServiceContext, idOrSlug: string): Promise<string> {
-  const query = ctx.db.selectFrom('workflow_recipes').select('id').where('workspace_id', '=', ctx.actor.workspaceId)
-  const recipe = await (
-    isUuid(idOrSlug)
-      ? query.where('id', '=', idOrSlug)
-      : query.where('slug', '=', idOrSlug).where('deleted_at', 'is', null)
-  ).executeTakeFirst()
-  if (!recipe) throw new AppError('not-found', `Recipe ${idOrSlug} does not exist.`)
-  return recipe.id
-}
-
 const summaryColumns = [
   'id',
   'state',
@@ -186,6 +188,10 @@ const summaryColumns = [
   'trigger',
   'error',
   'usage',
+  'generation',
+  'parent_run_id',
+  'replay_of',
+  'replayed_from',
   'created_at',
   'started_at',
   'finished_at',
@@ -211,6 +217,10 @@ interface SummaryRow {
   trigger: JsonObject
   error: JsonObject | null
   usage: JsonObject
+  generation: number
+  parent_run_id: string | null
+  replay_of: string | null
+  replayed_from: string | null
   created_at: Date
   started_at: Date | null
   finished_at: Date | null
@@ -225,6 +235,10 @@ const toSummary = (row: SummaryRow): ExecutionSummary => ({
   trigger: row.trigger,
   error: row.error,
   usage: { ...noUsage, ...row.usage },
+  generation: row.generation,
+  parent_execution_id: row.parent_run_id,
+  replay_of: row.replay_of,
+  replayed_from: row.replayed_from,
   created_at: row.created_at.toISOString(),
   started_at: row.started_at?.toISOString() ?? null,
   finished_at: row.finished_at?.toISOString() ?? null,

@@ -256,7 +256,7 @@ describe('executing an agent', () => {
     const [first, second] = await Promise.all([send('Hi.'), send('Hi.')])
     expect((await read<{ id: string }>(second)).id).toBe((await read<{ id: string }>(first)).id)
     expect(first.status).toBe(202)
-    expect((await send('Something else.')).status).toBe(409)
+    expect((await send('Something else.')).status).toBe(422)
   })
 
   test('takes exactly one of prompt and input', async () => {

@@ -114,7 +114,7 @@ test('one Idempotency-Key makes one run, however often and however much at once 
   const ids = await Promise.all(answers.map(async (answer) => ((await answer.json()) as { id: string }).id))
   expect(new Set(ids).size).toBe(1)
   const other = await execute(client, { input_data: { n: 2 } }, key)
-  expect(other.status).toBe(409)
+  expect(other.status).toBe(422)
   // The key is the workspace's own: another's request with the same key is another request.
   const stranger = await app.signIn()
   await aRecipe(stranger)

@@ -1,5 +1,6 @@
 import { OpenAPIHono, z } from '@hono/zod-openapi'
 import { problemTypes } from '../errors.ts'
+import { replayedHeader } from '../idempotency-key.ts'
 import type { Operation, RouteGroup } from '../operation.ts'
 import { withRequirement } from '../requirement.ts'
 import { productName, version } from '../version.ts'
@@ -150,14 +151,17 @@ function describeAccess({ description, access }: Operation): string {
   return [description, needed].filter(Boolean).join('\n\n')
 }
 
-function successResponses({ responses, etag }: Operation): RouteConfig['responses'] {
-  const tagged: Record<string, string> = etag === undefined ? {} : etagHeader
+function successResponses({ responses, etag, idempotent }: Operation): RouteConfig['responses'] {
+  const tagged: Record<string, string> = {
+    ...(etag !== undefined && etagHeader),
+    ...(idempotent !== undefined && replayedHeader),
+  }
   return Object.fromEntries(
     Object.entries(responses).map(([status, response]) => [
       status,
       {
         description: response.description,
-        ...((response.headers || (etag && response.schema)) && {
+        ...((response.headers || ((etag || idempotent) && response.schema)) && {
           headers: Object.fromEntries(
             Object.entries({ ...response.headers, ...tagged }).map(([name, description]) => [
               name,

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { withIdempotencyKey } from '../idempotency-key.ts'
 import type { Operation } from '../operation.ts'
 
 export const etagHeader = { ETag: 'The version of the resource, for `If-None-Match` and `If-Match`.' }
@@ -23,8 +24,9 @@ const preconditions = {
   },
 }
 
-/** The headers of an operation with those that its ETag brings along. */
-export function withPrecondition({ headers, etag }: Operation): z.ZodObject | undefined {
+/** The headers of an operation with those that its ETag and its key bring along. */
+export function withPrecondition({ headers: own, etag, idempotent }: Operation): z.ZodObject | undefined {
+  const headers = withIdempotencyKey(own, idempotent)
   if (etag === undefined || etag === 'create') return headers
   return (headers ?? z.object({})).extend(preconditions[etag])
 }

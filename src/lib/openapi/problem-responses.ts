@@ -8,10 +8,12 @@ const exampleDetails: Partial<Record<ProblemKind, string>> = {
   forbidden: 'This needs the permission agents:write.',
   'not-found': 'Agent 0192f0c1-7a3b-7cc0-8f00-000000000000 does not exist.',
   conflict: 'The slug is taken.',
+  'request-in-progress': 'The first request with this Idempotency-Key has not been answered yet.',
   'precondition-failed': 'It was changed since the version that If-Match names. Read it again.',
   'too-large': 'The request body is larger than 10485760 bytes.',
   'unsupported-media-type': 'The body must be sent as application/json.',
   invalid: '/name: expected string, received number',
+  'idempotency-key-reused': 'This Idempotency-Key was used for another request.',
   'rate-limited': 'Too many requests: 600 are allowed. Try again in 12 s.',
   internal: 'The server failed to answer.',
   'upstream-failed': 'The model provider failed.',
@@ -31,6 +33,8 @@ export function problemKinds(operation: Operation): ProblemKind[] {
   if (kind === 'api' || kind === 'page') kinds.push('rate-limited')
   if (params || query || headers || body) kinds.push('malformed', 'invalid')
   if (operation.etag === 'change') kinds.push('precondition-failed', 'invalid')
+  if (operation.idempotent) kinds.push('malformed', 'invalid', 'idempotency-key-reused')
+  if (operation.idempotent === 'stored' || operation.idempotent === 'sealed') kinds.push('request-in-progress')
   if (body) kinds.push('too-large', 'unsupported-media-type')
   // Another method than the one of the path is refused, whatever the path.
   if (kind === 'health') kinds.push('method-not-allowed')
@@ -49,7 +53,7 @@ export function problemResponses(operation: Operation, path: string, schema: z.Z
       String(status),
       {
         description: kinds.map((kind) => `${problemTypes[kind].title} (\`${kind}\`)`).join('; '),
-        ...((status === 429 || status === 503) && {
+        ...((status === 429 || status === 503 || kinds.includes('request-in-progress')) && {
           headers: { 'Retry-After': { description: 'Whole seconds to wait.', schema: { type: 'string' as const } } },
         }),
         content: { 'application/problem+json': { schema, example: exampleOf(kinds[0]!, path) } },

@@ -13,6 +13,7 @@ export interface StartedAgentRun {
   execution_id: string
   agent_id: string
   status: RunState
+  replayed?: boolean
 }
 
 /** A run of one step, by the same engine as every recipe: it survives a crash, can be followed and canceled. */
@@ -44,5 +45,11 @@ export async function executeAgent(
     input: { prompt: input.prompt, ...(input.context !== undefined && { context: input.context }) },
     ...(input.idempotencyKey !== undefined && { idempotencyKey: input.idempotencyKey }),
   })
-  return { id: run.id, execution_id: run.id, agent_id: agent.id, status: run.status }
+  return {
+    id: run.id,
+    execution_id: run.id,
+    agent_id: agent.id,
+    status: run.status,
+    ...(run.replayed && { replayed: true }),
+  }
 }

@@ -8,12 +8,15 @@ import type { Json, JsonObject } from '../../lib/json.ts'
 import { validateJson } from '../../lib/json-schema.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
+import { keyReused } from '../idempotency/answer-once.ts'
 import { insertRuns } from './create-run.ts'
 import { traceRun } from './run-trace.ts'
 
 export interface StartedRun {
   id: string
   status: RunState
+  /** The Idempotency-Key had made it before. */
+  replayed?: boolean
 }
 
 /**
@@ -81,7 +84,8 @@ export async function startRun(
   return { id, status: 'queued' }
 }
 
-async function findByKey(ctx: ServiceContext, key: string, requestHash: string): Promise<StartedRun | null> {
+/** The run that a request with this key made before; null where there is none. A key of another request is a conflict. */
+export async function findByKey(ctx: ServiceContext, key: string, requestHash: string): Promise<StartedRun | null> {
   const run = await ctx.db
     .selectFrom('runs')
     .select(['id', 'state', 'request_hash'])
@@ -89,7 +93,6 @@ async function findByKey(ctx: ServiceContext, key: string, requestHash: string):
     .where('idempotency_key', '=', key)
     .executeTakeFirst()
   if (!run) return null
-  if (run.request_hash !== requestHash)
-    throw new AppError('conflict', 'This Idempotency-Key was used for another request.')
-  return { id: run.id, status: run.state }
+  if (run.request_hash !== requestHash) throw keyReused()
+  return { id: run.id, status: run.state, replayed: true }
 }

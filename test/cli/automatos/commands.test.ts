@@ -257,7 +257,7 @@ test('each kind of failure has its exit code and a sentence that helps', patienc
     [['recipe', 'run'], 2, /missing required argument 'recipe'/],
     [['recipe', 'list', '--limit', 'all'], 2, /--limit takes a whole number/],
     [['runs', 'show', 'nothing'], 3, /Execution nothing does not exist/],
-    [['recipe', 'run', 'once', '--idempotency-key', 'k1', '--input', 'other=1'], 6, /key/i],
+    [['recipe', 'run', 'once', '--idempotency-key', 'k1', '--input', 'other=1'], 5, /key/i],
     [['schedule', 'preview', '--cron', 'never'], 5, /\/cron {2}must have 5 fields/],
     [
       ['status', '--url', 'http://127.0.0.1:9'],
