@@ -17,6 +17,10 @@ const publicOperations = new Set([
   'getMetrics',
   'getRecipeSchema',
 ])
+/** Needs no key, because the address itself is the secret; an unknown one is 404. */
+const byAddress = new Set(['sendPing', 'postPing'])
+/** Takes a proof of another kind than a key; tests of its own say which. */
+const ownProof = new Set(['receiveWebhook'])
 /** Answers every key that is valid: it shows nothing but that key and its own permissions. */
 const anyKey = new Set(['listPermissions', 'getIdentity'])
 /** Work on what the caller sends and touch no stored thing, so a stranger's key is a key like any other. */
@@ -27,6 +31,7 @@ const withoutResources = new Set([
   'listModels',
   'getDefaultModel',
   'listEndpointStats',
+  'listWebhookEventTypes',
 ])
 
 const operations = Object.entries(createApiDocument(testConfig()).paths ?? {}).flatMap(([path, item]) =>
@@ -39,7 +44,9 @@ const operations = Object.entries(createApiDocument(testConfig()).paths ?? {}).f
 )
 type Listed = (typeof operations)[number]
 const named = (list: Listed[]) => list.map((operation) => [operation.id, operation] as const)
-const guarded = operations.filter(({ id }) => !publicOperations.has(id))
+const guarded = operations.filter(
+  ({ id }) => !publicOperations.has(id) && !byAddress.has(id) && !ownProof.has(id),
+)
 
 const provider = await createIdentityProvider()
 const owner = await createTestApp({ config: provider.config })
@@ -75,6 +82,9 @@ beforeAll(async () => {
   })
   ids['execution'] = await make(`/api/workflow-recipes/${ids['recipe']}/execute`, { input_data: {} })
   ids['schedule'] = await make('/api/schedules', { recipe_id: ids['recipe'], cron: '0 7 * * *' })
+  ids['webhook'] = await make('/api/webhooks', { recipe_id: ids['recipe'] })
+  ids['subscription'] = await make('/api/webhooks/subscriptions', { url: 'https://hooks.example.com/' })
+  ids['workflow'] = await make('/api/workflows', { goal: 'Write a line.' })
   ids['workspace'] = owner.workspaceId
 })
 
@@ -99,6 +109,13 @@ test.each(named(operations.filter(({ id }) => publicOperations.has(id))))(
   '%s answers anybody',
   async (_, operation) => {
     expect((await owner.app.request(operation.path)).status).toBe(200)
+  },
+)
+
+test.each(named(operations.filter(({ id }) => byAddress.has(id))))(
+  '%s answers nobody who does not know the address',
+  async (_, { method, path }) => {
+    expect((await owner.app.request(fill(path, ids), { method })).status).toBe(404)
   },
 )
 
@@ -210,6 +227,7 @@ test('after all that, nothing of the owner has changed', async () => {
     recipe: '/api/workflow-recipes',
     execution: '/api/executions',
     schedule: '/api/schedules',
+    workflow: '/api/workflows',
   })) {
     const response = await owner.get(`${path}/${ids[name]}`)
     expect(response.status, path).toBe(200)

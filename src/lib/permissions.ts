@@ -15,8 +15,13 @@ export const permissions = [
   'recipes:execute',
   'executions:read',
   'executions:control',
+  'approvals:read',
+  'approvals:decide',
+  'events:send',
   'schedules:read',
   'schedules:write',
+  'webhooks:read',
+  'webhooks:write',
   'system:read',
 ] as const
 export type Permission = (typeof permissions)[number]
@@ -36,7 +41,10 @@ export const rolePermissions = {
     'recipes:write',
     'recipes:execute',
     'executions:control',
+    'approvals:decide',
+    'events:send',
     'schedules:write',
+    'webhooks:write',
   ],
   viewer: readOnly,
 } as const satisfies Record<string, readonly Permission[]>

@@ -3,11 +3,16 @@ import { createDocument, type OpenApiDocument } from '../lib/openapi/document.ts
 import type { RouteGroup } from '../lib/operation.ts'
 import { agentsRoutes } from './agents.routes.ts'
 import { apiKeysRoutes } from './api-keys.routes.ts'
+import { approvalPageRoutes } from './approval-page.routes.ts'
+import { approvalsRoutes } from './approvals.routes.ts'
 import { authRoutes } from './auth.routes.ts'
 import { credentialsRoutes } from './credentials.routes.ts'
 import { docsRoutes } from './docs.routes.ts'
+import { eventsRoutes, signalsRoutes } from './events.routes.ts'
+import { executionControlRoutes } from './execution-control.routes.ts'
 import { executionEventsRoutes } from './execution-events.routes.ts'
 import { executionOutputRoutes } from './execution-output.routes.ts'
+import { executionStatsRoutes } from './execution-stats.routes.ts'
 import { executionsRoutes, recipeExecutionsRoutes } from './executions.routes.ts'
 import { healthRoutes, type HealthSources } from './health.routes.ts'
 import { heartbeatRoutes } from './heartbeat.routes.ts'
@@ -15,8 +20,19 @@ import { modelsRoutes } from './models.routes.ts'
 import { permissionsRoutes } from './permissions.routes.ts'
 import { recipeExportRoutes } from './recipe-export.routes.ts'
 import { recipesRoutes } from './recipes.routes.ts'
+import { pingsRoutes, schedulePingsRoutes } from './schedule-pings.routes.ts'
+import { scheduleBackfillsRoutes } from './schedule-backfills.routes.ts'
+import { scheduleOverviewRoutes } from './schedule-overview.routes.ts'
+import { recipeStepsRoutes } from './recipe-steps.routes.ts'
+import { replaysRoutes } from './replays.routes.ts'
 import { schedulesRoutes } from './schedules.routes.ts'
 import { schemasRoutes } from './schemas.routes.ts'
+import { workflowPlansRoutes } from './workflow-plans.routes.ts'
+import { workflowTemplatesRoutes } from './workflow-templates.routes.ts'
+import { workflowsRoutes } from './workflows.routes.ts'
+import { webhookInboundRoutes } from './webhook-inbound.routes.ts'
+import { webhookSubscriptionsRoutes } from './webhook-subscriptions.routes.ts'
+import { webhooksRoutes } from './webhooks.routes.ts'
 import { workspacesRoutes } from './workspaces.routes.ts'
 
 /**
@@ -35,11 +51,29 @@ export function routeGroups(config: Config, sources: HealthSources): RouteGroup[
     modelsRoutes, //           /api/models
     recipesRoutes, //          /api/workflow-recipes
     recipeExportRoutes, //     /api/workflow-recipes/{recipe}/export
+    recipeStepsRoutes, //      /api/workflow-recipes/{recipe}/steps/{step}/test
     recipeExecutionsRoutes, // /api/workflow-recipes/{recipe}/execute, /executions
+    workflowTemplatesRoutes, // /api/workflow-templates
+    workflowsRoutes, //        /api/workflows
+    workflowPlansRoutes, //    /api/workflows/{workflow}/plan, /plans
+    replaysRoutes, //          /api/executions/replays
+    executionStatsRoutes, //   /api/executions/stats, /stuck
     executionsRoutes, //       /api/executions
+    executionControlRoutes, // /api/executions/{execution}/pause, /resume, /retry, /replay
     executionEventsRoutes, //  /api/executions/{execution}/events
     executionOutputRoutes, //  /api/executions/{execution}/output
+    signalsRoutes, //          /api/executions/{execution}/signals
+    eventsRoutes, //           /api/events
+    approvalsRoutes, //        /api/approvals
+    approvalPageRoutes, //     /api/approvals/{approval}/page
+    scheduleOverviewRoutes, // /api/schedules/upcoming, /slots, /alerts, /forecast, /pause, /resume
     schedulesRoutes, //        /api/schedules
+    scheduleBackfillsRoutes, // /api/schedules/{schedule}/backfills
+    schedulePingsRoutes, //    /api/schedules/{schedule}/ping
+    pingsRoutes, //            /api/pings
+    webhookInboundRoutes, //   /api/webhooks/recipe/{webhook}
+    webhookSubscriptionsRoutes, // /api/webhooks/subscriptions
+    webhooksRoutes, //         /api/webhooks
     heartbeatRoutes(config), // /api/heartbeat
     schemasRoutes, //          /schemas
   ]

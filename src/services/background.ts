@@ -1,8 +1,16 @@
 import type { BackgroundService } from '../context.ts'
 import type { Config } from '../config.ts'
 import { heartbeatService } from './heartbeat.service.ts'
+import { replaysService } from './replays/tick.ts'
+import { childEndsService } from './runs/child-ends.ts'
 import { inboxService, leasesService, recoveryService, runsService } from './runs/index.ts'
+import { alertsService } from './schedules/alerts-service.ts'
+import { backfillsService } from './schedules/backfill-pass.ts'
 import { schedulesService } from './schedules/tick.ts'
+import { eventsService } from './signals/events-tick.ts'
+import { webhooksService } from './webhook-subscriptions.service.ts'
+import { expiryService } from './webhooks.service.ts'
+import { workflowsService } from './workflows/tick.ts'
 
 /** Every background service that the configuration switches on. */
 export function backgroundServices(config: Config): BackgroundService[] {
@@ -11,7 +19,13 @@ export function backgroundServices(config: Config): BackgroundService[] {
     leasesService,
     inboxService,
     recoveryService,
-    ...(config.recipeSchedulerEnabled ? [schedulesService] : []),
+    childEndsService,
+    eventsService,
+    workflowsService,
+    webhooksService,
+    expiryService,
+    replaysService,
+    ...(config.recipeSchedulerEnabled ? [schedulesService, backfillsService, alertsService] : []),
     // The last one: on Workers it tells how the others of the same sweep fared.
     ...(config.heartbeatEnabled ? [heartbeatService] : []),
   ]

@@ -1,0 +1,37 @@
+import { AppError } from '../../lib/errors.ts'
+import type { Json } from '../../lib/json.ts'
+import { parseJsonBody } from '../../lib/json-body.ts'
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/** The body as a filter, a mapping and a recipe see it. Nothing sent is null; what is no JSON and no form is text. */
+export function decodeBody(bytes: Uint8Array, contentType: string | null): Json {
+  if (bytes.byteLength === 0) return null
+  const type = (contentType ?? '').split(';')[0]!.trim().toLowerCase()
+  if (/^application\/(?:[a-z0-9!#$&^_.-]+\+)?json$/.test(type)) return parseJsonBody(bytes) as Json
+  if (type.startsWith('multipart/'))
+    throw new AppError('unsupported-media-type', 'Multipart bodies are not taken by this webhook.')
+  const text = decodeText(bytes)
+  return type === 'application/x-www-form-urlencoded' ? formOf(text) : text
+}
+
+function decodeText(bytes: Uint8Array): string {
+  try {
+    return utf8.decode(bytes)
+  } catch {
+    throw new AppError('unsupported-media-type', 'The body is neither JSON, a form nor UTF-8 text.')
+  }
+}
+
+/** A name that comes once is a text, one that repeats a list. */
+function formOf(text: string): Json {
+  const fields = new Map<string, Json>()
+  for (const [name, value] of new URLSearchParams(text)) {
+    const before = fields.get(name)
+    if (before === undefined) fields.set(name, value)
+    else if (Array.isArray(before)) before.push(value)
+    else fields.set(name, [before, value])
+  }
+  fields.delete('__proto__')
+  return Object.fromEntries(fields)
+}

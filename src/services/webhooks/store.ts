@@ -1,0 +1,43 @@
+import { sql, type Kysely } from 'kysely'
+import type { ServiceContext } from '../../context.ts'
+import type { Database } from '../../db/database.ts'
+import { AppError } from '../../lib/errors.ts'
+import { isUuid } from '../../lib/ids.ts'
+import { hasPrevious } from '../subscriptions/secrets.ts'
+import type { WebhookRow } from './view.ts'
+
+type Tenant = Pick<ServiceContext, 'actor'>
+
+export const webhookNotFound = (id: string) =>
+  new AppError('not-found', `The webhook ${id.slice(0, 100)} does not exist.`)
+
+const select = (db: Kysely<Database>, id: string) =>
+  db.selectFrom('webhooks').selectAll().select(hasPrevious).where('id', '=', id)
+
+export async function findWebhook(db: Kysely<Database>, { actor }: Tenant, id: string): Promise<WebhookRow> {
+  const row = isUuid(id)
+    ? await select(db, id).where('workspace_id', '=', actor.workspaceId).executeTakeFirst()
+    : undefined
+  if (!row) throw webhookNotFound(id)
+  return row
+}
+
+export async function lockWebhook(db: Kysely<Database>, { actor }: Tenant, id: string): Promise<WebhookRow> {
+  const row = isUuid(id)
+    ? await select(db, id).where('workspace_id', '=', actor.workspaceId).forUpdate().executeTakeFirst()
+    : undefined
+  if (!row) throw webhookNotFound(id)
+  return row
+}
+
+/** For whoever knows the address: who it is comes afterwards. One that is switched off is not there. */
+export async function findByAddress(db: Kysely<Database>, id: string): Promise<WebhookRow & { now: Date }> {
+  const row = isUuid(id)
+    ? await select(db, id)
+        .select(sql<Date>`app_now()`.as('now'))
+        .where('active', '=', true)
+        .executeTakeFirst()
+    : undefined
+  if (!row) throw webhookNotFound(id)
+  return row
+}
