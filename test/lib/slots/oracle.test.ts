@@ -1,0 +1,141 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { nextSlots } from '../../../src/lib/slots/slots.ts'
+import { stretchOf } from '../../../src/lib/slots/stretch.ts'
+import type { DstPolicy } from '../../../src/lib/slots/spec.ts'
+import { oracleChanges, oracleSlots, type OracleExpression } from '../../support/cron-oracle.ts'
+
+/** SLOTS_SWEEP=1 goes through every zone and every clock change of twenty years: some minutes instead of some seconds. */
+const sweep = process.env['SLOTS_SWEEP'] !== undefined
+const minuteMs = 60_000
+const dayMs = 86_400_000
+const thisYear = new Date().getUTCFullYear()
+const years = Array.from({ length: 21 }, (_, index) => thisYear - 10 + index)
+const zones = Intl.supportedValuesOf('timeZone')
+
+const all = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
+
+/** A field as its text and what it means. */
+type Field = { text: string; values: number[]; isWild: boolean }
+function aField(from: number, to: number, names: string[] = []): fc.Arbitrary<Field> {
+  const value = fc.integer({ min: from, max: to })
+  const name = (n: number) => names[n - from] ?? String(n)
+  return fc.oneof(
+    { weight: 3, arbitrary: fc.constant({ text: '*', values: all(from, to), isWild: true }) },
+    {
+      weight: 3,
+      arbitrary: fc.uniqueArray(value, { minLength: 1, maxLength: 4 }).map((list) => ({
+        text: list.map(name).join(','),
+        values: list,
+        isWild: false,
+      })),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.tuple(value, value, fc.integer({ min: 1, max: 7 })).map(([a, b, step]) => {
+        const [low, high] = [Math.min(a, b), Math.max(a, b)]
+        return {
+          text: `${low}-${high}/${step}`,
+          values: all(low, high).filter((n) => (n - low) % step === 0),
+          isWild: false,
+        }
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.integer({ min: 2, max: Math.min(20, to) }).map((step) => ({
+        text: `*/${step}`,
+        values: all(from, to).filter((n) => (n - from) % step === 0),
+        isWild: true,
+      })),
+    },
+  )
+}
+const monthNames = ['JAN', 'FEB', 'MAR', 'APR', 'MAY', 'JUN', 'JUL', 'AUG', 'SEP', 'OCT', 'NOV', 'DEC']
+const dayNames = ['SUN', 'MON', 'TUE', 'WED', 'THU', 'FRI', 'SAT']
+const anyField: Field = { text: '*', values: [], isWild: true }
+
+const anExpression = fc
+  .tuple(
+    aField(0, 59),
+    aField(0, 23),
+    fc.oneof({ weight: 3, arbitrary: fc.constant(anyField) }, { weight: 1, arbitrary: aField(1, 31) }),
+    fc.oneof({ weight: 6, arbitrary: fc.constant({ ...anyField, values: all(1, 12) }) }, aField(1, 12, monthNames)),
+    fc.oneof({ weight: 3, arbitrary: fc.constant(anyField) }, { weight: 1, arbitrary: aField(0, 6, dayNames) }),
+  )
+  .map(([minute, hour, day, month, weekday]): OracleExpression => {
+    const isAny = (field: Field) => field.text === '*'
+    return {
+      text: [minute, hour, day, month, weekday].map((field) => field.text).join(' '),
+      minutes: new Set(minute.values),
+      hours: new Set(hour.values),
+      daysOfMonth: isAny(day) ? null : new Set(day.values),
+      months: new Set(month.values),
+      weekdays: isAny(weekday) ? null : new Set(weekday.values),
+      everyHour: hour.text.startsWith('*') || hour.values.length === 24,
+    }
+  })
+const aPolicy: fc.Arbitrary<DstPolicy> = fc.record({
+  gap: fc.constantFrom('shift' as const, 'skip' as const),
+  fold: fc.constantFrom('first' as const, 'both' as const),
+})
+
+function agree(expression: OracleExpression, zone: string, dst: DstPolicy, from: number, to: number) {
+  const told = oracleSlots(expression, zone, dst, from, to)
+  const spec = { cron: expression.text, zone, dst, end: new Date(to + 1) }
+  const what = `${expression.text} in ${zone}, gap ${dst.gap}, fold ${dst.fold}`
+  const slots = nextSlots(spec, new Date(from), told.length + 1)
+  expect(
+    slots.map((slot) => slot.toISOString()),
+    what,
+  ).toEqual(told.map((slot) => new Date(slot).toISOString()))
+  const stretch = stretchOf(spec, new Date(from), new Date(to))
+  expect([stretch?.count ?? 0, stretch?.to.getTime() ?? null], what).toEqual([told.length, told.at(-1) ?? null])
+}
+
+/** An expression that never matches (30 February) is refused elsewhere. */
+const canMatch = ({ daysOfMonth, weekdays, months }: OracleExpression) =>
+  daysOfMonth === null ||
+  weekdays !== null ||
+  [...months].some((month) => [...daysOfMonth].some((day) => day <= new Date(Date.UTC(2028, month, 0)).getUTCDate()))
+
+test.runIf(!sweep)(
+  'slots are those that a walk through every minute of the wall clock finds, in any zone, most of all where clocks change',
+  () => {
+    fc.assert(
+      fc.property(
+        anExpression.filter(canMatch),
+        aPolicy,
+        fc.constantFrom(...zones),
+        fc.constantFrom(...years),
+        fc.integer({ min: 0, max: 365 * 24 * 60 }),
+        fc.boolean(),
+        (expression, dst, zone, year, minute, nearChange) => {
+          const changes = nearChange ? oracleChanges(zone, Date.UTC(year, 0, 1), Date.UTC(year + 1, 0, 1)) : []
+          const change = changes[minute % Math.max(1, changes.length)]
+          const from = change === undefined ? Date.UTC(year, 0, 1) + minute * minuteMs : change - 10 * 60 * minuteMs
+          agree(expression, zone, dst, from, from + dayMs)
+        },
+      ),
+      { numRuns: 60 },
+    )
+  },
+)
+
+test.runIf(sweep)(
+  'the same for every clock change of every zone in the last and the next ten years',
+  () => {
+    let judged = 0
+    for (const zone of zones) {
+      const changes = oracleChanges(zone, Date.UTC(years[0]!, 0, 1), Date.UTC(years.at(-1)! + 1, 0, 1))
+      const policies = fc.sample(aPolicy, changes.length)
+      for (const [index, expression] of fc.sample(anExpression.filter(canMatch), changes.length).entries()) {
+        const from = changes[index]! - 10 * 60 * minuteMs
+        agree(expression, zone, policies[index]!, from, from + dayMs)
+        judged += 1
+      }
+    }
+    expect(judged).toBeGreaterThan(5000)
+  },
+  3_600_000,
+)
