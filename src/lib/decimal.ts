@@ -7,6 +7,12 @@ export function addDecimals(a: string, b: string): string {
   return toText(sum, scale)
 }
 
+/** A decimal text times a whole number. */
+export function timesDecimal(text: string, count: number): string {
+  const { digits, scale } = parts(text)
+  return toText(digits * BigInt(count), scale)
+}
+
 function parts(text: string): { digits: bigint; scale: number } {
   const match = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text)
   if (!match) throw new RangeError(`"${text}" is not a decimal number.`)

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import type { Json } from '../lib/json.ts'
+import { scheduleEventTypes } from '../services/schedules.service.ts'
 
 const id = '01939f3c-5c2a-7b3e-9d1a-2f6b8c4d5e6f'
 const recipeId = '01939f3a-11d0-7c55-8a3e-6b1f0d2c4e8a'
@@ -20,7 +21,9 @@ const example = {
   end_at: null,
   input_data: { feed_url: 'https://example.com/feed.xml' },
   paused: false,
+  alerts: null,
   status: 'active',
+  overdue_since: null,
   fault: null,
   next_slots: [
     { slot_at: '2026-11-23T06:00:00.000Z', local: '2026-11-23T07:00:00+01:00', dst_day: false, dst: null },
@@ -78,7 +81,7 @@ export const examples = {
   },
 }
 
-const duration = (about: string) =>
+export const duration = (about: string) =>
   z
     .union([z.string().min(1).max(60), z.number()])
     .openapi({ description: `${about} A duration such as 90s or 1h30m, or a number of seconds.` })
@@ -102,6 +105,22 @@ const fold = z.enum(['first', 'both']).openapi({
 })
 // Described by hand: the schema of any JSON value contains itself, which the generator of the document cannot follow.
 const json: z.ZodType<Json> = z.json().openapi({ type: ['object', 'array', 'string', 'number', 'boolean', 'null'] })
+
+const eventTypes = z.array(z.enum(scheduleEventTypes)).min(1)
+const credential = z.strictObject({ credential: z.string().min(1).max(63) })
+const alerts = z
+  .strictObject({
+    url: z
+      .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
+      .max(2000)
+      .openapi({
+        description: 'Gets a POST for each event, again and again until it answers 2xx, for most of a day.',
+      }),
+    auth: credential.nullable().optional().openapi({ description: 'Slug of a stored credential to send along.' }),
+    on: eventTypes.optional().openapi({ description: 'Types of events to send. Default all.' }),
+    late_after: duration('How late a slot must fire to be told as late. Default 60 seconds.').optional(),
+  })
+  .openapi({ description: 'Where events of this schedule are posted to.' })
 
 const timing = {
   cron: z
@@ -136,6 +155,7 @@ const behaviour = {
     .record(z.string(), json)
     .openapi({ description: "Input of every run; checked against the recipe's inputs." }),
   paused: z.boolean().openapi({ description: 'A paused schedule fires nothing until it is resumed.' }),
+  alerts: alerts.nullable(),
 }
 
 export const NewSchedule = z
@@ -145,6 +165,7 @@ export const NewSchedule = z
   })
   .openapi('NewSchedule')
 
+export const timingFields = z.strictObject(timing).partial().shape
 export const ScheduleTiming = z.strictObject(timing).partial().openapi('ScheduleTiming')
 
 export const ScheduleChange = z
@@ -155,7 +176,7 @@ export const ScheduleChange = z
   })
   .openapi('ScheduleChange')
 
-const SlotPreview = z
+export const SlotPreview = z
   .object({
     slot_at: z.iso.datetime(),
     local: z.string().openapi({ description: "The same instant on the wall clock of the schedule's zone." }),
@@ -187,9 +208,19 @@ export const Schedule = z
     end_at: z.iso.datetime().nullable(),
     input_data: z.record(z.string(), json),
     paused: z.boolean(),
-    status: z.enum(['active', 'paused', 'finished', 'parked']).openapi({
-      description: '`finished`: no slot is left. `parked`: its slots could not be computed, see `fault`.',
+    alerts: z
+      .object({
+        url: z.string(),
+        auth: credential.nullable(),
+        on: eventTypes,
+        late_after: z.int().openapi({ description: 'Seconds.' }),
+      })
+      .nullable(),
+    status: z.enum(['active', 'paused', 'finished', 'parked', 'overdue']).openapi({
+      description:
+        '`finished`: no slot is left. `parked`: its slots could not be computed, see `fault`. `overdue`: it fires, but the outside job of its ping address is silent.',
     }),
+    overdue_since: z.iso.datetime().nullable(),
     fault: z.string().nullable(),
     next_slots: nextSlots,
     created_at: z.iso.datetime(),

@@ -11,6 +11,9 @@ export const scheduleOperations: Migration = {
       where status = 'missed' or late`,
     `create index schedule_slots_ranges on schedule_slots (workspace_id, slot_to) where slot_to is not null`,
 
+    // Runs whose cost says nothing about a real model's.
+    `create index model_usage_simulated on model_usage (run_id) where simulated`,
+
     // No reference to the schedule: what was told of it stays when it is deleted.
     `create table schedule_events (
       id uuid primary key,

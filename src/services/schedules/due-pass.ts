@@ -6,8 +6,10 @@ import { uuidv7 } from '../../lib/ids.ts'
 import { requestCancel } from '../runs/commands.ts'
 import { insertRuns, type NewRun } from '../runs/create-run.ts'
 import { decide, type Decision } from './decide.ts'
+import { recordScheduleEvents, type NewScheduleEvent } from './events.ts'
 import { dropPendingSlots, insertLedgerRows, type NewLedgerRow } from './ledger.ts'
 import { scheduledRun, type RunSource } from './scheduled-run.ts'
+import { lateEvent, missedEvent } from './slot-events.ts'
 import type { SlotWatch } from './slot-watch.ts'
 import { fireTime, specOf } from './timing.ts'
 
@@ -26,13 +28,14 @@ export type DueRow = Omit<RunSource, 'recipe_version'> &
     | 'start_at'
     | 'end_at'
     | 'accounted_until'
+    | 'alerts'
   > & { recipe_version: number | null; now: Date }
 
 /** Due schedules, each locked by this transaction alone; what another ticker holds is passed over. */
 export const selectDue = (limit: number) => sql<DueRow>`
   select s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.cron, s.interval_s, s.anchor_at, s.timezone, s.grace_s,
     s.misfire, s.overlap, s.dst, s.jitter_s, s.start_at, s.end_at, s.accounted_until,
-    v.version as recipe_version, v.definition -> 'settings' ->> 'timeout' as timeout,
+    s.alerts, v.version as recipe_version, v.definition -> 'settings' ->> 'timeout' as timeout,
     date_trunc('milliseconds', app_now()) as now
   from schedules s
   left join workflow_recipes w on w.id = s.recipe_id and w.deleted_at is null
@@ -102,6 +105,7 @@ export async function fireDue(tx: Transaction<Database>, limit: number, watch: S
   pass.canceled = ending.length > 0
   await moveWatermarks(tx, decided)
   await park(tx, pass.parked)
+  await recordScheduleEvents(tx, eventsOf(rows, decided, pass.parked))
   return pass
 }
 
@@ -110,7 +114,7 @@ interface Held {
   pendingSlot: Date | null
 }
 
-/** Open runs and held-back slots of the schedules whose overlap policy asks for them. */
+/** Open runs and held-back slots of the schedules whose overlap policy asks for them. A backfill keeps its own measure. */
 async function heldUp(tx: Transaction<Database>, rows: DueRow[]): Promise<Map<string, Held>> {
   const ids = rows.flatMap((row) => (row.overlap === 'allow' ? [] : [row.id]))
   const held = new Map(ids.map((id): [string, Held] => [id, { runIds: [], pendingSlot: null }]))
@@ -118,6 +122,7 @@ async function heldUp(tx: Transaction<Database>, rows: DueRow[]): Promise<Map<st
   const found = await sql<{ schedule_id: string; run_id: string | null; slot_at: Date | null }>`
     select schedule_id, id as run_id, null::timestamptz as slot_at from runs
       where schedule_id in (${sql.join(ids)}) and state not in ('succeeded', 'failed', 'canceled', 'timed_out')
+        and trigger ->> 'kind' <> 'backfill'
     union all
     select schedule_id, null, slot_at from schedule_slots
       where schedule_id in (${sql.join(ids)}) and status = 'pending'`.execute(tx)
@@ -209,6 +214,26 @@ async function moveWatermarks(tx: Transaction<Database>, decided: { row: DueRow;
     from jsonb_to_recordset(${text}::text::jsonb) as r(
       id uuid, accounted_until timestamptz, next_slot_at timestamptz, next_fire_at timestamptz)
     where s.id = r.id`.execute(tx)
+}
+
+function eventsOf(
+  rows: DueRow[],
+  decided: { row: DueRow; decision: Decision }[],
+  parked: DuePass['parked'],
+): NewScheduleEvent[] {
+  const ofSlots = decided.flatMap(({ row, decision: { entries } }) => {
+    const fired = entries.flatMap(({ status, slotAt }) =>
+      status === 'fired'
+        ? [{ slotAt, latenessMs: row.now.getTime() - fireTime(row.id, slotAt, row.jitter_s).getTime() }]
+        : [],
+    )
+    return [...missedEvent(row, entries), ...lateEvent(row, fired, null)]
+  })
+  const ofFaults = parked.flatMap(({ scheduleId, fault }) => {
+    const schedule = rows.find((row) => row.id === scheduleId)
+    return schedule ? [{ schedule, type: 'schedule.parked' as const, data: { fault } }] : []
+  })
+  return [...ofSlots, ...ofFaults]
 }
 
 async function park(tx: Transaction<Database>, parked: DuePass['parked']) {

@@ -1,22 +1,26 @@
 import { sql, type Transaction } from 'kysely'
 import type { Database } from '../../db/database.ts'
+import type { StoredAlerts } from '../../db/tables/schedules.table.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import { insertRuns } from '../runs/create-run.ts'
 import { lateAfterMs } from './decide.ts'
+import { recordScheduleEvents } from './events.ts'
 import { firePendingSlots } from './ledger.ts'
 import { scheduledRun, type RunSource } from './scheduled-run.ts'
 import type { SlotWatch } from './slot-watch.ts'
+import { lateEvent } from './slot-events.ts'
 import { fireTime } from './timing.ts'
 
 interface ReleasedRow extends RunSource {
   slot_at: Date
   jitter_s: number
+  alerts: StoredAlerts | null
   now: Date
 }
 
 /** Slots whose wait is over. Slot and schedule are both locked, so that what another ticker has just fired is seen as fired. */
 export const selectReleased = (limit: number) => sql<ReleasedRow>`
-  select s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.jitter_s, p.slot_at,
+  select s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.jitter_s, s.alerts, p.slot_at,
     v.version as recipe_version, v.definition -> 'settings' ->> 'timeout' as timeout,
     date_trunc('milliseconds', app_now()) as now
   from schedule_slots p
@@ -26,7 +30,8 @@ export const selectReleased = (limit: number) => sql<ReleasedRow>`
   where p.status = 'pending' and not s.paused
     and not exists (
       select 1 from runs r where r.schedule_id = p.schedule_id
-        and r.state not in ('succeeded', 'failed', 'canceled', 'timed_out'))
+        and r.state not in ('succeeded', 'failed', 'canceled', 'timed_out')
+        and r.trigger ->> 'kind' <> 'backfill')
   order by p.slot_at
   limit ${limit}
   for update of p, s skip locked`
@@ -35,17 +40,22 @@ export const selectReleased = (limit: number) => sql<ReleasedRow>`
 export async function firePending(tx: Transaction<Database>, limit: number, watch: SlotWatch): Promise<string[]> {
   const { rows } = await selectReleased(limit).execute(tx)
   const starting = rows.map((row) => ({ row, run: watch.firing(scheduledRun(row, row.slot_at, uuidv7()), null) }))
+  const latenessMs = (row: ReleasedRow) => row.now.getTime() - fireTime(row.id, row.slot_at, row.jitter_s).getTime()
   const fired = await firePendingSlots(
     tx,
     starting.map(({ row, run }) => ({
       scheduleId: row.id,
       slotAt: row.slot_at,
       runId: run.id,
-      late: row.now.getTime() - fireTime(row.id, row.slot_at, row.jitter_s).getTime() > lateAfterMs,
+      late: latenessMs(row) > lateAfterMs,
     })),
   )
   const runs = starting.flatMap(({ run }) => (fired.has(run.id) ? [run] : []))
   watch.accounted('fired', runs.length)
   await insertRuns(tx, runs)
+  const late = starting.flatMap(({ row, run }) =>
+    fired.has(run.id) ? lateEvent(row, [{ slotAt: row.slot_at, latenessMs: latenessMs(row) }], 'overlap') : [],
+  )
+  await recordScheduleEvents(tx, late)
   return runs.map((run) => run.id)
 }

@@ -6,7 +6,7 @@ import { byCreation, readCursor, toPage, type Page, type PageRequest } from '../
 import { findSchedule } from './store.ts'
 import { databaseNow } from './timing.ts'
 import type { ScheduleView, SlotView } from './types.ts'
-import { toScheduleView } from './view.ts'
+import { toScheduleView, toSlotView } from './view.ts'
 
 type Context = Pick<ServiceContext, 'db' | 'actor'>
 
@@ -20,7 +20,7 @@ export async function listSchedules(
 ): Promise<Page<ScheduleView>> {
   const all = ctx.db.selectFrom('schedules').selectAll().where('workspace_id', '=', ctx.actor.workspaceId)
   let query = newestFirst(all, page)
-  if (recipe_id !== undefined) query = query.where('recipe_id', '=', await recipeId(ctx, recipe_id))
+  if (recipe_id !== undefined) query = query.where('recipe_id', '=', await recipeIdOf(ctx, recipe_id))
   const rows = await query.execute()
   const now = await databaseNow(ctx.db)
   return toPage(rows, page.limit, byCreation, (row) => toScheduleView(row, now))
@@ -43,23 +43,14 @@ export async function listSlots(
     .orderBy('slot_at', 'desc')
     .limit(limit + 1)
     .execute()
-  return toPage(
-    rows,
-    limit,
-    (row) => ({ createdAt: row.slot_at, id: row.schedule_id }),
-    (row): SlotView => ({
-      slot_at: row.slot_at.toISOString(),
-      status: row.status,
-      reason: row.reason,
-      execution_id: row.run_id,
-      fired_at: row.fired_at?.toISOString() ?? null,
-      late: row.late,
-      ...(row.slot_to === null ? {} : { slot_to: row.slot_to.toISOString(), count: row.count }),
-    }),
-  )
+  return toPage(rows, limit, (row) => ({ createdAt: row.slot_at, id: row.schedule_id }), toSlotView)
 }
 
-async function recipeId({ db, actor }: Context, idOrSlug: string): Promise<string> {
+/** The id of a recipe of the workspace, named by id or slug. */
+export async function recipeIdOf(
+  { db, actor }: Pick<ServiceContext, 'db' | 'actor'>,
+  idOrSlug: string,
+): Promise<string> {
   const recipe = await db
     .selectFrom('workflow_recipes')
     .select('id')

@@ -1,4 +1,4 @@
-import type { ScheduleRow, StoredMisfire } from '../../db/tables/schedules.table.ts'
+import type { ScheduleRow, StoredAlerts, StoredMisfire } from '../../db/tables/schedules.table.ts'
 import { canonicalJson } from '../../lib/canonical.ts'
 import { parseDuration } from '../../lib/duration.ts'
 import { AppError, type Fault } from '../../lib/errors.ts'
@@ -7,8 +7,9 @@ import { parseCron } from '../../lib/slots/cron.ts'
 import { nextSlots } from '../../lib/slots/slots.ts'
 import type { DstPolicy } from '../../lib/slots/spec.ts'
 import { isZone } from '../../lib/slots/zone.ts'
+import { scheduleEventTypes } from './alerts.ts'
 import { specOf } from './timing.ts'
-import type { MisfirePolicy, OverlapPolicy } from './types.ts'
+import type { AlertSettings, MisfirePolicy, OverlapPolicy } from './types.ts'
 
 /** What a caller may set, as it comes from the wire. Durations are texts (`90s`, `1h30m`) or whole seconds. */
 export interface ScheduleSettings {
@@ -25,6 +26,7 @@ export interface ScheduleSettings {
   end_at?: string | null | undefined
   input_data?: Json | undefined
   paused?: boolean | undefined
+  alerts?: AlertSettings | null | undefined
 }
 
 /** The columns that a caller decides. */
@@ -44,11 +46,14 @@ export type SettingColumns = Pick<
   | 'end_at'
   | 'input'
   | 'paused'
+  | 'alerts'
 >
 
 const maxIntervalSeconds = 366 * 86_400
 const maxGraceSeconds = 30 * 86_400
 const maxJitterSeconds = 86_400
+/** A tick is at most a second late: what is later than this was held up by something worth a look. */
+export const defaultLateAfterSeconds = 60
 /** Slots looked at to see how close they come. */
 const spacingSample = 50
 
@@ -67,6 +72,7 @@ export const defaultSettings = (now: Date): SettingColumns => ({
   end_at: null,
   input: {},
   paused: false,
+  alerts: null,
 })
 
 /** The settings after a change, checked as a whole. Throws `invalid` with every fault. */
@@ -100,6 +106,7 @@ export function applySettings(current: SettingColumns, input: ScheduleSettings, 
     end_at: readTime('end_at', input.end_at, current.end_at, faults),
     input: input.input_data ?? current.input,
     paused: input.paused ?? current.paused,
+    alerts: readAlerts(input.alerts, current.alerts, faults),
   }
   if (settings.interval_s !== current.interval_s || settings.start_at?.getTime() !== current.start_at?.getTime())
     settings.anchor_at = settings.start_at ?? wholeSecond(now)
@@ -156,6 +163,23 @@ function readTime(field: string, given: string | null | undefined, kept: Date | 
   const time = new Date(given)
   if (Number.isNaN(time.getTime())) faults.push({ pointer: `/${field}`, detail: 'must be an ISO 8601 time' })
   return time
+}
+
+function readAlerts(
+  given: AlertSettings | null | undefined,
+  kept: StoredAlerts | null,
+  faults: Fault[],
+): StoredAlerts | null {
+  if (given === undefined) return kept
+  if (given === null) return null
+  const on = scheduleEventTypes.filter((type) => given.on === undefined || given.on.includes(type))
+  const late = given.late_after ?? defaultLateAfterSeconds
+  return {
+    url: given.url,
+    credential: given.auth?.credential ?? null,
+    on,
+    late_after_s: readSeconds('alerts/late_after', late, 1, maxGraceSeconds, faults),
+  }
 }
 
 const toStored = (misfire: MisfirePolicy): StoredMisfire =>

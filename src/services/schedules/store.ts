@@ -7,6 +7,7 @@ import { AppError } from '../../lib/errors.ts'
 import { isUuid, uuidv7 } from '../../lib/ids.ts'
 import { stretchOf } from '../../lib/slots/stretch.ts'
 import { dropPendingSlots, insertLedgerRows } from './ledger.ts'
+import { pausePings } from './pings.ts'
 import { hasOtherSlots, type SettingColumns } from './settings.ts'
 import { placement, specOf } from './timing.ts'
 
@@ -40,10 +41,11 @@ export async function lockSchedule(tx: Transaction<Database>, { actor }: Tenant,
   return row
 }
 
-const jsonColumns = ({ misfire, dst, input }: SettingColumns) => ({
+const jsonColumns = ({ misfire, dst, input, alerts }: SettingColumns) => ({
   misfire: jsonb(misfire),
   dst: jsonb(dst),
   input: jsonb(input),
+  alerts: alerts && jsonb(alerts),
 })
 
 /** Null: the recipe has a schedule of this name. */
@@ -94,6 +96,7 @@ export async function changeSchedule(
   const accountedUntil = endsStretch
     ? new Date(Math.max(now.getTime(), row.accounted_until.getTime()))
     : row.accounted_until
+  if (settings.paused !== row.paused) await pausePings(tx, row.id, settings.paused)
   return tx
     .updateTable('schedules')
     .set({
@@ -102,6 +105,7 @@ export async function changeSchedule(
       ...placement({ ...settings, id: row.id }, accountedUntil),
       accounted_until: accountedUntil,
       paused_at: settings.paused ? (row.paused_at ?? now) : null,
+      ...(settings.paused && { overdue_at: null }),
       fault: null,
       updated_at: now,
     })

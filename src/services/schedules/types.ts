@@ -1,8 +1,16 @@
 import type { Json } from '../../lib/json.ts'
 import type { DstPolicy } from '../../lib/slots/spec.ts'
+import type { ScheduleEventType } from './alerts.ts'
 
 export type MisfirePolicy = 'skip' | 'run_once' | { catch_up: number }
 export type OverlapPolicy = 'allow' | 'skip' | 'queue' | 'cancel_previous'
+/** Where events of a schedule are posted to. */
+export interface AlertSettings {
+  url: string
+  auth?: { credential: string } | null | undefined
+  on?: ScheduleEventType[] | undefined
+  late_after?: string | number | undefined
+}
 export type SlotStatus = 'fired' | 'skipped' | 'missed' | 'coalesced' | 'pending'
 
 /** A coming slot, as answers show it. */
@@ -33,7 +41,10 @@ export interface ScheduleView {
   end_at: string | null
   input_data: Json
   paused: boolean
-  status: 'active' | 'paused' | 'finished' | 'parked'
+  alerts: { url: string; auth: { credential: string } | null; on: string[]; late_after: number } | null
+  status: 'active' | 'paused' | 'finished' | 'parked' | 'overdue'
+  /** Since when its ping address has been silent for too long. */
+  overdue_since: string | null
   /** Why it is parked. */
   fault: string | null
   next_slots: SlotPreview[]

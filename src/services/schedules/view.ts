@@ -1,16 +1,17 @@
-import type { ScheduleRow } from '../../db/tables/schedules.table.ts'
+import type { Selectable } from 'kysely'
+import type { ScheduleRow, ScheduleSlotsTable } from '../../db/tables/schedules.table.ts'
 import { entityTag } from '../../lib/etag.ts'
 import { describeSlot } from '../../lib/slots/describe.ts'
 import { nextSlots } from '../../lib/slots/slots.ts'
 import type { SlotSpec } from '../../lib/slots/spec.ts'
 import { specOf } from './timing.ts'
-import type { ScheduleView, SlotPreview } from './types.ts'
+import type { ScheduleView, SlotPreview, SlotView } from './types.ts'
 
 export const previewCount = 5
 
-/** Slots come and go, and the tick may park it: none of that makes an edit of the settings stale. */
-export function scheduleTag({ status, fault, next_slots, ...settings }: ScheduleView): string {
-  return entityTag(settings, { status, fault, next_slots })
+/** Slots come and go, the tick may park it, pings may fail to come: none of that makes an edit of the settings stale. */
+export function scheduleTag({ status, fault, overdue_since, next_slots, ...settings }: ScheduleView): string {
+  return entityTag(settings, { status, fault, overdue_since, next_slots })
 }
 
 export function toScheduleView(row: ScheduleRow, now: Date): ScheduleView {
@@ -32,7 +33,14 @@ export function toScheduleView(row: ScheduleRow, now: Date): ScheduleView {
     end_at: row.end_at?.toISOString() ?? null,
     input_data: row.input,
     paused: row.paused,
+    alerts: row.alerts && {
+      url: row.alerts.url,
+      auth: row.alerts.credential === null ? null : { credential: row.alerts.credential },
+      on: row.alerts.on,
+      late_after: row.alerts.late_after_s,
+    },
     status: statusOf(row),
+    overdue_since: row.overdue_at?.toISOString() ?? null,
     fault: row.fault,
     next_slots: row.fault === null ? previewSlots(specOf(row), after) : [],
     created_at: row.created_at.toISOString(),
@@ -50,5 +58,16 @@ export function previewSlots(spec: SlotSpec, after: Date): SlotPreview[] {
 function statusOf(row: ScheduleRow): ScheduleView['status'] {
   if (row.fault !== null) return 'parked'
   if (row.paused) return 'paused'
+  if (row.overdue_at !== null) return 'overdue'
   return row.next_slot_at === null ? 'finished' : 'active'
 }
+
+export const toSlotView = (row: Selectable<ScheduleSlotsTable>): SlotView => ({
+  slot_at: row.slot_at.toISOString(),
+  status: row.status,
+  reason: row.reason,
+  execution_id: row.run_id,
+  fired_at: row.fired_at?.toISOString() ?? null,
+  late: row.late,
+  ...(row.slot_to === null ? {} : { slot_to: row.slot_to.toISOString(), count: row.count }),
+})

@@ -1,7 +1,13 @@
 import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
 import { nextSlots } from '../../../src/lib/slots/slots.ts'
-import { pauseSchedule, resumeSchedule } from '../../../src/services/schedules.service.ts'
+import { AppError } from '../../../src/lib/errors.ts'
+import {
+  backfillsTick,
+  createBackfill,
+  pauseSchedule,
+  resumeSchedule,
+} from '../../../src/services/schedules.service.ts'
 import { decide, type DueSchedule, type LedgerEntry } from '../../../src/services/schedules/decide.ts'
 import { specOf } from '../../../src/services/schedules/timing.ts'
 import type { OverlapPolicy } from '../../../src/services/schedules/types.ts'
@@ -12,6 +18,21 @@ afterAll(() => bench.close())
 
 const anOverlap = fc.constantFrom<OverlapPolicy>('allow', 'skip', 'queue', 'cancel_previous')
 const start = Date.parse('2026-10-24T22:00:00Z')
+
+/** As far as the window is one that can be filled. */
+async function backfill(id: string, from: number, lengthMs: number) {
+  const window = { from: new Date(from).toISOString(), to: new Date(from + lengthMs).toISOString() }
+  try {
+    await createBackfill(bench.ctx, { id, ...window, concurrency: 3 })
+  } catch (error) {
+    if (error instanceof AppError) return
+    throw error
+  }
+  for (let pass = 0; pass < 4; pass++) {
+    await Promise.all([backfillsTick(bench.ctx), backfillsTick(bench.ctx)])
+    await endRuns(bench, id)
+  }
+}
 
 /** The slots that ledger rows stand for. A range must hold exactly as many slots as it says. */
 function slotsOf(rows: { at: Date; to: Date | null; count: number }[], all: Date[]): number[] {
@@ -74,10 +95,15 @@ test('whatever the policies and delays, each slot up to the watermark has exactl
   )
 })
 
-test('in the database as well: ticks, pauses, run ends and clocks in any order leave no slot without its row, and none with two', async () => {
+test('in the database as well: ticks, pauses, run ends, backfills and clocks in any order leave no slot without its row, and none with two', async () => {
   const aStep = fc.oneof(
     fc.record({ kind: fc.constant('wait' as const), seconds: fc.integer({ min: -600, max: 7200 }) }),
     fc.record({ kind: fc.constantFrom('pause' as const, 'resume' as const, 'end' as const) }),
+    fc.record({
+      kind: fc.constant('backfill' as const),
+      from: fc.nat(7200),
+      length: fc.integer({ min: 300, max: 7200 }),
+    }),
   )
   await fc.assert(
     fc.asyncProperty(
@@ -97,6 +123,7 @@ test('in the database as well: ticks, pauses, run ends and clocks in any order l
             await Promise.all([tickAll(bench), tickAll(bench)])
           } else if (step.kind === 'pause') await pauseSchedule(bench.ctx, { id })
           else if (step.kind === 'resume') await resumeSchedule(bench.ctx, { id })
+          else if (step.kind === 'backfill') await backfill(id, start + step.from * 1000, step.length * 1000)
           else await endRuns(bench, id)
         }
         await tickAll(bench)
