@@ -259,6 +259,11 @@ const settings = z.strictObject({
   on_failure: z
     .strictObject({
       log: z.boolean().optional().describe('Write an error to the log of the server.'),
+      recipe: z
+        .string()
+        .regex(agentPattern, 'must be the slug or the id of a recipe')
+        .optional()
+        .describe('Slug or id of a recipe that is started with the failed run as its input.'),
       webhook: z
         .strictObject({
           url: z
