@@ -43,6 +43,13 @@ export const executionSummarySchema = z
         .nullable()
         .openapi({ description: 'Exact decimal; null when the cost of any call is unknown.' }),
     }),
+    generation: z.int().openapi({ description: 'Grows by one with every retry.' }),
+    parent_execution_id: z.uuid().nullable().openapi({ description: 'The execution whose step started this one.' }),
+    replay_of: z.uuid().nullable().openapi({ description: 'The execution that this one repeats.' }),
+    replayed_from: z
+      .string()
+      .nullable()
+      .openapi({ description: 'Path of the step that a replay began with; null where it began at the beginning.' }),
     created_at: time,
     started_at: time.nullable(),
     finished_at: time.nullable(),
@@ -68,6 +75,7 @@ export const executionStepSchema = z
 
 export const executionSchema = executionSummarySchema
   .extend({
+    last_seq: z.int().openapi({ description: 'Number of the last entry in its log of events.' }),
     input: anyJson('What the run was given.'),
     output: anyJson('What the run gave; null until it has succeeded.'),
     steps: z.array(executionStepSchema),
@@ -87,12 +95,17 @@ export const summaryExample = {
   trigger: { kind: 'api' },
   error: null,
   usage: { model_calls: 1, input_tokens: 812, output_tokens: 94, cost_usd: '0.000391' },
+  generation: 1,
+  parent_execution_id: null,
+  replay_of: null,
+  replayed_from: null,
   created_at: '2026-11-22T08:00:00.000Z',
   started_at: '2026-11-22T08:00:00.012Z',
   finished_at: '2026-11-22T08:00:02.480Z',
 }
 export const executionExample = {
   ...summaryExample,
+  last_seq: 5,
   input: { feed_url: 'https://example.org/feed.xml' },
   output: '# Digest',
   steps: [

@@ -20,3 +20,15 @@ export function checkedId(id: string): string {
 }
 
 export const executionNotFound = (id: string) => new AppError('not-found', `Execution ${id} does not exist.`)
+
+/** A deleted recipe is still found by its id: its executions stay readable. */
+export async function recipeIdOf(ctx: Pick<ServiceContext, 'db' | 'actor'>, idOrSlug: string): Promise<string> {
+  const query = ctx.db.selectFrom('workflow_recipes').select('id').where('workspace_id', '=', ctx.actor.workspaceId)
+  const recipe = await (
+    isUuid(idOrSlug)
+      ? query.where('id', '=', idOrSlug)
+      : query.where('slug', '=', idOrSlug).where('deleted_at', 'is', null)
+  ).executeTakeFirst()
+  if (!recipe) throw new AppError('not-found', `Recipe ${idOrSlug} does not exist.`)
+  return recipe.id
+}

@@ -2,6 +2,7 @@ import type { StepStatus } from '../../db/tables/runs.table.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
 import { locate, pathAbove } from './locate.ts'
 import { hasEnded, itemKind } from './records.ts'
+import { afterFailure } from './walk.ts'
 
 /** What of a step's row decides whether it is kept. */
 export interface StepOutline {
@@ -9,6 +10,8 @@ export interface StepOutline {
   kind: string
   status: StepStatus
   ordinal: number
+  /** Of a step that failed. */
+  errorKind: string | null
   /** A branch or foreach that has settled which way it takes, or over which items it goes. */
   isSettled: boolean
 }
@@ -71,9 +74,9 @@ const isEntered = (row: StepOutline): boolean =>
   row.kind === itemKind || ((row.kind === 'branch' || row.kind === 'foreach') && row.isSettled)
 
 /** The recipe says what follows the failure. An item's failure is its foreach's, which is open where this is asked. */
-function isTaken({ path }: StepOutline, definition: Pick<RecipeDefinition, 'steps'>): boolean {
+export function isTaken({ path, errorKind }: StepOutline, definition: Pick<RecipeDefinition, 'steps'>): boolean {
   const located = locate(definition, path)
-  return located !== null && !located.isItem && (located.step.on_error ?? 'fail') !== 'fail'
+  return located !== null && !located.isItem && afterFailure(located.step, errorKind ?? '') !== 'fail'
 }
 
 /** `route/default/send` is in the list `route/default/`, `fetch` in ``. */

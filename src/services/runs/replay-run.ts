@@ -13,7 +13,7 @@ import type { RecipeDefinition } from '../recipes/definition.ts'
 import { insertRuns } from './create-run.ts'
 import { locate, pathAbove } from './locate.ts'
 import { itemKind } from './records.ts'
-import { reopenFrom, type Reopening, type StepOutline } from './reopen.ts'
+import { isTaken, reopenFrom, type Reopening, type StepOutline } from './reopen.ts'
 import { definitionOf, outlineSteps } from './retry.ts'
 import { traceRun } from './run-trace.ts'
 import { rehome } from './spill.ts'
@@ -176,7 +176,8 @@ function planFrom(rows: readonly StepOutline[], { again, enter }: Reopening, def
   const undone = new Set(again)
   const entered = new Set(enter)
   const known = new Set(rows.map(({ path }) => path))
-  const kept = rows.filter(({ path, kind, status }) => {
+  const kept = rows.filter((row) => {
+    const { path, kind, status } = row
     if (undone.has(path)) return false
     const located = locate(definition, path)
     if (!located || (located.isItem ? itemKind : located.step.kind) !== kind) return false
@@ -184,7 +185,7 @@ function planFrom(rows: readonly StepOutline[], { again, enter }: Reopening, def
     const above = pathAbove(path, (each) => known.has(each))
     // Within what is settled as a whole, each row stands for what happened.
     if (above !== null && !entered.has(above)) return !undone.has(above)
-    return status === 'failed' && !located.isItem && (located.step.on_error ?? 'fail') !== 'fail'
+    return status === 'failed' && isTaken(row, definition)
   })
   const paths = kept.map(({ path }) => path)
   return { kept: paths, enter: enter.filter((path) => paths.includes(path)) }

@@ -78,6 +78,7 @@ export async function outlineSteps(db: Kysely<Database>, runId: string): Promise
   const rows = await db
     .selectFrom('run_steps')
     .select(['path', 'kind', 'status', 'ordinal'])
+    .select(sql<string | null>`error ->> 'kind'`.as('errorKind'))
     .select(sql<boolean>`state -> 'case' is not null or state -> 'items' is not null`.as('settled'))
     .where('run_id', '=', runId)
     .execute()

@@ -1,0 +1,63 @@
+import type { ServiceContext } from '../../context.ts'
+import { AppError } from '../../lib/errors.ts'
+import type { Json } from '../../lib/json.ts'
+import { cancelRunTree, tellOf } from '../runs/children.ts'
+import { requestPause, requestResume } from '../runs/pause.ts'
+import { replayRun } from '../runs/replay-run.ts'
+import { requestRetry } from '../runs/retry.ts'
+import { checkedId, checkExecution } from './find.ts'
+
+/**
+ * Asks for an end: at once where nobody holds the run, within about a second where a worker does; so for the runs that its
+ * steps have started.
+ */
+export async function cancelRun(ctx: ServiceContext, id: string, reason: string): Promise<void> {
+  await checkExecution(ctx, id)
+  await tellOf(ctx, await ctx.db.transaction().execute((tx) => cancelRunTree(tx, id, reason)))
+}
+
+/** Throws `conflict` for what has ended. */
+export async function pauseRun(ctx: ServiceContext, id: string, reason: string | null): Promise<void> {
+  await checkExecution(ctx, id)
+  const outcome = await ctx.db.transaction().execute((tx) => requestPause(tx, id, reason))
+  if (outcome === 'refused')
+    throw new AppError('conflict', `Execution ${id} has ended, or is about to: nothing of it can wait.`)
+  if (outcome === 'left-for-owner') ctx.wake.command(id)
+  if (outcome === 'applied') ctx.wake.events(id)
+}
+
+/** Throws `conflict` for what is not paused and is not about to be. */
+export async function resumeRun(ctx: ServiceContext, id: string): Promise<void> {
+  await checkExecution(ctx, id)
+  const outcome = await ctx.db.transaction().execute((tx) => requestResume(tx, id))
+  if (outcome === 'refused') throw new AppError('conflict', `Execution ${id} is not paused.`)
+  if (outcome === 'left-for-owner') ctx.wake.command(id)
+  if (outcome === 'applied') ctx.wake.runReady(id)
+}
+
+/** Throws `conflict` for what did not fail. */
+export async function retryRun(ctx: ServiceContext, id: string): Promise<void> {
+  await checkExecution(ctx, id)
+  const outcome = await ctx.db.transaction().execute((tx) => requestRetry(tx, id))
+  if (outcome.kind === 'refused') {
+    const hint = outcome.state === 'canceled' || outcome.state === 'succeeded' ? ' Replay it to run it once more.' : ''
+    throw new AppError(
+      'conflict',
+      `Execution ${id} is ${outcome.state}; only one that failed or ran out of time is retried.${hint}`,
+    )
+  }
+  if (outcome.kind === 'child')
+    throw new AppError('conflict', `Execution ${id} is a step of execution ${outcome.parent}: retry that one.`)
+  ctx.wake.events(id)
+  ctx.wake.runReady(id)
+}
+
+/** A new run of what an ended one did, from one of its steps on. */
+export async function replayExecution(
+  ctx: ServiceContext,
+  request: { id: string; from?: string; version?: number; input?: Json; idempotencyKey?: string },
+) {
+  const { id, ...rest } = request
+  const { id: made, ...run } = await replayRun(ctx, { runId: checkedId(id), ...rest })
+  return { id: made, execution_id: made, ...run }
+}

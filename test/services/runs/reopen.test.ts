@@ -1,0 +1,105 @@
+import { expect, test } from 'vitest'
+import { locate } from '../../../src/services/runs/locate.ts'
+import { reopenFailed, reopenFrom, type StepOutline } from '../../../src/services/runs/reopen.ts'
+import { http, recipe } from '../../support/engine.ts'
+
+let ordinal = 0
+const row = (path: string, status: StepOutline['status'], rest: Partial<StepOutline> = {}): StepOutline => ({
+  path,
+  kind: 'http',
+  status,
+  ordinal: ordinal++,
+  errorKind: status === 'failed' ? 'upstream' : null,
+  isSettled: false,
+  ...rest,
+})
+const loop = (path: string, status: StepOutline['status']) => row(path, status, { kind: 'foreach', isSettled: true })
+const item = (path: string, status: StepOutline['status'], index: number) =>
+  row(path, status, { kind: 'item', ordinal: index })
+const each = (id: string, steps: unknown[], rest: object = {}) => ({
+  id,
+  kind: 'foreach',
+  items: [1, 2],
+  as: 'n',
+  steps,
+  ...rest,
+})
+
+test('a path is found in its definition through branches, items and visits, and nothing else is', () => {
+  const definition = recipe([
+    each('each', [http('inner')]),
+    { id: 'route', kind: 'branch', cases: [{ when: 'true', steps: [http('a')] }], default: [http('b')] },
+  ])
+  expect(locate(definition, 'each/3/inner~2')?.step.id).toBe('inner')
+  expect(locate(definition, 'each/3')).toMatchObject({ isItem: true, step: { id: 'each' } })
+  expect(locate(definition, 'route~4/default/b')?.step.id).toBe('b')
+  expect(locate(definition, 'route/0/a')?.step.id).toBe('a')
+  for (const path of ['other', 'each/x', 'each/1/other', 'route/0', 'route/1/a', 'route/0/b', ''])
+    expect(locate(definition, path), path).toBeNull()
+})
+
+test('a retry undoes the failure and what was cut off, and goes once more into what is around', () => {
+  const definition = recipe([http('done'), each('each', [http('call'), http('more')])])
+  const rows = [
+    row('done', 'succeeded'),
+    loop('each', 'failed'),
+    item('each/0', 'succeeded', 0),
+    row('each/0/call', 'succeeded'),
+    item('each/1', 'failed', 1),
+    row('each/1/call', 'succeeded'),
+    row('each/1/more', 'failed'),
+    item('each/2', 'canceled', 2),
+    row('each/2/call', 'canceled'),
+  ]
+  expect(reopenFailed(rows, definition, 'each')).toEqual({
+    again: ['each/1/more', 'each/2/call'],
+    enter: ['each', 'each/1', 'each/2'],
+  })
+})
+
+test('a failure that the recipe has dealt with stays, with all that is in it', () => {
+  const definition = recipe([
+    http('soft', { on_error: 'continue' }),
+    each('loose', [http('call')], { on_error: { goto: 'hard' } }),
+    http('hard'),
+  ])
+  const rows = [
+    row('soft', 'failed'),
+    loop('loose', 'failed'),
+    item('loose/0', 'failed', 0),
+    row('loose/0/call', 'failed'),
+    row('hard', 'failed'),
+  ]
+  expect(reopenFailed(rows, definition, 'hard')).toEqual({ again: ['hard'], enter: [] })
+  // A goto that has come to its limit is the failure itself.
+  expect(reopenFailed(rows.slice(0, 1), definition, 'soft')).toEqual({ again: ['soft'], enter: [] })
+})
+
+test('a loop whose list could not be worked out begins anew', () => {
+  const definition = recipe([each('each', [http('call')])])
+  expect(reopenFailed([row('each', 'failed', { kind: 'foreach' })], definition, 'each')).toEqual({
+    again: ['each'],
+    enter: [],
+  })
+})
+
+test('a replay leaves out the step, what is in it and all that came after, at every level around it', () => {
+  const rows = [
+    row('a', 'succeeded'),
+    loop('each', 'succeeded'),
+    item('each/0', 'succeeded', 0),
+    row('each/0/x', 'succeeded'),
+    row('each/0/y', 'succeeded'),
+    item('each/1', 'succeeded', 1),
+    row('each/1/x', 'succeeded'),
+    row('each/1/y', 'succeeded'),
+    row('z', 'succeeded'),
+  ]
+  expect(reopenFrom(rows, 'each/1/y')).toEqual({ again: ['each/1/y', 'z'], enter: ['each/1', 'each'] })
+  expect(reopenFrom(rows, 'each')).toEqual({
+    again: ['each', 'each/0', 'each/0/x', 'each/0/y', 'each/1', 'each/1/x', 'each/1/y', 'z'],
+    enter: [],
+  })
+  expect(reopenFrom(rows, 'each/0')).toEqual({ again: ['each/0', 'each/0/x', 'each/0/y', 'z'], enter: ['each'] })
+  expect(reopenFrom(rows, 'a').again).toHaveLength(rows.length)
+})
