@@ -112,6 +112,10 @@ const together = [
   ['S3_BUCKET', 'S3_SECRET_ACCESS_KEY'],
   ['S3_ENDPOINT', 'S3_BUCKET'],
   ['S3_ACCESS_KEY_ID', 'S3_BUCKET'],
+  ['EMAIL_API_URL', 'EMAIL_API_KEY'],
+  ['EMAIL_API_KEY', 'EMAIL_API_URL'],
+  ['EMAIL_API_URL', 'EMAIL_FROM'],
+  ['SMTP_URL', 'EMAIL_FROM'],
 ] as const
 
 /** An empty variable counts as unset: that is how shells and compose files spell "no value". */

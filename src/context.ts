@@ -110,6 +110,15 @@ export type Egress = (request: Request, options?: EgressOptions) => Promise<Resp
  */
 export type ReadConfigured = (url: string) => Promise<string>
 
+/**
+ * Hands a plain text message over to the mail server of the configuration. Rejects with the server's code in `code` where
+ * it refused. The key goes into the Message-ID, so that receivers recognise a repeat.
+ */
+export type SendMail = (
+  mail: { from: string; to: readonly string[]; subject: string; text: string; idempotencyKey: string },
+  signal: AbortSignal,
+) => Promise<void>
+
 /** Files that ship with the product and are served as they are (`swagger-ui.css`). Null = there is no such file. */
 export type Assets = (path: string) => Promise<{ bytes: Uint8Array; mediaType: string } | null>
 
@@ -186,6 +195,8 @@ export interface Runtime {
   log: Log
   egress: Egress
   readConfigured: ReadConfigured
+  /** Absent where the runtime opens no sockets, or no mail server is configured. */
+  smtp?: SendMail
   cipher: Cipher
   /** Probes of the platform's own parts (database, blobs, wake), by component name. */
   probes: Record<string, () => Promise<ComponentHealth>>

@@ -10,6 +10,7 @@ export const categories = [
   'URLs and CORS',
   'Rate limits',
   'Egress',
+  'E-mail',
   'Features',
   'Engine',
   'Models',

@@ -65,6 +65,18 @@ export const postgresUrl: ValueType<Secret> = secretMatching(
   },
 )
 
+export const smtpUrl: ValueType<Secret> = secretMatching('a URL like smtps://user:password@host:465', (value) => {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  return url !== undefined && (url.protocol === 'smtp:' || url.protocol === 'smtps:') && url.hostname !== ''
+})
+
+/** Goes into a header as it is: no character that could end or split it. */
+export const emailSender: ValueType<string> = parsed(
+  'an address, or a name and an address like Name <a@b.org>',
+  (value) =>
+    /^(?:[^\p{Cc}<>@,;"]+ <[^\s@<>,;:"]+@[^\s@<>,;:"]+>|[^\s@<>,;:"]+@[^\s@<>,;:"]+)$/u.test(value) ? value : undefined,
+)
+
 export const fraction: ValueType<number> = parsed('a number from 0 to 1', (value) => {
   const number = /^\d*\.?\d+$/.test(value) ? Number(value) : NaN
   return number >= 0 && number <= 1 ? number : undefined

@@ -1,3 +1,5 @@
+import { sha256Hex } from './canonical.ts'
+
 const hex = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
 
 // Fetched for many ids at once: the call costs more than all else that an id needs. Each byte is used once.
@@ -37,3 +39,14 @@ export function uuidv7(nowMs = Date.now()): string {
 
 export const isUuid = (text: string): boolean =>
   /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(text)
+
+/**
+ * The one id that a name below another id has. It is a UUID version 7 one millisecond younger than its parent, so it
+ * sorts behind it.
+ */
+export function derivedUuid(parent: string, name: string): string {
+  const time = (Number.parseInt(parent.replaceAll('-', '').slice(0, 12), 16) + 1).toString(16).padStart(12, '0')
+  const hash = sha256Hex(`${parent}/${name}`)
+  const variant = ((Number.parseInt(hash[3]!, 16) & 3) | 8).toString(16)
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${hash.slice(0, 3)}-${variant}${hash.slice(4, 7)}-${hash.slice(7, 19)}`
+}

@@ -42,5 +42,8 @@ function phrase(event: ExecutionEvent): string | null {
   }
 }
 
-export const waitsFor = ({ until, delay_ms }: { until?: string; delay_ms?: number }): string =>
-  until === undefined ? `waits ${timeSpan(delay_ms ?? 0)}` : `waits until ${until}`
+/** Without a time it waits for somebody or something else. */
+export function waitsFor({ until, delay_ms }: { until?: string; delay_ms?: number }): string {
+  if (until !== undefined) return `waits until ${until}`
+  return delay_ms === undefined ? 'waits' : `waits ${timeSpan(delay_ms)}`
+}

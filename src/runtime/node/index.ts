@@ -23,6 +23,7 @@ import { createProcessLog } from './process-log.ts'
 import { processMetrics } from './process-metrics.ts'
 import { openProcessTracing } from './tracing.ts'
 import { openProcessStore } from './shared-store.ts'
+import { createSmtp } from './smtp.ts'
 
 export type NodeRuntime = Runtime & {
   /** Tells everything that looks at `shutdown`. */
@@ -80,6 +81,7 @@ export async function openNodeRuntime(config: Config, options: NodeRuntimeOption
       log,
     }),
     readConfigured,
+    ...(config.smtpUrl && { smtp: createSmtp(config.smtpUrl.reveal()) }),
     cipher,
     assets: createNodeAssets(),
     probes: { ...database.probes, ...store.probes, blobs: () => blobs.probe() },

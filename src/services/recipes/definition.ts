@@ -160,17 +160,115 @@ const transformStep = z
   .strictObject({ kind: z.literal('transform'), ...common, value: tree('The output of the step.') })
   .meta({ title: 'transform', description: 'Computes a value; has no effect.' })
 
+const goto = z.strictObject({ goto: identifier() })
+const words = (list: readonly string[]) =>
+  `must be ${list.map((word) => `"${word}"`).join(', ')} or {"goto": "<step id>"}`
+const ends = ['fail', 'continue'] as const
+const timeoutEnds = [...ends, 'approve', 'reject'] as const
+
+export const eventNamePattern = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$/
+export const eventNameRule = 'must start with a letter or a digit and hold only A-Z, a-z, 0-9 and . _ : / -'
+
 const waitStep = z
   .strictObject({
     kind: z.literal('wait'),
     ...common,
     duration: z.string().min(1).optional().describe('How long: a duration, or a Liquid template that gives one.'),
     until: tree('When it ends: an ISO time.').optional(),
+    event: z.string().regex(eventNamePattern, eventNameRule).optional().describe('Name of the event that ends it.'),
+    match: z
+      .custom<JsonObject>(isObject, 'must be an object')
+      .meta({
+        description:
+          'Which events count: an object that the payload must contain, or {"$expr": "…"}, a CEL expression that sees the payload as `event`. A JSON value: texts are Liquid templates.',
+        type: 'object',
+      })
+      .optional(),
+    on_timeout: z
+      .union([z.enum(ends), goto], { error: words(ends) })
+      .optional()
+      .describe('What follows when no event came within `timeout`. Default: what on_error says.'),
   })
   .meta({
     title: 'wait',
-    description: 'Parks the run; takes exactly one of duration and until.',
-    oneOf: [{ required: ['duration'] }, { required: ['until'] }],
+    description:
+      'Parks the run; takes exactly one of duration, until and event. With event, the payload is its output.',
+    oneOf: [{ required: ['duration'] }, { required: ['until'] }, { required: ['event'] }],
+  })
+
+const approvalStep = z
+  .strictObject({
+    kind: z.literal('approval'),
+    ...common,
+    message: liquid('What is to be decided, for people.'),
+    payload: tree('What is decided on; whoever approves may edit it.').optional(),
+    payload_schema: jsonSchema('What an edited payload must look like.').optional(),
+    on_reject: z
+      .union([z.enum(ends), goto], { error: words(ends) })
+      .optional()
+      .describe('What follows a rejection. Default: what on_error says.'),
+    on_timeout: z
+      .union([z.enum(timeoutEnds), goto], { error: words(timeoutEnds) })
+      .optional()
+      .describe('What follows when nobody has decided within `timeout`. Default: what on_error says.'),
+  })
+  .meta({ title: 'approval', description: 'Parks the run until a person approves or rejects.' })
+
+const toolStep = z
+  .strictObject({
+    kind: z.literal('tool'),
+    ...common,
+    tool: z
+      .string()
+      .regex(/^[a-z][a-z0-9_]{0,62}$/, 'must be the name of a tool')
+      .describe('Name of a tool, as agents have them.'),
+    arguments: tree('What the tool is called with: an object that fits its parameters.').optional(),
+  })
+  .meta({ title: 'tool', description: 'Calls one tool; its output is what the tool gives.' })
+
+const recipeStep = z
+  .strictObject({
+    kind: z.literal('recipe'),
+    ...common,
+    recipe: z
+      .string()
+      .regex(agentPattern, 'must be the slug or the id of a recipe')
+      .describe('Slug or id of a recipe of the workspace.'),
+    version: z.int().min(1).optional().describe('Which version. Default: the latest when the step starts.'),
+    input: tree('The input of the run: an object that fits the `inputs` of the recipe.').optional(),
+  })
+  .meta({ title: 'recipe', description: 'Runs another recipe and waits for its end; its output is that of the run.' })
+
+const plainAddress = /^[^\s@<>,;:"()[\]\\]+@[^\s@<>,;:"()[\]\\]+$/
+const notifyStep = z
+  .strictObject({
+    kind: z.literal('notify'),
+    ...common,
+    message: liquid('What to say.'),
+    data: tree('Sent along: as `data` of the log line or of the webhook.').optional(),
+    log: z.enum(['info', 'warn', 'error']).optional().describe('A line in the log of the server, of this severity.'),
+    webhook: z
+      .strictObject({ url: liquid('Absolute http or https URL; gets a POST.'), auth: credential.optional() })
+      .optional(),
+    email: z
+      .strictObject({
+        to: z
+          .array(
+            z.union([z.string().regex(plainAddress, 'must be an address'), z.string().regex(/\{\{|\{%/)], {
+              error: 'must be an address such as kim@example.org, or a template that gives one',
+            }),
+          )
+          .min(1)
+          .max(50)
+          .describe('Addresses.'),
+        subject: liquid('One line.'),
+      })
+      .optional(),
+  })
+  .meta({
+    title: 'notify',
+    description: 'Tells people or systems; takes exactly one of log, webhook and email.',
+    oneOf: [{ required: ['log'] }, { required: ['webhook'] }, { required: ['email'] }],
   })
 
 const failStep = z
@@ -214,6 +312,10 @@ export type LlmStep = z.infer<typeof llmStep>
 export type HttpStep = z.infer<typeof httpStep>
 export type TransformStep = z.infer<typeof transformStep>
 export type WaitStep = z.infer<typeof waitStep>
+export type ApprovalStep = z.infer<typeof approvalStep>
+export type ToolStep = z.infer<typeof toolStep>
+export type RecipeStep = z.infer<typeof recipeStep>
+export type NotifyStep = z.infer<typeof notifyStep>
 export type FailStep = z.infer<typeof failStep>
 // Recursive types cannot be inferred; the schemas are checked against them where stepSchema is made.
 type CommonFields = Omit<TransformStep, 'kind' | 'value'>
@@ -230,7 +332,19 @@ export interface ForeachStep extends CommonFields {
   on_item_error?: 'fail_fast' | 'collect'
   steps: Step[]
 }
-export type Step = AgentStep | LlmStep | HttpStep | TransformStep | BranchStep | ForeachStep | WaitStep | FailStep
+export type Step =
+  | AgentStep
+  | LlmStep
+  | ToolStep
+  | HttpStep
+  | TransformStep
+  | BranchStep
+  | ForeachStep
+  | WaitStep
+  | ApprovalStep
+  | RecipeStep
+  | NotifyStep
+  | FailStep
 export type StepKind = Step['kind']
 export type RetryPolicy = z.infer<typeof retry>
 export type OnError = NonNullable<CommonFields['on_error']>
@@ -238,17 +352,34 @@ export type OnError = NonNullable<CommonFields['on_error']>
 export const stepKinds = [
   'agent',
   'llm',
+  'tool',
   'http',
   'transform',
   'branch',
   'foreach',
   'wait',
+  'approval',
+  'recipe',
+  'notify',
   'fail',
 ] as const satisfies StepKind[]
 
 export const stepSchema: z.ZodType<Step> = z.discriminatedUnion(
   'kind',
-  [agentStep, llmStep, httpStep, transformStep, branchStep, foreachStep, waitStep, failStep],
+  [
+    agentStep,
+    llmStep,
+    toolStep,
+    httpStep,
+    transformStep,
+    branchStep,
+    foreachStep,
+    waitStep,
+    approvalStep,
+    recipeStep,
+    notifyStep,
+    failStep,
+  ],
   {
     error: ({ input }) => (isObject(input) ? `must be one of ${stepKinds.join(', ')}` : 'must be a step object'),
   },

@@ -16,11 +16,13 @@ export interface StoredRecipe {
 export const recipeNotFound = (idOrSlug: string): AppError =>
   new AppError('not-found', `There is no recipe '${idOrSlug.slice(0, 100)}'.`)
 
-function selectRecipe(db: Kysely<Database>, workspaceId: string, idOrSlug: string) {
+function selectRecipe(db: Kysely<Database>, workspaceId: string, idOrSlug: string, version?: number) {
   return db
     .selectFrom('workflow_recipes as w')
     .innerJoin('recipe_versions as v', (join) =>
-      join.onRef('v.recipe_id', '=', 'w.id').onRef('v.version', '=', 'w.version'),
+      version === undefined
+        ? join.onRef('v.recipe_id', '=', 'w.id').onRef('v.version', '=', 'w.version')
+        : join.onRef('v.recipe_id', '=', 'w.id').on('v.version', '=', version),
     )
     .selectAll('w')
     .select(['v.definition', 'v.hash'])
@@ -84,13 +86,16 @@ export async function lockRecipe(
   return findRecipe(tx, workspaceId, id)
 }
 
-/** What a run is pinned to: the latest version of a recipe. */
+/** What a run is pinned to: the latest version of a recipe, or the one that is named. */
 export async function loadRecipeForRun(
   db: Kysely<Database>,
   workspaceId: string,
   idOrSlug: string,
+  version?: number,
 ): Promise<{ id: string; slug: string; version: number; definition: RecipeDefinition } | null> {
   if (!isReference(idOrSlug)) return null
-  const row = await selectRecipe(db, workspaceId, idOrSlug).executeTakeFirst()
-  return row ? { id: row.id, slug: row.slug, version: row.version, definition: asDefinition(row.definition) } : null
+  const row = await selectRecipe(db, workspaceId, idOrSlug, version).executeTakeFirst()
+  return row
+    ? { id: row.id, slug: row.slug, version: version ?? row.version, definition: asDefinition(row.definition) }
+    : null
 }

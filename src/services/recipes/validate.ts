@@ -6,7 +6,7 @@ import { toPlainJson } from './validation/document.ts'
 import { FieldReader, readStep, type FieldReport } from './validation/fields.ts'
 import { outlineOf, type Fields, type Outline, type StepPlace } from './validation/outline.ts'
 import { checkShape } from './validation/shape.ts'
-import { gotoOf, visibleAtEnd, visibleTo } from './validation/visibility.ts'
+import { gotosOf, visibleAtEnd, visibleTo } from './validation/visibility.ts'
 
 const maxFaults = 200
 const scopeNames = ['input', 'steps', 'trigger', 'run', 'now', 'previous']
@@ -75,12 +75,13 @@ function idFaults({ all }: Outline): Fault[] {
 }
 
 function gotoFaults(place: StepPlace, ids: Map<string, StepPlace>): Fault[] {
-  const target = gotoOf(place)
-  if (target === null || place.list.steps.some((step) => step.id === target)) return []
-  const detail = ids.has(target)
-    ? `${target} is in another list of steps; goto stays within its own`
-    : `there is no step ${target}`
-  return [{ pointer: `${place.pointer}/on_error/goto`, detail }]
+  return gotosOf(place).flatMap(({ field, goto }) => {
+    if (place.list.steps.some((step) => step.id === goto)) return []
+    const detail = ids.has(goto)
+      ? `${goto} is in another list of steps; goto stays within its own`
+      : `there is no step ${goto}`
+    return [{ pointer: `${place.pointer}/${field}/goto`, detail }]
+  })
 }
 
 function variableFaults({ fields, kind, pointer, list }: StepPlace): Fault[] {

@@ -17,11 +17,14 @@ export async function warningsFor(
 ): Promise<Warning[]> {
   const agents: Name[] = []
   const credentials: Name[] = []
-  collect(definition.steps, '/steps', agents, credentials)
+  const recipes: Name[] = []
+  collect(definition.steps, '/steps', { agents, credentials, recipes })
   const webhook = definition.settings?.on_failure?.webhook
   if (webhook?.auth) {
     credentials.push({ pointer: '/settings/on_failure/webhook/auth/credential', name: webhook.auth.credential })
   }
+  const handler = definition.settings?.on_failure?.recipe
+  if (handler !== undefined) recipes.push({ pointer: '/settings/on_failure/recipe', name: handler })
   const known = new Set<string>()
   if (agents.length > 0) {
     const ids = agents.map(({ name }) => name).filter(isUuid)
@@ -53,21 +56,54 @@ export async function warningsFor(
       .execute()
     for (const { slug } of rows) known.add(`credential ${slug}`)
   }
+  if (recipes.length > 0) {
+    const rows = await db
+      .selectFrom('workflow_recipes')
+      .select(['id', 'slug'])
+      .where('workspace_id', '=', actor.workspaceId)
+      .where('deleted_at', 'is', null)
+      .where((where) => {
+        const ids = recipes.map(({ name }) => name).filter(isUuid)
+        const slugs = recipes.map(({ name }) => name).filter((name) => !isUuid(name))
+        return where.or([
+          ids.length > 0 ? where('id', 'in', ids) : where.lit(false),
+          slugs.length > 0 ? where('slug', 'in', slugs) : where.lit(false),
+        ])
+      })
+      .execute()
+    for (const { id, slug } of rows) known.add(`recipe ${id}`).add(`recipe ${slug}`)
+    if (definition.slug !== undefined) known.add(`recipe ${definition.slug}`)
+  }
   const missing = (kind: string, names: Name[]) =>
     names
       .filter(({ name }) => !known.has(`${kind} ${name}`))
       .map(({ pointer, name }) => ({ pointer, detail: `there is no ${kind} ${name} yet` }))
-  return [...idleFields(definition.steps, '/steps'), ...missing('agent', agents), ...missing('credential', credentials)]
+  return [
+    ...idleFields(definition.steps, '/steps'),
+    ...missing('agent', agents),
+    ...missing('recipe', recipes),
+    ...missing('credential', credentials),
+  ]
+}
+
+const attempts = ['retry', 'timeout', 'once'] as const
+const idleIn: { [kind in Step['kind']]?: readonly (typeof attempts)[number][] } = {
+  branch: attempts,
+  foreach: attempts,
+  wait: attempts,
+  approval: ['retry', 'once'],
+  recipe: ['once'],
 }
 
 /** Fields that bear on one attempt of an effect, on a step that has none of its own. */
 function idleFields(steps: Step[], pointer: string): Warning[] {
   return steps.flatMap((step, index) => {
     const at = pointerTo(pointer, index)
-    if (step.kind !== 'branch' && step.kind !== 'foreach' && step.kind !== 'wait') return []
-    const instead = step.kind === 'wait' ? '' : '; put it on the steps inside'
-    const own = (['retry', 'timeout', 'once'] as const)
-      .filter((field) => step[field] !== undefined)
+    const idle = idleIn[step.kind]
+    if (!idle) return []
+    const instead = step.kind === 'branch' || step.kind === 'foreach' ? '; put it on the steps inside' : ''
+    const own = idle
+      .filter((field) => step[field] !== undefined && !(field === 'timeout' && 'event' in step))
       .map((field) => ({ pointer: `${at}/${field}`, detail: `has no effect on a step of kind ${step.kind}${instead}` }))
     return [...own, ...innerLists(step, at).flatMap((inner) => idleFields(inner.steps, inner.pointer))]
   })
@@ -82,12 +118,22 @@ function innerLists(step: Step, at: string): { steps: Step[]; pointer: string }[
   ]
 }
 
-function collect(steps: Step[], pointer: string, agents: Name[], credentials: Name[]): void {
+interface Names {
+  agents: Name[]
+  credentials: Name[]
+  recipes: Name[]
+}
+
+function collect(steps: Step[], pointer: string, found: Names): void {
+  const { agents, credentials, recipes } = found
   for (const [index, step] of steps.entries()) {
     const at = pointerTo(pointer, index)
     if (step.kind === 'agent') agents.push({ pointer: `${at}/agent`, name: step.agent })
     if (step.kind === 'http' && step.auth)
       credentials.push({ pointer: `${at}/auth/credential`, name: step.auth.credential })
-    for (const inner of innerLists(step, at)) collect(inner.steps, inner.pointer, agents, credentials)
+    if (step.kind === 'notify' && step.webhook?.auth)
+      credentials.push({ pointer: `${at}/webhook/auth/credential`, name: step.webhook.auth.credential })
+    if (step.kind === 'recipe') recipes.push({ pointer: `${at}/recipe`, name: step.recipe })
+    for (const inner of innerLists(step, at)) collect(inner.steps, inner.pointer, found)
   }
 }

@@ -265,7 +265,7 @@ export function errorView(error: StepError, attempts: number): JsonObject {
 }
 
 /** Exponential backoff with full jitter; null: do not try again. */
-function retryDelayMs(step: Step, error: StepError, attempts: number): number | null {
+export function retryDelayMs(step: Step, error: StepError, attempts: number): number | null {
   const policy = step.retry
   if (!policy || attempts >= policy.max_attempts || error.kind === 'crash_loop' || error.kind === 'outcome_unknown')
     return null

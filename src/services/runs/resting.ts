@@ -5,17 +5,23 @@ const shortRestMs = 1_000
 /** setTimeout turns longer delays into none at all. */
 const longestTimerMs = 2 ** 31 - 1
 
+/** Without a delay and a time: only what comes from outside wakes it. */
 export interface Wake {
   path: string
   delay_ms: number | null
   wake_at: string | null
 }
 
+export type Verdict = 'rested' | 'parked'
+
 interface Sleeper {
   path: string
+  /** Infinity: at no time of its own. */
   dueMs: number
   wakeAt: string | null
-  wake: (verdict: 'rested' | 'parked') => void
+  /** Something from outside may end it sooner. */
+  awaitsOthers: boolean
+  wake: (verdict: Verdict) => void
 }
 
 /**
@@ -27,6 +33,7 @@ export class Resting {
   readonly #sleepers = new Set<Sleeper>()
   #active = 1
   #parked: Wake[] | null = null
+  #nudges = 0
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -37,14 +44,46 @@ export class Resting {
     return this.#parked ?? []
   }
 
+  /** How often the run was told to look for what it waits for. Read before a look, given to the rest behind it. */
+  get nudges(): number {
+    return this.#nudges
+  }
+
+  /** What one of the sleepers waits for may have come: they look. */
+  nudge(): void {
+    this.#nudges++
+    for (const sleeper of this.#sleepers) if (sleeper.awaitsOthers) sleeper.wake('rested')
+  }
+
   /**
    * Rests for `ms`. `wakeAt` is the instant where it is a given one. Rejects with the signal's reason when aborted.
    */
-  async rest(path: string, ms: number, wakeAt: string | null, signal: AbortSignal): Promise<'rested' | 'parked'> {
+  rest(path: string, ms: number, wakeAt: string | null, signal: AbortSignal): Promise<Verdict> {
+    return this.#rest({ path, wakeAt, awaitsOthers: false }, ms, signal)
+  }
+
+  /** Rests until a nudge, and no longer than `ms`. A nudge that came behind the look, whose count is `seen`, ends it at once. */
+  async restUntilNudged(
+    path: string,
+    ms: number,
+    wakeAt: string | null,
+    signal: AbortSignal,
+    seen: number,
+  ): Promise<Verdict> {
+    if (this.#nudges !== seen) return 'rested'
+    return this.#rest({ path, wakeAt, awaitsOthers: true }, ms, signal)
+  }
+
+  async #rest(
+    { path, wakeAt, awaitsOthers }: Pick<Sleeper, 'path' | 'wakeAt' | 'awaitsOthers'>,
+    ms: number,
+    signal: AbortSignal,
+  ): Promise<Verdict> {
     signal.throwIfAborted()
     if (ms <= 0) return 'rested'
     return new Promise((resolve, reject) => {
-      const sleeper: Sleeper = { path, dueMs: this.#clock.monotonicMs() + ms, wakeAt, wake: () => {} }
+      const dueMs = this.#clock.monotonicMs() + ms
+      const sleeper: Sleeper = { path, dueMs, wakeAt, awaitsOthers, wake: () => {} }
       const leave = () => {
         clearTimeout(timer)
         signal.removeEventListener('abort', onAbort)
@@ -59,7 +98,7 @@ export class Resting {
         leave()
         resolve(verdict)
       }
-      const timer = setTimeout(() => sleeper.wake('rested'), Math.min(ms, longestTimerMs))
+      const timer = ms === Infinity ? undefined : setTimeout(() => sleeper.wake('rested'), Math.min(ms, longestTimerMs))
       signal.addEventListener('abort', onAbort)
       this.#sleepers.add(sleeper)
       this.#active--
@@ -97,7 +136,7 @@ export class Resting {
     if (Math.min(...sleepers.map((s) => s.dueMs)) - nowMs <= shortRestMs) return
     this.#parked = sleepers.map((s) => ({
       path: s.path,
-      delay_ms: s.wakeAt === null ? Math.max(0, s.dueMs - nowMs) : null,
+      delay_ms: s.wakeAt === null && s.dueMs !== Infinity ? Math.max(0, s.dueMs - nowMs) : null,
       wake_at: s.wakeAt,
     }))
     for (const sleeper of sleepers) sleeper.wake('parked')

@@ -2,7 +2,7 @@ import type { ServiceContext } from '../../context.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import type { ModelUsage } from '../models/types.ts'
 
-export type CallKind = 'model' | 'tool' | 'http'
+export type CallKind = 'model' | 'tool' | 'http' | 'notify'
 
 /** Why a step failed, as `steps.x.error` shows it. `kind` is what `retry_on` names. */
 export class StepError extends Error {

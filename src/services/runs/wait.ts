@@ -4,12 +4,25 @@ import { renderText } from '../../lib/language/template.ts'
 import { renderTree } from '../../lib/language/tree.ts'
 import type { WaitStep } from '../recipes/definition.ts'
 import { asStepError, draftOf, errorView, failStep, rest, succeed, type StepResult } from './attempts.ts'
+import { runEventWait } from './event-wait.ts'
 import type { Flow, Frame } from './flow.ts'
 import type { StepRecord } from './records.ts'
 import { StepError } from './step-executor.ts'
 
+export function runWait(
+  flow: Flow,
+  step: WaitStep,
+  path: string,
+  frame: Frame,
+  record: StepRecord | undefined,
+): Promise<StepResult> {
+  return step.event === undefined
+    ? restForStep(flow, step, path, frame, record)
+    : runEventWait(flow, { ...step, event: step.event }, path, frame, record)
+}
+
 /** Parks the run for a duration, counted by the database from the moment it is stored, or until an instant. */
-export async function runWait(
+async function restForStep(
   flow: Flow,
   step: WaitStep,
   path: string,

@@ -1,9 +1,11 @@
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { evaluateExpression } from '../../lib/language/expression.ts'
 import { LanguageError } from '../../lib/language/scope.ts'
-import type { Step } from '../recipes/definition.ts'
+import type { OnError, Step } from '../recipes/definition.ts'
+import { expired, rejected, runApproval } from './approval.ts'
 import { draftOf, errorView, failStep, runAttempts, type StepResult } from './attempts.ts'
 import { runBranch } from './branch.ts'
+import { runChild } from './child-run.ts'
 import type { Flow, Frame } from './flow.ts'
 import { runForeach } from './foreach.ts'
 import { hasEnded, type StepRecord } from './records.ts'
@@ -46,7 +48,7 @@ export async function walkList(flow: Flow, steps: readonly Step[], prefix: strin
     }
     i++
     if (result.status !== 'failed') continue
-    const next = step.on_error ?? 'fail'
+    const next = afterFailure(step, String(result.error['kind']))
     if (next === 'continue') continue
     if (next === 'fail') return { kind: 'failed', error: result.error, path }
     if (++jumps > maxJumps) {
@@ -58,6 +60,16 @@ export async function walkList(flow: Flow, steps: readonly Step[], prefix: strin
     i = target
   }
   return { kind: 'done', output }
+}
+
+/** What follows a step that has failed for good; a rejection and a time that went by have words of their own. */
+export function afterFailure(step: Step, kind: string): OnError {
+  if (kind === rejected && step.kind === 'approval' && step.on_reject) return step.on_reject
+  if (kind === expired && (step.kind === 'approval' || step.kind === 'wait')) {
+    const next = step.on_timeout
+    if (next && next !== 'approve' && next !== 'reject') return next
+  }
+  return step.on_error ?? 'fail'
 }
 
 async function walkStep(flow: Flow, step: Step, path: string, frame: Frame): Promise<StepResult> {
@@ -81,7 +93,10 @@ async function walkStep(flow: Flow, step: Step, path: string, frame: Frame): Pro
     }
   }
   const startedMs = flow.runtime.clock.monotonicMs()
-  const result = await inStepSpan(flow, step, path, frame, (inner) => enterStep(flow, step, path, inner, record))
+  const result = await inStepSpan(flow, step, path, frame, (inner) => {
+    const enter = () => enterStep(flow, step, path, inner, record)
+    return flow.standIn ? flow.standIn(step, path, inner, enter) : enter()
+  })
   countStep(flow, step.kind, result.status, startedMs)
   return result
 }
@@ -108,6 +123,10 @@ function enterStep(
       return runForeach(flow, step, path, frame, record)
     case 'wait':
       return runWait(flow, step, path, frame, record)
+    case 'approval':
+      return runApproval(flow, step, path, frame, record)
+    case 'recipe':
+      return runChild(flow, step, path, frame, record)
     default:
       return runAttempts(flow, step, path, frame, record)
   }

@@ -1,22 +1,17 @@
-import { EgressError, type EgressErrorKind } from '../../lib/egress-error.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { LanguageError } from '../../lib/language/scope.ts'
 import { parseBody, type ParseMode } from '../../lib/parsers/index.ts'
-import { parseRetryAfter } from '../../lib/retry-after.ts'
-import { exchange, InvalidRequestError, textValue, type InboundAnswer, type OutboundRequest } from '../http/exchange.ts'
+import { textValue, type InboundAnswer, type OutboundRequest } from '../http/exchange.ts'
 import { stepDefaults, type HttpStep } from '../recipes/definition.ts'
 import { StepError, type StepContext, type StepExecutor } from '../runs/step-executor.ts'
-
-const maxResponseBytes = 10 * 1024 * 1024
-/** Statuses after which the same request may succeed later; so do all of 5xx. */
-const retryableStatuses = new Set([408, 425, 429])
+import { sendOutbound, statusError } from './outbound.ts'
 
 /** One HTTP request. Its result is recorded with the step itself; a repeat carries the same Idempotency-Key. */
 export const httpStep: StepExecutor<HttpStep> = async (step, context) => {
   const request = renderRequest(step, context)
   const summary: JsonObject = { ...request, credential: step.auth?.credential ?? null }
   const send = async (idempotencyKey: string): Promise<JsonObject> => {
-    const answer = await sendRequest({ ...request, idempotencyKey }, step, context)
+    const answer = await sendOutbound({ ...request, idempotencyKey }, step.auth?.credential, context)
     return outputOf(answer, step, context)
   }
   return context.effect('0.0', 'http', summary, send, { final: () => true })
@@ -54,45 +49,11 @@ function withQuery(url: string, query: JsonObject): string {
   return target.href
 }
 
-async function sendRequest(request: OutboundRequest, step: HttpStep, context: StepContext): Promise<InboundAnswer> {
-  try {
-    return await exchange(context.ctx, request, {
-      workspaceId: context.ctx.actor.workspaceId,
-      signal: context.signal,
-      maxResponseBytes,
-      ...(step.auth && { credential: step.auth.credential }),
-    })
-  } catch (error) {
-    if (error instanceof InvalidRequestError) {
-      throw new StepError('http-invalid-request', error.message, { retryable: false })
-    }
-    if (error instanceof EgressError) {
-      const { kind, retryable } = egressFailures[error.kind]
-      throw new StepError(kind, error.message, { retryable, cause: error })
-    }
-    throw error
-  }
-}
-
-const egressFailures: Record<EgressErrorKind, { kind: string; retryable: boolean }> = {
-  'egress-refused': { kind: 'egress-refused', retryable: false },
-  'egress-failed': { kind: 'http-network', retryable: true },
-  'egress-timeout': { kind: 'http-timeout', retryable: true },
-  'egress-too-large': { kind: 'http-too-large', retryable: false },
-}
-
 function outputOf(answer: InboundAnswer, step: HttpStep, context: StepContext): JsonObject {
   const { status, mediaType, bytes } = answer
   const headers = Object.fromEntries(answer.headers)
   const ok = status >= 200 && status < 300
-  if (!ok && !step.accept?.includes(status)) {
-    const retryAfterMs = parseRetryAfter(headers, context.ctx.clock.now().getTime())
-    throw new StepError('http-status', `The server answered ${status}.`, {
-      status,
-      retryable: retryableStatuses.has(status) || status >= 500,
-      ...(retryAfterMs !== null && { retryAfterMs }),
-    })
-  }
+  if (!ok && !step.accept?.includes(status)) throw statusError(answer, context)
   // Cookies of the answer are credentials, and nothing after this step has a use for them.
   delete headers['set-cookie']
   // An accepted failure seldom has the form of a success: a 404 may be a page where the 200 is JSON.

@@ -139,17 +139,102 @@ test.each<[string, unknown, string[]]>([
   [
     'unknown kind',
     recipe([{ id: 'a', kind: 'magic' }]),
-    ['/steps/0/kind: must be one of agent, llm, http, transform, branch, foreach, wait, fail'],
+    [
+      '/steps/0/kind: must be one of agent, llm, tool, http, transform, branch, foreach, wait, approval, recipe, notify, fail',
+    ],
   ],
   [
     'kind of a later version',
-    recipe([{ id: 'a', kind: 'approval' }]),
-    ['/steps/0/kind: approval is not supported by this version'],
+    recipe([{ id: 'a', kind: 'document' }]),
+    ['/steps/0/kind: document is not supported by this version'],
+  ],
+  [
+    'a wait for nothing, or for two things',
+    recipe([
+      { id: 'a', kind: 'wait' },
+      { id: 'b', kind: 'wait', duration: '1s', event: 'x' },
+      { id: 'c', kind: 'wait', duration: '1s', match: {}, on_timeout: 'fail' },
+      { id: 'd', kind: 'wait', event: 'x', on_timeout: 'continue' },
+      { id: 'e', kind: 'wait', event: 'two words', timeout: 'soon' },
+    ]),
+    [
+      '/steps/4/event: must start with a letter or a digit and hold only A-Z, a-z, 0-9 and . _ : / -',
+      '/steps/0: needs exactly one of duration, until and event',
+      '/steps/1: needs exactly one of duration, until and event',
+      '/steps/2/match: needs an event',
+      '/steps/2/on_timeout: needs an event',
+      '/steps/3/on_timeout: needs a timeout',
+      '/steps/4/timeout: must be a duration such as 30s, 5m or 1h30m',
+    ],
+  ],
+  [
+    'what the match of a wait cannot see',
+    recipe([
+      { id: 'a', kind: 'wait', event: 'x', match: { $expr: 'event.id == steps.b.output' } },
+      { id: 'b', kind: 'transform', value: { $expr: 'event.id' } },
+      { id: 'c', kind: 'wait', event: 'x', match: { id: '{{ event.id }}' } },
+    ]),
+    [
+      '/steps/0/match/$expr: step b cannot have run before this',
+      expect.stringContaining('/steps/1/value/$expr: event is not known here') as unknown as string,
+      expect.stringContaining('/steps/2/match/id: event is not known here') as unknown as string,
+    ],
+  ],
+  [
+    'an approval that leads nowhere',
+    recipe([
+      { id: 'a', kind: 'approval', on_reject: { goto: 'z' }, on_timeout: 'approve' },
+      {
+        id: 'b',
+        kind: 'approval',
+        message: 'Go?',
+        on_timeout: 'perhaps',
+        timeout: '1h',
+        payload_schema: { type: 'x' },
+      },
+    ]),
+    [
+      '/steps/0/message: is required',
+      expect.stringMatching(/^\/steps\/1\/on_timeout: must be "fail"/) as unknown as string,
+      '/steps/0/on_timeout: needs a timeout',
+      '/steps/0/on_reject/goto: there is no step z',
+      expect.stringMatching(/^\/steps\/1\/payload_schema/) as unknown as string,
+    ],
+  ],
+  [
+    'a tool that is none, arguments that are no object',
+    recipe([
+      { id: 'a', kind: 'tool', tool: 'hammer' },
+      { id: 'b', kind: 'tool', tool: 'now', arguments: [1] },
+      { id: 'c', kind: 'recipe', recipe: 'other', input: 'text', version: 0 },
+    ]),
+    [
+      '/steps/2/version: must be at least 1',
+      '/steps/0/tool: there is no such tool: use http_request, now, calculator',
+      '/steps/1/arguments: must be an object, a template or {"$expr": "…"}',
+      '/steps/2/input: must be an object, a template or {"$expr": "…"}',
+    ],
+  ],
+  [
+    'a notice that goes nowhere, or two ways',
+    recipe([
+      { id: 'a', kind: 'notify', message: 'x' },
+      { id: 'b', kind: 'notify', message: 'x', log: 'info', webhook: { url: 'ftp://x' } },
+      { id: 'c', kind: 'notify', message: 'x', email: { to: ['nobody'], subject: 'x' } },
+    ]),
+    [
+      '/steps/2/email/to/0: must be an address such as kim@example.org, or a template that gives one',
+      '/steps/0: needs exactly one of log, webhook and email',
+      '/steps/1: needs exactly one of log, webhook and email',
+      '/steps/1/webhook/url: must be an absolute http or https URL',
+    ],
   ],
   [
     'no kind',
     recipe([{ id: 'a' }]),
-    ['/steps/0/kind: is required: one of agent, llm, http, transform, branch, foreach, wait, fail'],
+    [
+      '/steps/0/kind: is required: one of agent, llm, tool, http, transform, branch, foreach, wait, approval, recipe, notify, fail',
+    ],
   ],
   ['a step that is no object', recipe(['a']), ['/steps/0: must be a step object']],
   [
@@ -259,11 +344,15 @@ test.each<[string, unknown, string[]]>([
     recipe([set('a', { b: ["{{ secret('vendor.token') }}"] })]),
     ['/steps/0/value/b/0: uses secret(), which only the query, headers and body of an http request may'],
   ],
-  ['wait without either', recipe([{ id: 'a', kind: 'wait' }]), ['/steps/0: needs exactly one of duration and until']],
+  [
+    'wait without either',
+    recipe([{ id: 'a', kind: 'wait' }]),
+    ['/steps/0: needs exactly one of duration, until and event'],
+  ],
   [
     'wait with both',
     recipe([{ id: 'a', kind: 'wait', duration: '1s', until: '2026-01-01T00:00:00Z' }]),
-    ['/steps/0: needs exactly one of duration and until'],
+    ['/steps/0: needs exactly one of duration, until and event'],
   ],
   [
     'wait duration',

@@ -9,6 +9,7 @@ import { checkTemplate } from '../../../lib/language/template.ts'
 import { checkTree } from '../../../lib/language/tree.ts'
 import { pointerTo } from '../../../lib/pointer.ts'
 import { faultsOfChoice } from '../../models/choice.ts'
+import { isTool, toolNames } from '../../tools/registry.ts'
 import { modelChoiceSchema } from '../definition.ts'
 import type { Fields, StepPlace } from './outline.ts'
 
@@ -28,10 +29,12 @@ export class FieldReader implements FieldReport {
   readonly faults: Fault[] = []
   readonly references: (Reference & { pointer: string })[] = []
 
-  expression(value: unknown, pointer: string): void {
+  /** `own` are names that this expression alone sees. */
+  expression(value: unknown, pointer: string, own: readonly string[] = []): void {
     if (typeof value !== 'string' || value === '') return
     const { faults, references } = checkExpression(value)
-    this.#collect(pointer, faults, references)
+    const foreign = references.filter(({ root }) => !own.includes(root))
+    this.#collect(pointer, faults, foreign)
   }
 
   text(value: unknown, pointer: string, secrets: 'allowed' | 'refused' = 'refused'): void {
@@ -117,6 +120,47 @@ const readers: Record<string, (reader: FieldReader, fields: Fields, pointer: str
   },
   http: readHttpStep,
   wait: readWaitStep,
+  approval(reader, fields, pointer) {
+    reader.text(fields['message'], `${pointer}/message`)
+    reader.tree(fields['payload'], `${pointer}/payload`)
+    reader.schema(fields['payload_schema'], `${pointer}/payload_schema`)
+    readTimeoutOutcome(reader, fields, pointer)
+  },
+  tool(reader, fields, pointer) {
+    const { tool } = fields
+    if (typeof tool === 'string' && tool !== '' && !isTool(tool))
+      reader.fault(`${pointer}/tool`, `there is no such tool: use ${toolNames.join(', ')}`)
+    readObject(reader, fields['arguments'], `${pointer}/arguments`)
+  },
+  recipe(reader, fields, pointer) {
+    readObject(reader, fields['input'], `${pointer}/input`)
+  },
+  notify: readNotifyStep,
+}
+
+/** A value that must come to an object: one written out, or whatever an expression or a template gives. */
+function readObject(reader: FieldReader, value: unknown, pointer: string): void {
+  if (value === undefined) return
+  if (isObject(value) || (typeof value === 'string' && hasTemplate(value))) reader.tree(value, pointer)
+  else reader.fault(pointer, 'must be an object, a template or {"$expr": "…"}')
+}
+
+function readTimeoutOutcome(reader: FieldReader, fields: Fields, pointer: string): void {
+  if (fields['on_timeout'] !== undefined && fields['timeout'] === undefined)
+    reader.fault(`${pointer}/on_timeout`, 'needs a timeout')
+}
+
+function readNotifyStep(reader: FieldReader, fields: Fields, pointer: string): void {
+  const channels = ['log', 'webhook', 'email'].filter((channel) => fields[channel] !== undefined)
+  if (channels.length !== 1) reader.fault(pointer, 'needs exactly one of log, webhook and email')
+  reader.text(fields['message'], `${pointer}/message`)
+  reader.tree(fields['data'], `${pointer}/data`)
+  const { webhook, email } = fields
+  if (isObject(webhook)) readUrl(reader, webhook['url'], `${pointer}/webhook/url`)
+  if (!isObject(email)) return
+  reader.text(email['subject'], `${pointer}/email/subject`)
+  if (!Array.isArray(email['to'])) return
+  for (const [index, address] of email['to'].entries()) reader.text(address, `${pointer}/email/to/${index}`)
 }
 
 function readModelStep(reader: FieldReader, fields: Fields, pointer: string): void {
@@ -138,9 +182,14 @@ function readSystemText(reader: FieldReader, value: unknown, pointer: string): v
 }
 
 function readWaitStep(reader: FieldReader, fields: Fields, pointer: string): void {
-  const { duration, until } = fields
-  if ((duration === undefined) === (until === undefined))
-    reader.fault(pointer, 'needs exactly one of duration and until')
+  const { duration, until, event, match } = fields
+  if ([duration, until, event].filter((end) => end !== undefined).length !== 1)
+    reader.fault(pointer, 'needs exactly one of duration, until and event')
+  for (const field of ['match', 'on_timeout'])
+    if (fields[field] !== undefined && event === undefined) reader.fault(`${pointer}/${field}`, 'needs an event')
+  if (event !== undefined) readTimeoutOutcome(reader, fields, pointer)
+  if (isExpression(match)) reader.expression((match as Fields)['$expr'], `${pointer}/match/$expr`, ['event'])
+  else reader.tree(match, `${pointer}/match`)
   if (typeof duration === 'string' && hasTemplate(duration)) reader.text(duration, `${pointer}/duration`)
   else reader.duration(duration, `${pointer}/duration`)
   if (until === undefined) return

@@ -4,18 +4,8 @@ import { atPointer, pointerTo, toPointer } from '../../../lib/pointer.ts'
 import { recipeDefinitionSchema, stepKinds, type RecipeDefinition } from '../definition.ts'
 
 /** Parts of the recipe format that this version does not have yet, so that nobody hunts for a typing error. */
-const laterFields = new Set([
-  'needs',
-  'concurrency',
-  'budget_usd',
-  'state_key',
-  'notify',
-  'on_reject',
-  'on_timeout',
-  'event',
-  'match',
-])
-const laterKinds = new Set(['tool', 'approval', 'recipe', 'document', 'notify'])
+const laterFields = new Set(['needs', 'concurrency', 'budget_usd', 'state_key', 'notify'])
+const laterKinds = new Set(['document'])
 
 /** Every fault of the shape: fields, types, ranges. */
 export function checkShape(json: unknown): { definition: RecipeDefinition | null; faults: Fault[] } {

@@ -26,13 +26,15 @@ function addExposed(step: StepPlace, visible: Set<string>): void {
 
 /**
  * The position up to which steps of the same list may have run before this one: its predecessor, or, where an
- * `on_error: {goto}` leads back, as far as the last step from which control can return here.
+ * `goto` leads back, as far as the last step from which control can return here.
  */
 function lastBefore(place: StepPlace): number {
-  const jumps = place.list.steps.flatMap((step) => {
-    const target = place.list.steps.findIndex((other) => other.id !== null && other.id === gotoOf(step))
-    return target < 0 ? [] : [{ from: step.list.steps.indexOf(step), to: target }]
-  })
+  const jumps = place.list.steps.flatMap((step) =>
+    gotosOf(step).flatMap(({ goto }) => {
+      const target = place.list.steps.findIndex((other) => other.id !== null && other.id === goto)
+      return target < 0 ? [] : [{ from: step.list.steps.indexOf(step), to: target }]
+    }),
+  )
   const position = place.list.steps.indexOf(place)
   let last = position - 1
   for (let grown = true; grown;) {
@@ -47,7 +49,10 @@ function lastBefore(place: StepPlace): number {
   return last
 }
 
-export function gotoOf({ fields }: StepPlace): string | null {
-  const onError = fields['on_error']
-  return isObject(onError) && typeof onError['goto'] === 'string' ? onError['goto'] : null
+/** Where a step may lead besides the one behind it, and which field says so. */
+export function gotosOf({ fields }: StepPlace): { field: string; goto: string }[] {
+  return ['on_error', 'on_reject', 'on_timeout'].flatMap((field) => {
+    const next = fields[field]
+    return isObject(next) && typeof next['goto'] === 'string' ? [{ field, goto: next['goto'] }] : []
+  })
 }

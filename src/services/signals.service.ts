@@ -1,0 +1,1 @@
+export { eventLimits, sendEvent, type SentEvent } from './signals/send-event.ts'

@@ -1,0 +1,4 @@
+import { createTestDatabase } from '../../support/database.ts'
+import { outsideSuite } from './outside.suite.ts'
+
+outsideSuite(createTestDatabase)
