@@ -13,6 +13,7 @@ export {
   type VersionSummary,
 } from './recipes/read-recipes.ts'
 export { recipeJsonSchema } from './recipes/schema-document.ts'
+export { testStep as testRecipeStep } from './recipes/try-step.ts'
 export { deleteRecipe, restoreVersion, updateRecipe } from './recipes/update-recipe.ts'
 export { recipeTag, type Recipe, type RecipeSummary } from './recipes/view.ts'
 export type { Warning } from './recipes/warnings.ts'
