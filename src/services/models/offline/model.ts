@@ -7,6 +7,7 @@ import type {
 import type { Json } from '../../../lib/json.ts'
 import { contentOf, toolDirectives } from './directives.ts'
 import { instanceOf } from './instance.ts'
+import { asksForPlan, planFrom } from './plan.ts'
 import { summarize } from './summarize.ts'
 
 const wordsPerChunk = 6
@@ -99,6 +100,7 @@ function answerText(options: LanguageModelV4CallOptions, question: string, resul
       : summarize(contentOf(question))
   const { responseFormat } = options
   if (responseFormat?.type !== 'json') return text
+  if (asksForPlan(responseFormat.schema)) return JSON.stringify(planFrom(question))
   const instance: Json = instanceOf(responseFormat.schema ?? { type: 'object' }, text)
   return JSON.stringify(instance)
 }
