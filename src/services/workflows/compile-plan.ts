@@ -1,0 +1,138 @@
+import type { Fault } from '../../lib/errors.ts'
+import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
+import type { RecipeDefinition } from '../recipes/definition.ts'
+import { validateDefinition } from '../recipes/validate.ts'
+import { assignAgents, type Assignment, type Candidate } from './assign-agents.ts'
+
+export const maxPlanSteps = 20
+
+/** What the planner may use. A person who edits a plan may use every kind of step. */
+export const plannerKinds = ['agent', 'llm', 'http', 'transform', 'branch', 'foreach', 'wait', 'fail'] as const
+
+/** What a run of any plan is given. None is required, so that the recipe can be run again or scheduled on its own. */
+export const planInputs: JsonObject = {
+  type: 'object',
+  properties: {
+    goal: { type: 'string', description: 'What the workflow is for.' },
+    context: { description: 'What was given with the goal.' },
+    results: { type: 'object', description: 'What the steps of earlier plans gave, by step id.' },
+  },
+}
+
+export interface PlanRules {
+  /** What the planner was told: hosts that occur in it are reached without asking. */
+  goal: string
+  context: Json
+  candidates: readonly Candidate[]
+  /** Null: any tool. */
+  tools: readonly string[] | null
+  agentsNamed: boolean
+  by: 'planner' | 'person'
+}
+
+export interface CompiledPlan {
+  definition: RecipeDefinition
+  assignments: Assignment[]
+  attention: string[]
+}
+
+/**
+ * A recipe of what the planner, or a person, wrote: the same format, the same validator, less what is ours to say (inputs,
+ * slug, settings). Every fault at once, by pointer into what was written.
+ */
+export function compilePlan(
+  plan: unknown,
+  rules: PlanRules,
+): { compiled: CompiledPlan; faults: null } | { compiled: null; faults: Fault[] } {
+  if (!isObject(plan)) return { compiled: null, faults: [{ pointer: '', detail: 'must be an object with steps' }] }
+  const { name, description, output } = plan
+  const assigned = assignAgents(plan['steps'], rules.candidates, rules.agentsNamed)
+  const { definition, faults } = validateDefinition({
+    name: typeof name === 'string' && name.trim() !== '' ? name.slice(0, 200) : nameOf(rules.goal),
+    ...(typeof description === 'string' && { description: description.slice(0, 4000) }),
+    inputs: planInputs,
+    steps: assigned.steps,
+    ...(output !== undefined && { output }),
+  })
+  const steps = stepsOf(plan['steps'], '/steps')
+  const all = [...assigned.faults, ...faults, ...stepFaults(steps, rules)]
+  if (!definition || all.length > 0) return { compiled: null, faults: all }
+  return {
+    compiled: { definition, assignments: assigned.assignments, attention: attentionOf(steps, rules) },
+    faults: null,
+  }
+}
+
+/** A name from the goal's first words. */
+export function nameOf(goal: string): string {
+  const line = goal.replace(/\s+/g, ' ').trim()
+  if (line.length <= 80) return line
+  const cut = line.lastIndexOf(' ', 79)
+  return `${line.slice(0, cut > 20 ? cut : 79)}…`
+}
+
+interface PlacedStep {
+  step: Record<string, unknown>
+  pointer: string
+}
+
+/** Every step, those of nested lists included. */
+function stepsOf(list: unknown, pointer: string): PlacedStep[] {
+  if (!Array.isArray(list)) return []
+  return list.flatMap((step: unknown, index) => {
+    const at = `${pointer}/${index}`
+    if (!isObject(step)) return []
+    const cases = Array.isArray(step['cases']) ? (step['cases'] as unknown[]) : []
+    return [
+      { step, pointer: at },
+      ...stepsOf(step['steps'], `${at}/steps`),
+      ...cases.flatMap((item, n) => (isObject(item) ? stepsOf(item['steps'], `${at}/cases/${n}/steps`) : [])),
+      ...stepsOf(step['default'], `${at}/default`),
+    ]
+  })
+}
+
+function stepFaults(steps: PlacedStep[], { tools, by }: PlanRules): Fault[] {
+  const faults: Fault[] = []
+  if (steps.length > maxPlanSteps)
+    faults.push({
+      pointer: '/steps',
+      detail: `has ${steps.length} steps with those inside of others, at most ${maxPlanSteps} may be`,
+    })
+  for (const { step, pointer } of steps) {
+    const { kind } = step
+    if (by === 'planner' && typeof kind === 'string' && !(plannerKinds as readonly string[]).includes(kind))
+      faults.push({ pointer: `${pointer}/kind`, detail: `must be one of ${plannerKinds.join(', ')}` })
+    if (kind === 'http' && tools !== null && !tools.includes('http_request'))
+      faults.push({
+        pointer: `${pointer}/kind`,
+        detail: 'must not be http: the tool http_request is not among those allowed',
+      })
+  }
+  return faults
+}
+
+/** What somebody should look at before it happens: addresses that nobody named, and stored credentials. */
+function attentionOf(steps: PlacedStep[], { goal, context, by }: PlanRules): string[] {
+  if (by === 'person') return []
+  const told = `${goal}\n${JSON.stringify(context ?? null)}`.toLowerCase()
+  const known = new Set((told.match(/[a-z0-9.-]+(?::\d+)?/g) ?? []).map((word) => word.replace(/\.+$/, '')))
+  return steps.flatMap(({ step }) => {
+    if (step['kind'] !== 'http' || !isObject(step['request'])) return []
+    const notes: string[] = []
+    const host = hostOf(String(step['request']['url'] ?? ''))
+    if (host === null || !known.has(host))
+      notes.push(
+        `Step ${String(step['id'])} reaches ${host ?? 'an address that is made up as it runs'}, which the goal does not name.`,
+      )
+    if (step['auth'] !== undefined || JSON.stringify(step['request']).includes('secret('))
+      notes.push(`Step ${String(step['id'])} sends a stored credential.`)
+    return notes
+  })
+}
+
+/** Null where a template decides. */
+function hostOf(url: string): string | null {
+  const host = /^https?:\/\/([^/?#\s]+)/i.exec(url)?.[1]?.toLowerCase()
+  return host === undefined || host.includes('{') || host.includes('@') ? null : host
+}

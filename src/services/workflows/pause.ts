@@ -1,0 +1,52 @@
+import type { Kysely } from 'kysely'
+import type { ServiceContext } from '../../context.ts'
+import type { Database } from '../../db/database.ts'
+
+export interface Pause {
+  reason: string | null
+  paused_by: string
+  paused_at: string
+}
+
+type Context = Pick<ServiceContext, 'db' | 'actor' | 'wake'>
+
+/** Null while the workspace works. */
+export async function readPause(db: Kysely<Database>, workspaceId: string): Promise<Pause | null> {
+  const row = await db
+    .selectFrom('workspace_pauses')
+    .selectAll()
+    .where('workspace_id', '=', workspaceId)
+    .executeTakeFirst()
+  return row ? { reason: row.reason, paused_by: row.paused_by, paused_at: row.paused_at.toISOString() } : null
+}
+
+/**
+ * One row says that the workspace rests. Nothing is moved: what triggers start meanwhile is queued as always, and workflows
+ * stay where they are. A second pause changes nothing.
+ */
+export async function pauseWorkspace({ db, actor }: Context, reason: string | null): Promise<{ paused: Pause | null }> {
+  await db
+    .insertInto('workspace_pauses')
+    .values({ workspace_id: actor.workspaceId, reason, paused_by: `${actor.kind}:${actor.id}` })
+    .onConflict((conflict) => conflict.column('workspace_id').doNothing())
+    .execute()
+  return { paused: await readPause(db, actor.workspaceId) }
+}
+
+export async function resumeWorkspace({ db, actor, wake }: Context): Promise<{ paused: Pause | null }> {
+  const { numDeletedRows } = await db
+    .deleteFrom('workspace_pauses')
+    .where('workspace_id', '=', actor.workspaceId)
+    .executeTakeFirst()
+  if (numDeletedRows > 0n) {
+    // Any of them: it only says that there is something to claim again.
+    const waiting = await db
+      .selectFrom('run_queue')
+      .select('run_id')
+      .where('workspace_id', '=', actor.workspaceId)
+      .limit(1)
+      .executeTakeFirst()
+    if (waiting) wake.runReady(waiting.run_id)
+  }
+  return { paused: null }
+}

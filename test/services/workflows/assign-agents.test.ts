@@ -1,0 +1,93 @@
+import { expect, test } from 'vitest'
+import { assignAgents, type Candidate } from '../../../src/services/workflows/assign-agents.ts'
+import { similarities } from '../../../src/services/workflows/text-similarity.ts'
+
+const agent = (slug: string, description: string, more: Partial<Candidate> = {}): Candidate => ({
+  id: `id-of-${slug}`,
+  slug,
+  name: slug,
+  description,
+  system_prompt: null,
+  tools: [],
+  load: 0,
+  ...more,
+})
+const team = [
+  agent('translator', 'Translates texts between languages.'),
+  agent('summarizer', 'Condenses long articles into short digests.'),
+  agent('calculator', 'Computes figures exactly.', { tools: ['calculator'] }),
+]
+const step = (id: string, prompt: string, more: object = {}) => ({ id, kind: 'agent', agent: 'auto', prompt, ...more })
+const chosen = (steps: unknown, candidates = team, insist = false) =>
+  assignAgents(steps, candidates, insist).assignments.map(({ step_id, agent_slug, chosen_by }) => [
+    step_id,
+    agent_slug,
+    chosen_by,
+  ])
+
+test('a step goes to the agent whose description says that it can do it, other forms of the words included', () => {
+  expect(
+    chosen([
+      step('a', 'Summarize the article'),
+      step('b', 'Translation into French'),
+      step('c', 'Calculate the sum of the figures'),
+    ]),
+  ).toEqual([
+    ['a', 'summarizer', 'similarity'],
+    ['b', 'translator', 'similarity'],
+    ['c', 'calculator', 'similarity'],
+  ])
+})
+
+test('of agents that fit alike the least busy one gets the step, and steps of the same plan count', () => {
+  const twins = [agent('alpha', 'Writes summaries.', { load: 1 }), agent('beta', 'Writes summaries.')]
+  const steps = ['a', 'b', 'c'].map((id) => step(id, 'Write a summary'))
+  expect(chosen(steps, twins).map(([, slug]) => slug)).toEqual(['beta', 'alpha', 'beta'])
+})
+
+test('a busy agent that fits far better still gets the step', () => {
+  const busy = team.map((each) => (each.slug === 'translator' ? { ...each, load: 50 } : each))
+  expect(chosen([step('a', 'Translate the text into Danish')], busy)).toEqual([['a', 'translator', 'similarity']])
+})
+
+test('where no agent fits the step asks a model, unless the agents were named', () => {
+  const odd = [step('a', 'Juggle seventeen oranges')]
+  expect(assignAgents(odd, team, false).steps).toEqual([{ id: 'a', kind: 'llm', prompt: 'Juggle seventeen oranges' }])
+  expect(chosen(odd)).toEqual([['a', null, 'none']])
+  expect(chosen(odd, team, true)[0]![1]).not.toBeNull()
+  expect(chosen(odd, [], true)).toEqual([['a', null, 'none']])
+})
+
+test('an agent that the plan names keeps its step; one that may not be used is a fault at its place', () => {
+  const named = assignAgents([step('a', 'Summarize', { agent: 'translator' })], team, false)
+  expect(named).toMatchObject({ faults: [], assignments: [{ agent_slug: 'translator', chosen_by: 'named' }] })
+  const inner = { id: 'each', kind: 'foreach', steps: [step('a', 'Summarize', { agent: 'stranger' })] }
+  expect(assignAgents([inner], team, false).faults.map(({ pointer }) => pointer)).toEqual(['/steps/0/steps/0/agent'])
+})
+
+test('steps in loops and in every branch are assigned too', () => {
+  const steps = [
+    { id: 'each', kind: 'foreach', steps: [step('a', 'Summarize it')] },
+    {
+      id: 'route',
+      kind: 'branch',
+      cases: [{ when: 'true', steps: [step('b', 'Translate it')] }],
+      default: [step('c', 'Summarize it')],
+    },
+  ]
+  expect(chosen(steps).map(([id, slug]) => [id, slug])).toEqual([
+    ['a', 'summarizer'],
+    ['b', 'translator'],
+    ['c', 'summarizer'],
+  ])
+})
+
+test('similarity is between 0 and 1, and the same each time', () => {
+  const texts = ['writes code', 'translates texts', '']
+  const first = similarities('translate this text', texts)
+  expect(first).toEqual(similarities('translate this text', texts))
+  for (const value of first) expect(value).toBeGreaterThanOrEqual(0)
+  for (const value of first) expect(value).toBeLessThanOrEqual(1)
+  expect(first[1]).toBeGreaterThan(first[0]!)
+  expect(first[2]).toBe(0)
+})

@@ -1,0 +1,106 @@
+import { describe, expect, test } from 'vitest'
+import { compilePlan, type PlanRules } from '../../../src/services/workflows/compile-plan.ts'
+import { planSchema } from '../../../src/services/workflows/plan-schema.ts'
+import { planningRecipe } from '../../../src/services/workflows/planning-run.ts'
+import { validateDefinition } from '../../../src/services/recipes/validate.ts'
+import { checkSchema } from '../../../src/lib/json-schema.ts'
+
+const rules: PlanRules = {
+  goal: 'Read https://news.example/feed.xml and tell https://hooks.example:8443/in',
+  context: null,
+  candidates: [],
+  tools: null,
+  agentsNamed: false,
+  by: 'planner',
+}
+const get = (url: string, more: object = {}) => ({
+  id: 'fetch',
+  kind: 'http',
+  request: { method: 'GET', url },
+  ...more,
+})
+const plan = (...steps: object[]) => ({ name: 'A plan', steps })
+const compile = (value: unknown, more: Partial<PlanRules> = {}) => compilePlan(value, { ...rules, ...more })
+const pointers = (value: unknown, more: Partial<PlanRules> = {}) =>
+  compile(value, more).faults?.map(({ pointer }) => pointer)
+
+describe('a plan', () => {
+  test('is a recipe by the same validator, with the inputs that every plan has', () => {
+    const { compiled } = compile(plan(get('https://news.example/feed.xml')))
+    expect(compiled!.definition).toMatchObject({
+      name: 'A plan',
+      inputs: { properties: { goal: {}, context: {}, results: {} } },
+    })
+    expect(validateDefinition(compiled!.definition).faults).toEqual([])
+  })
+
+  test('brings no slug, inputs or settings of its own', () => {
+    const written = {
+      ...plan(get('https://news.example/')),
+      slug: 'mine',
+      settings: { on_failure: { webhook: { url: 'https://evil.example/' } } },
+    }
+    expect(compile(written).compiled!.definition).not.toHaveProperty('settings')
+    expect(compile(written).compiled!.definition).not.toHaveProperty('slug')
+  })
+
+  test('has every fault named at once, where it is', () => {
+    expect(
+      pointers(plan({ id: 'a', kind: 'llm', prompt: '{{ steps.b.output }}' }, { id: 'c', kind: 'dance' })),
+    ).toEqual(expect.arrayContaining(['/steps/0/prompt', '/steps/1/kind']))
+    expect(pointers('prose')).toEqual([''])
+  })
+
+  test('has at most twenty steps, those in loops counted', () => {
+    const steps = Array.from({ length: 19 }, (_, n) => ({ id: `s${n}`, kind: 'transform', value: n }))
+    const loop = {
+      id: 'each',
+      kind: 'foreach',
+      items: [1],
+      as: 'n',
+      steps: [{ id: 'inner', kind: 'transform', value: 1 }],
+    }
+    expect(pointers(plan(...steps))).toBeUndefined()
+    expect(pointers(plan(...steps, loop))).toEqual(['/steps'])
+  })
+
+  test('makes no requests where the tool for them is not allowed', () => {
+    expect(pointers(plan(get('https://news.example/')), { tools: ['calculator'] })).toEqual(['/steps/0/kind'])
+    expect(pointers(plan(get('https://news.example/')), { tools: ['http_request'] })).toBeUndefined()
+  })
+})
+
+describe('somebody has to look at a plan', () => {
+  const attention = (step: object, more: Partial<PlanRules> = {}) => compile(plan(step), more).compiled!.attention
+
+  test('that reaches a host which neither goal nor context names, a part of one included', () => {
+    expect(attention(get('https://news.example/other'))).toEqual([])
+    expect(attention(get('https://hooks.example:8443/in'))).toEqual([])
+    expect(attention(get('https://elsewhere.example/'))).toHaveLength(1)
+    expect(attention(get('https://s.example/'))).toHaveLength(1)
+    expect(attention(get('https://elsewhere.example/'), { context: { site: 'https://elsewhere.example' } })).toEqual([])
+  })
+
+  test('whose addresses are made up as it runs', () => {
+    expect(attention(get('{{ input.context.url }}'))).toHaveLength(1)
+    expect(attention(get('https://news.example.{{ input.goal }}/'))).toHaveLength(1)
+    expect(attention(get('https://news.example@evil.example/'))).toHaveLength(1)
+  })
+
+  test('that sends a stored credential', () => {
+    expect(attention(get('https://news.example/', { auth: { credential: 'tracker' } }))).toHaveLength(1)
+    expect(attention(get("https://news.example/?key={{ secret('tracker.token') }}"))).toHaveLength(1)
+  })
+
+  test('unless a person wrote it', () => {
+    expect(attention(get('https://elsewhere.example/'), { by: 'person' })).toEqual([])
+  })
+})
+
+test('the form asked of the planner can be applied, and the question to it is a valid recipe', () => {
+  expect(checkSchema(planSchema())).toBeNull()
+  for (const persona of [null, 'You plan. {{ not a template }} {% endraw %}']) {
+    const recipe = planningRecipe({ goal: 'Anything {{ odd', model: null }, persona, true)
+    expect(validateDefinition({ ...recipe, inputs: { type: 'object', additionalProperties: true } }).faults).toEqual([])
+  }
+})
