@@ -1,6 +1,6 @@
 import type { ApiMetrics } from '../services/metrics/api-metrics.ts'
 import { asMiddleware } from './as-middleware.ts'
-import type { Layer } from './exchange.ts'
+import type { Exchange, Layer } from './exchange.ts'
 
 /** Layer 2: counts calls, times and statuses by method and route template. */
 export function apiTrackingLayer(metrics: ApiMetrics): Layer {
@@ -12,13 +12,14 @@ export function apiTrackingLayer(metrics: ApiMetrics): Layer {
       let slot: ReturnType<ApiMetrics['slot']> | undefined
       return {
         before(exchange) {
-          exchange.isCounted = isCounted(exchange.method, exchange.request)
+          exchange.isCounted = isCounted(exchange)
           if (exchange.isCounted) metrics.inFlight++
         },
         after(exchange, status) {
           if (!exchange.isCounted) return
           slot ??= metrics.slot(route.method, route.template)
-          slot.record(status, exchange.runtime.clock.monotonicMs() - exchange.startedMs, exchange.runtime.clock)
+          const nowMs = exchange.runtime.clock.monotonicMs()
+          slot.record(status, nowMs - exchange.startedMs, nowMs)
         },
         ended(exchange, error) {
           if (!exchange.isCounted) return
@@ -31,7 +32,7 @@ export function apiTrackingLayer(metrics: ApiMetrics): Layer {
 }
 
 // A WebSocket upgrade lives for hours: as a call it would only distort the times.
-const isCounted = (method: string, request: Request) =>
-  method !== 'OPTIONS' && (method !== 'GET' || request.headers.get('upgrade') !== 'websocket')
+const isCounted = (exchange: Exchange) =>
+  exchange.method !== 'OPTIONS' && (exchange.method !== 'GET' || exchange.header('upgrade') !== 'websocket')
 
 export const apiTracking = (metrics: ApiMetrics) => asMiddleware(apiTrackingLayer(metrics))

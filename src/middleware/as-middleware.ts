@@ -26,9 +26,9 @@ export function asMiddleware(layer: Layer): MiddlewareHandler<LayerEnv> {
     const reply = await hooks.before?.(current)
     if (reply) c.res = new Response(null, { status: reply.status, headers: reply.headers ?? {} })
     else await next()
-    if (hooks.headers) {
-      const headers: HeaderBag = {}
-      hooks.headers(current, headers)
+    if (hooks.headers || hooks.fixedHeaders) {
+      const headers: HeaderBag = { ...hooks.fixedHeaders }
+      hooks.headers?.(current, headers)
       for (const [name, value] of Object.entries(headers)) {
         if (name === 'vary') c.res.headers.append(name, value)
         else if (!c.res.headers.has(name)) c.res.headers.set(name, value)

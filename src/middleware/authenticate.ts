@@ -19,7 +19,7 @@ export function authenticate(
 ): Caller | Promise<Caller> {
   let token
   try {
-    token = extractCredential(exchange.request)
+    token = extractCredential(exchange)
     if (token === null) {
       // Stage one of the rate limit has counted it already.
       throw new AppError(
@@ -30,7 +30,7 @@ export function authenticate(
         },
       )
     }
-    const workspace = exchange.request.headers.get('x-workspace-id')
+    const workspace = exchange.header('x-workspace-id')
     const caller = identify(exchange.runtime, token, workspace)
     if (!(caller instanceof Promise)) return requireAddress(exchange, caller)
     return caller
@@ -57,7 +57,7 @@ export function authenticateWithTicket(
   countFailure: (exchange: Exchange) => void | Promise<void>,
 ): Caller | Promise<Caller> {
   const { request, route, params, runtime } = exchange
-  const ticket = hasCredential(request) ? null : ticketOf(request)
+  const ticket = hasCredential(exchange) ? null : ticketOf(request)
   if (ticket === null) return authenticate(exchange, countFailure)
   return verifyTicket(runtime, ticket, resourceOf(route.template, params)).catch((error: unknown) =>
     refuse(exchange, error, countFailure),

@@ -20,16 +20,16 @@ export function corsLayer(config: Pick<Config, 'corsAllowOrigins'>): Layer {
       if (route.widget || allowed.size === 0) return {}
       return {
         before(exchange) {
-          exchange.origin = exchange.request.headers.get('origin')
+          exchange.origin = exchange.header('origin')
           if (exchange.method !== 'OPTIONS' || exchange.origin === null) return undefined
-          if (exchange.request.headers.get('access-control-request-method') === null) return undefined
+          if (exchange.header('access-control-request-method') === null) return undefined
           return {
             status: 204,
             ...(allowed.has(exchange.origin) && { headers: preflightHeaders }),
           }
         },
+        fixedHeaders: { vary: 'Origin' },
         headers(exchange, headers) {
-          headers['vary'] = 'Origin'
           if (exchange.origin === null || !allowed.has(exchange.origin)) return
           headers['access-control-allow-origin'] = exchange.origin
           headers['access-control-allow-credentials'] = 'true'

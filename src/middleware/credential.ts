@@ -1,7 +1,10 @@
 import { AppError } from '../lib/errors.ts'
+import type { Exchange } from './exchange.ts'
 
-export const hasCredential = ({ headers }: Request): boolean =>
-  headers.get('authorization') !== null || headers.get('x-api-key') !== null
+type Headers = Pick<Exchange, 'header'>
+
+export const hasCredential = (headers: Headers): boolean =>
+  headers.header('authorization') !== null || headers.header('x-api-key') !== null
 
 /** What a signed address carries in place of a header. */
 export function ticketOf({ url }: Request): string | null {
@@ -13,8 +16,8 @@ export function ticketOf({ url }: Request): string | null {
 const bearerKeyLength = 78
 
 /** The first credential counts and a bad one never falls through to the next. Null = none was sent. */
-export function extractCredential({ headers }: Request): string | null {
-  const authorization = headers.get('authorization')
+export function extractCredential(headers: Headers): string | null {
+  const authorization = headers.header('authorization')
   if (authorization === null) return apiKeyOf(headers)
   // The usual shape needs no pattern; what is no key after all is found out when it is verified.
   if (authorization.length === bearerKeyLength && authorization.startsWith('Bearer ak_')) return authorization.slice(7)
@@ -24,7 +27,7 @@ export function extractCredential({ headers }: Request): string | null {
 }
 
 function apiKeyOf(headers: Headers): string | null {
-  const key = headers.get('x-api-key')
+  const key = headers.header('x-api-key')
   if (key !== null && !key.startsWith('ak_')) {
     throw new AppError('unauthenticated', 'X-API-Key takes an API key; a token goes into Authorization as Bearer.')
   }

@@ -21,6 +21,11 @@ export interface Route {
   maxBodyBytes: number
 }
 
+/** Node's parser has the headers at hand before anybody asks; a look at its own Request costs many times more. */
+interface PlatformEnv {
+  incoming?: { headers?: Record<string, unknown> }
+}
+
 /** One request on its way through the layers. Every field exists from the start, so its shape never changes. */
 export class Exchange {
   readonly request: Request
@@ -41,6 +46,7 @@ export class Exchange {
   limit: LimitDecision | null = null
   widgetLimit: LimitDecision | null = null
   caller: Caller | null = null
+  readonly #parsed: Record<string, unknown> | undefined
   #address: string | undefined
 
   constructor(request: Request, env: unknown, route: Route, runtime: Runtime, params: Record<string, string>) {
@@ -50,7 +56,16 @@ export class Exchange {
     this.route = route
     this.runtime = runtime
     this.params = params
+    this.#parsed = (env as PlatformEnv | undefined)?.incoming?.headers
     this.startedMs = runtime.clock.monotonicMs()
+  }
+
+  /** A header of the request, by its name in lower case; null where there is none. */
+  header(name: string): string | null {
+    const parsed = this.#parsed
+    if (parsed === undefined) return this.request.headers.get(name)
+    const value = parsed[name]
+    return typeof value === 'string' ? value : null
   }
 
   /** Who sent it, seen through the proxies that are trusted. */
@@ -68,7 +83,9 @@ export interface Hooks {
   before?(exchange: Exchange): Decision | Promise<Decision>
   /** Looks again once the caller is known (public routes never get here). */
   admit?(exchange: Exchange, caller: Caller): Decision | Promise<Decision>
-  /** Puts its headers on the answer, whoever gave it. */
+  /** The headers that every answer of the route gets from it; they cost no call. */
+  fixedHeaders?: HeaderBag
+  /** Puts the others on the answer, whoever gave it. */
   headers?(exchange: Exchange, headers: HeaderBag): void
   /** Notes the answer, once its status is final. */
   after?(exchange: Exchange, status: number): void

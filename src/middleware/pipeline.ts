@@ -48,8 +48,9 @@ function requireReadablePath(request: Request): void {
   }
 }
 
-type Hook<K extends keyof Hooks> = NonNullable<Hooks[K]>
-const collect = <K extends keyof Hooks>(hooks: Hooks[], name: K): Hook<K>[] =>
+type HookName = Exclude<keyof Hooks, 'fixedHeaders'>
+type Hook<K extends HookName> = NonNullable<Hooks[K]>
+const collect = <K extends HookName>(hooks: Hooks[], name: K): Hook<K>[] =>
   hooks.flatMap((hook) => (hook[name] ? [hook[name] as Hook<K>] : []))
 
 /**
@@ -61,6 +62,7 @@ export function compile(open: OpenRuntime, layers: readonly Layer[], route: Rout
   const hooks = layers.map((layer) => layer.on(route))
   const before = collect(hooks, 'before')
   const admitHooks = collect(hooks, 'admit')
+  const fixedHeaders: HeaderBag = Object.assign({}, ...hooks.map((hook) => hook.fixedHeaders))
   const headerHooks = collect(hooks, 'headers')
   const afterHooks = collect(hooks, 'after')
   const endedHooks = collect(hooks, 'ended')
@@ -123,7 +125,7 @@ export function compile(open: OpenRuntime, layers: readonly Layer[], route: Rout
   }
 
   function finish(exchange: Exchange, reply: Reply, opened: Opened, waiter: Waiter | undefined): Response {
-    const headers: HeaderBag = {}
+    const headers: HeaderBag = { ...fixedHeaders }
     for (let i = 0; i < headerHooks.length; i++) headerHooks[i]!(exchange, headers)
     let response
     let isOver = false

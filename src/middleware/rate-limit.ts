@@ -25,12 +25,12 @@ export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
         route.access === 'public'
           ? () => false
           : route.ticket
-            ? (request: Request) => hasCredential(request) || ticketOf(request) !== null
+            ? (exchange: Exchange) => hasCredential(exchange) || ticketOf(exchange.request) !== null
             : hasCredential
       return {
         before(exchange) {
           if (exchange.method === 'OPTIONS') return undefined
-          if (route.verifiesSender || isVerified(exchange.request)) return undefined
+          if (route.verifiesSender || isVerified(exchange)) return undefined
           return countAddress(limits, state, exchange)
         },
         admit(exchange, caller) {
@@ -38,7 +38,7 @@ export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
           return counted(
             state,
             exchange,
-            caller.kind === 'user' ? `user:${caller.id}` : `key:${caller.id}`,
+            caller.budget,
             own ?? rateLimitAuthenticated.limit,
             own === null ? rateLimitAuthenticated.windowSeconds : 60,
             noteLimit,

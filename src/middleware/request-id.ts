@@ -5,7 +5,7 @@ const acceptable = /^[A-Za-z0-9._-]{1,128}$/
 
 const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 // Random bytes are fetched for many ids at once: the call costs more than all else that an id needs.
-const pool = new Uint8Array(6 * 256)
+const pool = new Uint8Array(6 * 2048)
 let used = pool.length
 
 /** Twelve hex characters: short enough to read out, random enough for a log. */
@@ -32,7 +32,7 @@ export function requestIdLayer(): Layer {
     name: 'request id',
     on: () => ({
       before(exchange) {
-        const given = exchange.request.headers.get('x-request-id')
+        const given = exchange.header('x-request-id')
         exchange.requestId = given !== null && acceptable.test(given) ? given : newRequestId()
       },
       headers(exchange, headers) {

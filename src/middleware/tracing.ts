@@ -26,7 +26,7 @@ export function tracingLayer(): Layer {
         before(exchange) {
           const { runtime, request, method, requestId } = exchange
           if (!runtime.tracing) return
-          const parent = parseTraceparent(request.headers.get('traceparent'), request.headers.get('tracestate'))
+          const parent = parseTraceparent(exchange.header('traceparent'), exchange.header('tracestate'))
           const attributes = {
             'http.request.method': method,
             'http.route': route.template,

@@ -15,7 +15,9 @@ export interface ValidInput {
 /** Checks everything before it complains, so that one answer names all faults. Synchronous unless there is a body. */
 export function validate(operation: Operation, exchange: Exchange): ValidInput | Promise<ValidInput> {
   if (operation.body === undefined) return check(operation, exchange, undefined)
-  return readJson(operation, exchange).then((body) => check(operation, exchange, body))
+  return readBody(exchange, operation.maxBodyBytes ?? exchange.route.maxBodyBytes).then((bytes) =>
+    check(operation, exchange, jsonOf(bytes, exchange)),
+  )
 }
 
 function check(operation: Operation, exchange: Exchange, body: unknown): ValidInput {
@@ -24,7 +26,7 @@ function check(operation: Operation, exchange: Exchange, body: unknown): ValidIn
   const input: ValidInput = {
     params: operation.params && parse(operation.params, exchange.params, '/params', faults),
     query: operation.query && parse(operation.query, queryOf(request.url), '/query', faults),
-    headers: operation.headers && parse(operation.headers, headersOf(request, operation.headers), '/headers', faults),
+    headers: operation.headers && parse(operation.headers, headersOf(exchange, operation.headers), '/headers', faults),
     body: undefined,
   }
   if (operation.body !== undefined) {
@@ -69,10 +71,10 @@ function queryOf(url: string): Record<string, string | string[]> {
   return query
 }
 
-function headersOf(request: Request, schema: z.ZodObject): Record<string, string> {
+function headersOf(exchange: Exchange, schema: z.ZodObject): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const name of Object.keys(schema.shape)) {
-    const value = request.headers.get(name)
+    const value = exchange.header(name)
     if (value !== null) headers[name] = value
   }
   return headers
@@ -80,10 +82,9 @@ function headersOf(request: Request, schema: z.ZodObject): Record<string, string
 
 const noBody = Symbol('no body')
 
-async function readJson({ maxBodyBytes }: Operation, { request, route }: Exchange): Promise<unknown> {
-  const bytes = await readBody(request, maxBodyBytes ?? route.maxBodyBytes)
+function jsonOf(bytes: Uint8Array, exchange: Exchange): unknown {
   if (bytes.byteLength === 0) return noBody
-  const contentType = request.headers.get('content-type')
+  const contentType = exchange.header('content-type')
   if (contentType === null || !isJson(contentType)) {
     throw new AppError('unsupported-media-type', 'The body must be sent as application/json.')
   }
@@ -91,6 +92,7 @@ async function readJson({ maxBodyBytes }: Operation, { request, route }: Exchang
 }
 
 function isJson(contentType: string): boolean {
+  if (contentType === 'application/json') return true
   const [type = '', ...parameters] = contentType.toLowerCase().split(';')
   if (!/^application\/(?:[a-z0-9!#$&^_.-]+\+)?json$/.test(type.trim())) return false
   // JSON is UTF-8; anything else would be read as something that was not sent.

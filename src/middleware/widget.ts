@@ -22,7 +22,7 @@ export function widgetLayer(state: LimiterState): Layer {
       if (!route.widget) return {}
       return {
         before(exchange) {
-          exchange.origin = exchange.request.headers.get('origin')
+          exchange.origin = exchange.header('origin')
           if (exchange.method === 'OPTIONS') return preflight
           return take(state, exchange, `widget-ip:${addressBucket(exchange.address)}`, requestsPerAddress)
         },
@@ -60,9 +60,9 @@ const preflight = {
 }
 
 /** Where the page lives: its Origin; a page on our own origin sends none and says so in Sec-Fetch-Site. */
-function siteOf({ origin, request }: Exchange): string | null {
-  if (origin !== null) return origin
-  return request.headers.get('sec-fetch-site') === 'same-origin' ? new URL(request.url).origin : null
+function siteOf(exchange: Exchange): string | null {
+  if (exchange.origin !== null) return exchange.origin
+  return exchange.header('sec-fetch-site') === 'same-origin' ? new URL(exchange.request.url).origin : null
 }
 
 const take = (state: LimiterState, exchange: Exchange, key: string, limit: number) =>

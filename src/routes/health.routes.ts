@@ -177,8 +177,8 @@ export function healthRoutes({ metrics, limiterState }: HealthSources): RouteGro
           access: 'system:read',
           responses: { 200: { description: 'The endpoints that have been called', schema: Endpoints } },
         },
-        ({ platform }) =>
-          reply(200, { scope: platform === 'workers' ? 'isolate' : 'process', items: metrics.worstFirst() }),
+        ({ platform, clock }) =>
+          reply(200, { scope: platform === 'workers' ? 'isolate' : 'process', items: metrics.worstFirst(clock) }),
       ),
       operation(
         {

@@ -72,6 +72,7 @@ test('no body is {} where the body is optional, else a fault', async () => {
 test.each([
   '{"__proto__":{"admin":true},"a":1}',
   '{"\\u005f_proto__":{"admin":true},"a":1}',
+  '{"__pr\\u006fto__":{"admin":true},"a":1}',
   '{"a":1,"b":{"__proto__":{"admin":true}}}',
 ])('a __proto__ key changes no prototype: %s', async (body) => {
   const response = await send(body)

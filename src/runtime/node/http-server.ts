@@ -1,7 +1,8 @@
 import { Server as NetServer, type AddressInfo, type Socket } from 'node:net'
-import { createServer, ServerResponse } from 'node:http'
+import { createServer, ServerResponse, type IncomingMessage } from 'node:http'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Platform } from '../../context.ts'
+import { readIncoming } from './read-incoming.ts'
 import { StartupError } from './startup-error.ts'
 
 export interface ListenOptions {
@@ -53,11 +54,14 @@ async function listenOnNode({
   answerClientError,
   lingerMs = defaultLingerMs,
 }: ListenOptions): Promise<HttpServer> {
-  const handle = getRequestListener(fetch, {
-    // The app answers its own errors; what comes here besides is a fault of this adapter.
-    errorHandler: (error) =>
-      error instanceof RequestError ? answerMalformed(undefined) : new Response(null, { status: 500 }),
-  })
+  const handle = getRequestListener(
+    (request, { incoming }) => fetch(request, new NodeEnv(incoming as IncomingMessage)),
+    {
+      // The app answers its own errors; what comes here besides is a fault of this adapter.
+      errorHandler: (error) =>
+        error instanceof RequestError ? answerMalformed(undefined) : new Response(null, { status: 500 }),
+    },
+  )
   // Longer than the idle time of usual proxies (60 s), so that it is never us who close under their next request.
   const limits = { keepAliveTimeout: 65_000, headersTimeout: 60_000 }
   class DrainableResponse extends ServerResponse {}
@@ -130,6 +134,20 @@ function restWatch(connections: ReadonlySet<Socket>): (ms: number) => boolean {
     if ([...traffic].some(([socket, bytes]) => seen.get(socket) !== bytes)) sinceMs = nowMs
     seen = traffic
     return nowMs - sinceMs >= ms
+  }
+}
+
+/** What the app gets beside a request: the address of its peer, and its body without a copy. */
+class NodeEnv {
+  readonly incoming: IncomingMessage
+
+  constructor(incoming: IncomingMessage) {
+    this.incoming = incoming
+  }
+
+  readBody(): Promise<Uint8Array> | null {
+    const { incoming } = this
+    return incoming.destroyed || incoming.readableDidRead ? null : readIncoming(incoming)
   }
 }
 

@@ -8,6 +8,8 @@ export interface Caller {
   actor: Actor
   /** Of the workspace in which the caller acts. */
   workspaceSlug: string
+  /** The name of its budget in the rate limiter. Made once: a request costs no text. */
+  budget: string
   /** Requests a minute; null = the default. */
   rateLimit: number | null
   /** Pages that may use a widget key. */

@@ -56,6 +56,7 @@ async function lookUp(runtime: Runtime, credential: string, by: 'hash' | 'api_ke
       permissions: new Set(row.kind === 'widget' ? [] : row.scopes.filter(isPermission)),
     },
     workspaceSlug: row.slug,
+    budget: `key:${row.id}`,
     rateLimit: row.rate_limit,
     allowedDomains: row.allowed_domains,
     allowsAddress: row.allowed_ips.length > 0 ? rangesHold(row.allowed_ips) : null,

@@ -45,6 +45,7 @@ async function verifyMember(runtime: Runtime, { id, workspaceId, madeAt }: Maker
     id,
     actor: { kind: 'user', id, workspaceId, permissions: new Set(rolePermissions[row.role]) },
     workspaceSlug: row.slug,
+    budget: `user:${id}`,
     rateLimit: null,
     allowedDomains: [],
     allowsAddress: null,

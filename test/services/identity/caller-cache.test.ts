@@ -7,6 +7,7 @@ const keyOf = (id: string): Caller => ({
   id,
   actor: { kind: 'key', id, workspaceId: 'w', permissions: new Set() },
   workspaceSlug: 'w',
+  budget: `key:${id}`,
   rateLimit: null,
   allowedDomains: [],
   allowsAddress: null,

@@ -48,6 +48,7 @@ test('a key says who acts: its workspace, its permissions and its limits', async
       permissions: new Set(['agents:read', 'recipes:write']),
     },
     workspaceSlug: `w-${ctx.actor.workspaceId}`,
+    budget: `key:${id}`,
     rateLimit: 7,
     allowedDomains: [],
     allowsAddress: null,
