@@ -246,6 +246,16 @@ test('a receiver that is gone, or fails for days, is switched off; what waits is
   expect(await deliveriesOf(app, subscription)).toMatchObject([{ status: 'delivered' }])
 })
 
+test('of processes that announce at once each end is told by one', async () => {
+  const { app, subscription } = await aPair()
+  const runs = await Promise.all(Array.from({ length: 10 }, () => aRun(app)))
+  await work(app)
+  const told = await Promise.all(Array.from({ length: 4 }, () => announceEnds(app.runtime)))
+  expect(told.reduce((sum, n) => sum + n)).toBe(10)
+  const deliveries = await deliveriesOf(app, subscription)
+  expect(deliveries.map((delivery) => delivery['execution_id']).toSorted()).toEqual(runs.toSorted())
+})
+
 test('of two processes that deliver at once each message is sent by one', async () => {
   const { app, receiver } = await aPair()
   const { workspaceId } = app
