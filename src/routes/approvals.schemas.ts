@@ -23,10 +23,7 @@ export const approvalSchema = z
     name: z.string().nullable().openapi({ description: 'Name of the step, for people.' }),
     message: z.string(),
     payload: anyJson('What is decided on.'),
-    payload_schema: z
-      .record(z.string(), z.json())
-      .nullable()
-      .openapi({ description: 'JSON Schema of an edited payload.' }),
+    payload_schema: z.looseObject({}).nullable().openapi({ description: 'JSON Schema of an edited payload.' }),
     comment: z.string().nullable(),
     decided_payload: anyJson('The payload as it was approved, where it was edited; else null.'),
     decided_by: z
@@ -62,14 +59,10 @@ export const linkBodySchema = z
       .max(200)
       .optional()
       .openapi({ description: 'Whom it is for; shown with the decision.' }),
-    expires_in: z
-      .string()
-      .max(60)
-      .optional()
-      .openapi({
-        description: 'A duration, at most 30d. Default 7d, and never longer than the approval.',
-        example: '8h',
-      }),
+    expires_in: z.string().max(60).optional().openapi({
+      description: 'A duration, at most 30d. Default 7d, and never longer than the approval.',
+      example: '8h',
+    }),
   })
   .openapi('CreateApprovalLink')
 
