@@ -90,11 +90,7 @@ test('figures come from the rows, by status, recipe and window, and what was not
 
   // One unknown cost makes the sum unknown; it is never left out of it in silence.
   const setCost = (cost: string | null) =>
-    db
-      .updateTable('runs')
-      .set({ usage: jsonb({ cost_usd: cost }) })
-      .where('id', '=', priced)
-      .execute()
+    sql`update runs set usage = ${jsonb({ cost_usd: cost })} where id = ${priced}`.execute(db)
   await setCost('0.25')
   expect((await stats(client)).usage).toMatchObject({ cost_usd: '0.25', executions_of_unknown_cost: 0 })
   await setCost(null)

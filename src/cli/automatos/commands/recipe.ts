@@ -42,6 +42,7 @@ export function addRecipeCommands(program: Command, { run }: Outcome): void {
       'automatos recipe export digest | automatos recipe apply - --url http://127.0.0.1:9000',
     ],
   )
+    .alias('import')
     .option('--dry-run', 'check the files and say what would be done')
     .action(run<[string[]], { dryRun?: boolean }>(apply))
 

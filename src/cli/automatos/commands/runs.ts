@@ -4,6 +4,8 @@ import { followToEnd } from '../follow.ts'
 import { parseLimit, showPage, takeItems, type ListOptions } from '../pages.ts'
 import { paintStatus, printRun, tookOf, triggerOf } from '../run-view.ts'
 import { addCommand, addGroup, type Outcome, type Session } from '../session.ts'
+import { addRunControlCommands } from './run-control.ts'
+import { addRunFiguresCommands } from './run-figures.ts'
 import { localTime } from '../text.ts'
 import { CliError } from '../cli-error.ts'
 
@@ -51,6 +53,9 @@ export function addRunsCommands(program: Command, { run }: Outcome): void {
         terminal.line(`Run ${data.id} ${asked}.`)
       }),
     )
+
+  addRunControlCommands(runs, { run })
+  addRunFiguresCommands(runs, { run })
 }
 
 async function listRuns(session: Session, { limit, status, recipe, schedule }: RunsListOptions): Promise<void> {
