@@ -9,6 +9,9 @@ export const maxPlanSteps = 20
 /** What the planner may use. A person who edits a plan may use every kind of step. */
 export const plannerKinds = ['agent', 'llm', 'http', 'transform', 'branch', 'foreach', 'wait', 'fail'] as const
 
+/** Members of a step that only a person sets: which model answers, and where, is not the planner's to choose. */
+export const notThePlanners: readonly string[] = ['model', 'once']
+
 /** What a run of any plan is given. None is required, so that the recipe can be run again or scheduled on its own. */
 export const planInputs: JsonObject = {
   type: 'object',
@@ -103,6 +106,8 @@ function stepFaults(steps: PlacedStep[], { tools, by }: PlanRules): Fault[] {
     const { kind } = step
     if (by === 'planner' && typeof kind === 'string' && !(plannerKinds as readonly string[]).includes(kind))
       faults.push({ pointer: `${pointer}/kind`, detail: `must be one of ${plannerKinds.join(', ')}` })
+    for (const name of by === 'planner' ? notThePlanners.filter((each) => each in step) : [])
+      faults.push({ pointer: `${pointer}/${name}`, detail: 'is not for a plan to say' })
     if (kind === 'http' && tools !== null && !tools.includes('http_request'))
       faults.push({
         pointer: `${pointer}/kind`,

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { compilePlan, type PlanRules } from '../../../src/services/workflows/compile-plan.ts'
+import { compilePlan, plannerKinds, type PlanRules } from '../../../src/services/workflows/compile-plan.ts'
 import { planSchema } from '../../../src/services/workflows/plan-schema.ts'
 import { planningRecipe } from '../../../src/services/workflows/planning-run.ts'
 import { validateDefinition } from '../../../src/services/recipes/validate.ts'
-import { checkSchema } from '../../../src/lib/json-schema.ts'
+import { checkSchema, validateJson } from '../../../src/lib/json-schema.ts'
 
 const rules: PlanRules = {
   goal: 'Read https://news.example/feed.xml and tell https://hooks.example:8443/in',
@@ -42,6 +42,17 @@ describe('a plan', () => {
     }
     expect(compile(written).compiled!.definition).not.toHaveProperty('settings')
     expect(compile(written).compiled!.definition).not.toHaveProperty('slug')
+  })
+
+  test('does not say which model answers, unless a person wrote it', () => {
+    const dear = {
+      id: 'a',
+      kind: 'llm',
+      prompt: 'x',
+      model: { provider: 'openai-compatible', model: 'm', base_url: 'https://evil.example/' },
+    }
+    expect(pointers(plan(dear))).toEqual(['/steps/0/model'])
+    expect(pointers(plan(dear), { by: 'person' })).toBeUndefined()
   })
 
   test('has every fault named at once, where it is', () => {
@@ -99,6 +110,10 @@ describe('somebody has to look at a plan', () => {
 
 test('the form asked of the planner can be applied, and the question to it is a valid recipe', () => {
   expect(checkSchema(planSchema())).toBeNull()
+  const kinds = JSON.stringify(planSchema()).match(/(?<="kind":\{"type":"string","const":")\w+/g)
+  expect([...new Set(kinds)].toSorted()).toEqual([...plannerKinds].toSorted())
+  expect(validateJson(planSchema(), plan(get('https://news.example/')))).toEqual([])
+  expect(validateJson(planSchema(), plan({ id: 'a', kind: 'llm', prompt: 'x', model: {} }))).not.toEqual([])
   for (const persona of [null, 'You plan. {{ not a template }} {% endraw %}']) {
     const recipe = planningRecipe({ goal: 'Anything {{ odd', model: null }, persona, true)
     expect(validateDefinition({ ...recipe, inputs: { type: 'object', additionalProperties: true } }).faults).toEqual([])

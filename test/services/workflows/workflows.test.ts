@@ -1,6 +1,7 @@
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from 'kysely'
 import { parseConfig } from '../../../src/config.ts'
+import { jsonb } from '../../../src/db/json.ts'
 import { uuidv7 } from '../../../src/lib/ids.ts'
 import { engineOf, runsService } from '../../../src/services/runs/index.ts'
 import { workflowsTick } from '../../../src/services/workflows.service.ts'
@@ -277,7 +278,12 @@ describe('a budget', () => {
     await price('dearer')
     const client = await signIn()
     const dear = { provider: 'openai', model: 'dearer' }
-    says(plan({ id: 'one', kind: 'llm', prompt: 'Go.', model: dear }, { id: 'rest', kind: 'wait', duration: '3h' }))
+    await db
+      .updateTable('workspaces')
+      .set({ settings: jsonb({ model: dear }) })
+      .where('id', '=', client.workspaceId)
+      .execute()
+    says(plan({ id: 'one', kind: 'llm', prompt: 'Go.' }, { id: 'rest', kind: 'wait', duration: '3h' }))
     const { id } = await aWorkflow(client, { goal: 'Do it.', budget_usd: '0.2', model: dear })
     await work()
     expect(await get(client, id)).toMatchObject({
