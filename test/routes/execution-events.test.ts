@@ -13,7 +13,7 @@ test('every type of event that the engine writes is described, and no other', ()
   for (const entry of readdirSync(services, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue
     const text = readFileSync(join(entry.parentPath, entry.name), 'utf8')
-    for (const [, type] of text.matchAll(/'((?:execution|step|text|tool)\.[a-z_]+)'/g)) written.add(type!)
+    for (const [, type] of text.matchAll(/'((?:execution|step|text|tool|approval)\.[a-z_]+)'/g)) written.add(type!)
     for (const [, type] of text.matchAll(/emit\('([a-z_.]+)'/g)) written.add(type!)
   }
   // Written with the state in a template.
