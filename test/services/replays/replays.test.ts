@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { replaysTick } from '../../src/services/replays/tick.ts'
-import { engineOf, runsService } from '../../src/services/runs/index.ts'
-import { createTestApp, type Client } from '../support/app.ts'
-import { loopbackServer } from '../support/loopback-server.ts'
+import { replaysTick } from '../../../src/services/replays/tick.ts'
+import { engineOf, runsService } from '../../../src/services/runs/index.ts'
+import { createTestApp, type Client } from '../../support/app.ts'
+import { loopbackServer } from '../../support/loopback-server.ts'
 
 const app = await createTestApp()
 const offline = { provider: 'offline', model: 'offline' }

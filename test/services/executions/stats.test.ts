@@ -1,8 +1,8 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
-import { jsonb } from '../../src/db/json.ts'
-import { engineOf, runsService } from '../../src/services/runs/index.ts'
-import { createTestApp, type Client } from '../support/app.ts'
+import { jsonb } from '../../../src/db/json.ts'
+import { engineOf, runsService } from '../../../src/services/runs/index.ts'
+import { createTestApp, type Client } from '../../support/app.ts'
 
 const app = await createTestApp()
 const { db } = app
