@@ -6,13 +6,17 @@ import { runtimeOn, withDatabase, type BenchDatabase } from './database.ts'
 import { median, perSecond, report } from './result.ts'
 
 // What durability costs: runs of three steps that do nothing, every step checkpointed, against the same run written by
-// hand in three commits (run with first step, second step, finish with last), in interleaved rounds on one PostgreSQL.
+// hand in three commits (run with first step, second step, finish with last: a row a run, a row a step, and nothing of
+// queue, lease, fence or events), in interleaved rounds on one PostgreSQL.
 // Usage: node bench/runs.ts [rounds] [runs a round]
 const rounds = Number(process.argv[2] ?? 9)
 const perRound = Number(process.argv[3] ?? 500)
 
 await withDatabase(async (database) => {
-  await database.client.unsafe('create table by_hand (id uuid primary key, state text, steps jsonb)')
+  await database.client.unsafe(`
+    create table hand_runs (id uuid primary key, state text not null, input jsonb not null, output jsonb, finished_at timestamptz);
+    create table hand_steps (run_id uuid not null, step text not null, output jsonb, created_at timestamptz not null default now(),
+      primary key (run_id, step))`)
   for (const inFlight of [10, 100]) {
     const ratios: number[] = []
     const rates = { engine: [] as number[], hand: [] as number[] }
@@ -78,9 +82,12 @@ async function byHand({ client }: BenchDatabase, concurrency: number, count: num
     Array.from({ length: concurrency }, async () => {
       while (left-- > 0) {
         const id = uuidv7()
-        await client`insert into by_hand values (${id}, 'running', '[1]')`
-        await client`update by_hand set steps = steps || '2' where id = ${id}`
-        await client`update by_hand set steps = steps || '3', state = 'succeeded' where id = ${id}`
+        await client`with run as (insert into hand_runs values (${id}, 'running', '{}'))
+          insert into hand_steps values (${id}, 'a', '{"ok":true}')`
+        await client`insert into hand_steps values (${id}, 'b', '{"ok":true}')`
+        await client`with run as (
+            update hand_runs set state = 'succeeded', output = '{"ok":true}', finished_at = now() where id = ${id}
+          ) insert into hand_steps values (${id}, 'c', '{"ok":true}')`
       }
     }),
   )

@@ -143,15 +143,8 @@ async function attempt(
   const executor = flow.executors[step.kind]
   if (!executor) throw new StepError('internal', `No executor for steps of kind ${step.kind}.`, { retryable: false })
   const timeoutMs = timeoutOf(flow, step)
-  const own = new AbortController()
-  const timer =
-    timeoutMs === null
-      ? undefined
-      : setTimeout(
-          () => own.abort(new StepError('timeout', `The step took longer than ${formatDuration(timeoutMs)}.`)),
-          Math.min(timeoutMs, 2 ** 31 - 1),
-        )
-  const signal = AbortSignal.any([frame.signal, own.signal])
+  const limit = timeoutMs === null ? null : timeLimit(timeoutMs)
+  const signal = limit === null ? frame.signal : AbortSignal.any([frame.signal, limit.signal])
   // An executor that heeds its signal late, or not at all, goes on behind an attempt that has ended.
   let live = true
   const context: StepContext = {
@@ -190,8 +183,7 @@ async function attempt(
             retryable: false,
           },
         )
-      const requestHash = sha256Hex(canonicalJson(request))
-      if (step.once) flow.writer.call({ key: full, kind, request_hash: requestHash })
+      if (step.once) flow.writer.call({ key: full, kind, request_hash: hashOf(request) })
       await flow.readyForEffect(signal)
       if (step.once) flow.onceInFlight++
       const result = await make(`${flow.run.id}/${full}`).finally(() => {
@@ -204,7 +196,7 @@ async function attempt(
       if (final && kind === 'http' && !step.once) return result
       const value = asStored(result) as typeof result
       const stored = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, value)
-      flow.writer.call({ key: full, kind, request_hash: requestHash, result: stored })
+      flow.writer.call({ key: full, kind, request_hash: hashOf(request), result: stored })
       calls.set(full, { result: value })
       if (!final) await flow.writer.commit()
       return value
@@ -214,8 +206,17 @@ async function attempt(
     return await untilAborted(executor(step as never, context), signal)
   } finally {
     live = false
-    clearTimeout(timer)
+    limit?.clear()
   }
+}
+
+const hashOf = (request: Json): string => sha256Hex(canonicalJson(request))
+
+function timeLimit(ms: number): { signal: AbortSignal; clear: () => void } {
+  const controller = new AbortController()
+  const over = () => controller.abort(new StepError('timeout', `The step took longer than ${formatDuration(ms)}.`))
+  const timer = setTimeout(over, Math.min(ms, 2 ** 31 - 1))
+  return { signal: controller.signal, clear: () => clearTimeout(timer) }
 }
 
 /** A slice of work on Workers is cut by the platform after fifteen minutes and starts steps for five. */
