@@ -25,8 +25,10 @@ const agents = [{ slug: 'writer', name: 'Writer', description: 'Writes.', tools:
 describe('the offline model takes a goal apart', () => {
   test('into the tasks that sentences, list items, "then" and "and" make of it', () => {
     expect(
-      splitTasks('Read https://a.example/x, summarize it and then translate the summary. Wait 5 minutes; send it.'),
-    ).toEqual(['Read https://a.example/x', 'summarize it', 'translate the summary', 'Wait 5 minutes', 'send it'])
+      splitTasks(
+        'Read https://a.example/x, summarize it and then translate the summary. Then wait 5 minutes; send it.',
+      ),
+    ).toEqual(['Read https://a.example/x', 'summarize it', 'translate the summary', 'wait 5 minutes', 'send it'])
     expect(splitTasks('1. Compare pros and cons\n- please decide')).toEqual(['Compare pros and cons', 'decide'])
   })
 
@@ -53,6 +55,11 @@ describe('the offline model takes a goal apart', () => {
     ])
     expect(plan.output).toEqual({ $expr: 'steps.compare.output.text' })
     expect(faultsOf(goal, plan)).toBeNull()
+  })
+
+  test('takes no more of a list than the goal speaks of', () => {
+    const plan = planned('Read https://news.example/feed.xml and summarize the first 5 items.')
+    expect(plan.steps[1]!['context']).toEqual({ fetch: { $expr: 'steps.fetch.output.body.items.slice(0, 5)' } })
   })
 
   test('goes through a list item by item, as many as the goal says', () => {

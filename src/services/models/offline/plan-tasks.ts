@@ -15,7 +15,7 @@ const separators = new RegExp(
   ].join('|'),
   'i',
 )
-const lead = /^(?:[-*•]\s+|\d+[.)]\s+|(?:please|first|next|finally|afterwards|now)[,:]?\s+)+/i
+const lead = /^(?:[-*•]\s+|\d+[.)]\s+|(?:please|first|next|then|finally|afterwards|after that|now)[,:]?\s+)+/i
 
 /** The parts of a goal that are work of their own, in its order: sentences, list items, and what "then" and "and" join. */
 export function splitTasks(goal: string): string[] {
@@ -58,12 +58,13 @@ export function workOf(task: string): Work {
     return { kind: 'read', urls: urls.slice(0, 5), only }
   }
   const each = /\b(?:each|every)\b(?!\s+(?:day|hour|week|month|morning|evening|minute))/i.test(task)
-  return each ? { kind: 'each', count: countIn(task) } : { kind: 'think' }
+  return each ? { kind: 'each', count: countIn(task) ?? 10 } : { kind: 'think' }
 }
 
-function countIn(task: string): number {
-  const count = Number(/\b(?:first|top|latest|newest|last)\s+(\d{1,3})\b/i.exec(task)?.[1] ?? 10)
-  return Math.min(50, Math.max(1, count))
+/** How many of a list the task speaks of; null where it does not say. */
+export function countIn(task: string): number | null {
+  const count = /\b(?:first|top|latest|newest|last)\s+(\d{1,3})\b/i.exec(task)?.[1]
+  return count === undefined ? null : Math.min(50, Math.max(1, Number(count)))
 }
 
 export type Reading = 'feed' | 'csv' | 'json' | 'text' | 'html_text'

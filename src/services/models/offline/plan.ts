@@ -1,5 +1,5 @@
 import { isObject, type Json, type JsonObject } from '../../../lib/json.ts'
-import { readingOf, splitTasks, workOf, type Reading } from './plan-tasks.ts'
+import { countIn, readingOf, splitTasks, workOf, type Reading } from './plan-tasks.ts'
 import { planRest } from './replan.ts'
 
 /** By this title of a schema the offline model knows that it is asked for a plan. */
@@ -130,7 +130,11 @@ class PlanBuilder {
 
   #think(task: string): void {
     const id = this.#id(verbOf(task))
-    this.#push({ id, ...this.#work(task), ...this.#context(this.#sources) })
+    this.#push({
+      id,
+      ...this.#work(task),
+      ...this.#context(this.#sources.map((source) => cutTo(countIn(task), source))),
+    })
     this.#result = { id, value: `steps.${id}.output.text`, reading: null }
     this.#sources = [this.#result]
   }
@@ -196,6 +200,12 @@ class PlanBuilder {
     }
   }
 }
+
+/** The part of a list that a task speaks of. */
+const cutTo = (count: number | null, source: Source): Source =>
+  count !== null && (source.reading === 'feed' || source.reading === 'csv')
+    ? { ...source, value: `${source.value}.slice(0, ${count})` }
+    : source
 
 /** A name for a step: the first word of its task that can be one. */
 const verbOf = (task: string): string =>
