@@ -1,8 +1,9 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { replaysTick } from '../../../src/services/replays/tick.ts'
 import { engineOf, runsService } from '../../../src/services/runs/index.ts'
 import { createTestApp, type Client } from '../../support/app.ts'
 import { loopbackServer } from '../../support/loopback-server.ts'
+import { startProviderServer } from '../../support/provider-server.ts'
 
 const app = await createTestApp()
 const offline = { provider: 'offline', model: 'offline' }
@@ -176,6 +177,40 @@ test('another model is asked only where that is wanted; its cost is told apart f
     { run_id: run },
     { run_id: null },
   ])
+})
+
+test('an agent that is asked anew gets the recorded results of the tools that it calls alike, and calls no other', async () => {
+  const client = await app.signIn()
+  const { seen, url } = await counter()
+  const models = await startProviderServer()
+  onTestFinished(() => models.close())
+  const model = { provider: 'openai-compatible', model: 'scripted', base_url: models.baseUrl('openai-compatible') }
+  const calls = (path: string) => ({
+    kind: 'answer' as const,
+    calls: [{ id: 'c1', name: 'http_request', args: JSON.stringify({ method: 'POST', url: `${url}${path}` }) }],
+  })
+  const says = (text: string) => ({ kind: 'answer' as const, text: [text] })
+  const agent = await client.post('/api/agents', { name: 'Caller', slug: 'caller', model, tools: ['http_request'] })
+  expect(agent.status).toBe(201)
+  const recipe = await aRecipe(client, [{ id: 'ask', kind: 'agent', agent: 'caller', prompt: 'Do it.' }])
+  models.script(calls('/one'), says('Done.'))
+  await ran(client, recipe)
+  expect(seen).toEqual(['POST /one'])
+
+  const other = { ...model, temperature: 1 }
+  models.script(calls('/one'), says('Done otherwise.'))
+  const alike = await replayed(client, { recipe, model: other, call_models: true })
+  expect(alike.items[0]!.report.steps).toMatchObject([{ path: 'ask', verdict: 'changed', called: true }])
+  expect(alike.items[0]!.report.steps[0]!.output_changes).toContainEqual({
+    op: 'replace',
+    pointer: '/text',
+    from: 'Done.',
+    to: 'Done otherwise.',
+  })
+  models.script(calls('/two'), says('Never said.'))
+  const unlike = await replayed(client, { recipe, model: other, call_models: true })
+  expect(unlike.items[0]!.report.steps).toMatchObject([{ path: 'ask', verdict: 'would_call' }])
+  expect(seen).toEqual(['POST /one'])
 })
 
 test('branches, failures that are dealt with and cut-off runs are gone through as they went', async () => {
