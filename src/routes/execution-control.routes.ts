@@ -65,6 +65,7 @@ export const executionControlRoutes: RouteGroup = {
         description:
           'The same execution goes on, in its next generation: steps that succeeded are kept, those that failed or were cut off are done again under idempotency keys of their own, and the time limit begins anew.',
         access: 'executions:control',
+        idempotent: 'stored',
         params: executionParams,
         responses: asked('queued'),
         problems: ['not-found', 'conflict'],
