@@ -47,7 +47,7 @@ test('coming slots of all schedules are one list in the order of time, however i
     { interval: '45m' },
     { cron: '0 0 * * *', timezone: 'Asia/Kolkata' },
   ]
-  const ids = []
+  const ids: string[] = []
   for (const timing of timings) ids.push(await aSchedule(bench, timing))
   const paused = await aSchedule(bench, { cron: '* * * * *' })
   await pauseSchedule(ctx, { id: paused })
@@ -233,9 +233,9 @@ async function aPastRun(recipeId: string, usage: object, more: { state?: 'failed
       state: more.state ?? 'succeeded',
       trigger: jsonb({ kind: 'api' }),
       input: jsonb({}),
-      usage: jsonb(usage),
     })
     .execute()
+  await sql`update runs set usage = ${jsonb(usage)} where id = ${id}`.execute(db)
   return id
 }
 
