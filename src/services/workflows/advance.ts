@@ -152,7 +152,7 @@ export async function cancelRun(tx: Transaction<Database>, runId: string, reason
 async function takePlan(tx: Transaction<Database>, row: WorkflowRow, run: AwaitedRun, moved: Moved): Promise<void> {
   const earlier = await failureOf(tx, row)
   const isSpilled = spilledKey(row.workspace_id, run.output) !== null
-  const { compiled, faults } = compilePlan(isSpilled ? null : run.output, {
+  const { compiled, faults } = await compilePlan(isSpilled ? null : run.output, {
     goal: row.goal,
     context: row.context,
     candidates: await loadCandidates(tx, row.workspace_id, row),

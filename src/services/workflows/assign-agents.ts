@@ -41,7 +41,14 @@ export interface Assigned {
  * Fills in the agents of a plan's steps, those of nested lists included. `insist`: the caller named the agents, so one of
  * them gets each step, however little it fits. Looks at nothing but the members it needs; the validator does the rest.
  */
-export function assignAgents(steps: unknown, candidates: readonly Candidate[], insist: boolean): Assigned {
+export async function assignAgents(
+  steps: unknown,
+  candidates: readonly Candidate[],
+  insist: boolean,
+): Promise<Assigned> {
+  const texts = openSteps(steps).map(textOf)
+  const scores = await capabilityScores(texts, candidates)
+  const scoresOf = new Map(texts.map((text, index) => [text, scores[index]!]))
   const assignments: Assignment[] = []
   const faults: Fault[] = []
   const busy = new Map<string, number>()
@@ -66,14 +73,14 @@ export function assignAgents(steps: unknown, candidates: readonly Candidate[], i
   const agentStep = (value: Record<string, unknown>, pointer: string): unknown => {
     const { agent, ...rest } = value
     const step_id = String(value['id'] ?? '')
-    if (agent !== undefined && agent !== '' && agent !== anyAgent) {
+    if (!isOpen(value)) {
       const named = candidates.find(({ id, slug }) => id === agent || slug === agent)
       if (named) assignments.push({ step_id, ...names(named), chosen_by: 'named', considered: [] })
       else
         faults.push({ pointer: `${pointer}/agent`, detail: 'is none of the agents that may be used; "auto" picks one' })
       return value
     }
-    const { chosen, chosen_by, considered } = choose(textOf(value), candidates, busy, insist)
+    const { chosen, chosen_by, considered } = choose(scoresOf.get(textOf(value))!, candidates, busy, insist)
     assignments.push({ step_id, ...names(chosen), chosen_by, considered })
     if (!chosen) return { ...rest, kind: 'llm' }
     busy.set(chosen.id, (busy.get(chosen.id) ?? 0) + 1)
@@ -84,13 +91,35 @@ export function assignAgents(steps: unknown, candidates: readonly Candidate[], i
 
 const names = (agent: Candidate | null) => ({ agent_id: agent?.id ?? null, agent_slug: agent?.slug ?? null })
 
+/** An agent step that leaves the choice to us. */
+const isOpen = ({ kind, agent }: Record<string, unknown>): boolean =>
+  kind === 'agent' && (agent === undefined || agent === '' || agent === anyAgent)
+
+/** The steps whose agents are to be chosen, wherever they stand. */
+function openSteps(value: unknown): Record<string, unknown>[] {
+  if (Array.isArray(value)) return value.flatMap(openSteps)
+  if (!isObject(value)) return []
+  return [...(isOpen(value) ? [value] : []), ...['steps', 'cases', 'default'].flatMap((name) => openSteps(value[name]))]
+}
+
+/**
+ * How well each candidate fits each of the texts, between 0 and 1. The one place that knows how capability is told: by the
+ * words of their descriptions.
+ */
+export async function capabilityScores(
+  texts: readonly string[],
+  candidates: readonly Candidate[],
+): Promise<number[][]> {
+  const capabilities = candidates.map(capabilitiesOf)
+  return texts.map((text) => similarities(text, capabilities))
+}
+
 function choose(
-  text: string,
+  scores: readonly number[],
   candidates: readonly Candidate[],
   busy: ReadonlyMap<string, number>,
   insist: boolean,
 ): { chosen: Candidate | null } & Pick<Assignment, 'chosen_by' | 'considered'> {
-  const scores = similarities(text, candidates.map(capabilitiesOf))
   const ranked = candidates
     .map((agent, index) => ({
       agent,

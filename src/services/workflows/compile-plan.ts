@@ -43,13 +43,13 @@ export interface CompiledPlan {
  * A recipe of what the planner, or a person, wrote: the same format, the same validator, less what is ours to say (inputs,
  * slug, settings). Every fault at once, by pointer into what was written.
  */
-export function compilePlan(
+export async function compilePlan(
   plan: unknown,
   rules: PlanRules,
-): { compiled: CompiledPlan; faults: null } | { compiled: null; faults: Fault[] } {
+): Promise<{ compiled: CompiledPlan; faults: null } | { compiled: null; faults: Fault[] }> {
   if (!isObject(plan)) return { compiled: null, faults: [{ pointer: '', detail: 'must be an object with steps' }] }
   const { name, description, output } = plan
-  const assigned = assignAgents(plan['steps'], rules.candidates, rules.agentsNamed)
+  const assigned = await assignAgents(plan['steps'], rules.candidates, rules.agentsNamed)
   const { definition, faults } = validateDefinition({
     name: typeof name === 'string' && name.trim() !== '' ? name.slice(0, 200) : nameOf(rules.goal),
     ...(typeof description === 'string' && { description: description.slice(0, 4000) }),

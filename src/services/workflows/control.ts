@@ -159,7 +159,7 @@ export async function editPlan(
         'conflict',
         `Only a plan that waits for approval can be changed: the workflow is ${row.state}.`,
       )
-    const { compiled, faults } = compilePlan(planOf(members, replace ? null : current), {
+    const { compiled, faults } = await compilePlan(planOf(members, replace ? null : current), {
       goal: row.goal,
       context: row.context,
       candidates: await loadCandidates(tx, row.workspace_id, { agents: null, tools: null }),

@@ -17,13 +17,14 @@ const planned = (goal: string, brief: { [key: string]: Json } = {}) =>
     steps: Step[]
     output?: unknown
   }
-const faultsOf = (goal: string, plan: unknown) =>
-  compilePlan(plan, { goal, context: null, candidates: [], tools: null, agentsNamed: false, by: 'planner' }).faults
+const faultsOf = async (goal: string, plan: unknown) =>
+  (await compilePlan(plan, { goal, context: null, candidates: [], tools: null, agentsNamed: false, by: 'planner' }))
+    .faults
 const kinds = (plan: { steps: Step[] }) => plan.steps.map(({ kind }) => kind)
 const agents = [{ slug: 'writer', name: 'Writer', description: 'Writes.', tools: [] }]
 
 describe('the offline model takes a goal apart', () => {
-  test('into the tasks that sentences, list items, "then" and "and" make of it', () => {
+  test('into the tasks that sentences, list items, "then" and "and" make of it', async () => {
     expect(
       splitTasks(
         'Read https://a.example/x, summarize it and then translate the summary. Then wait 5 minutes; send it.',
@@ -32,7 +33,7 @@ describe('the offline model takes a goal apart', () => {
     expect(splitTasks('1. Compare pros and cons\n- please decide')).toEqual(['Compare pros and cons', 'decide'])
   })
 
-  test('reads addresses by what they are, works on what it read, and delivers the result', () => {
+  test('reads addresses by what they are, works on what it read, and delivers the result', async () => {
     const goal =
       'Fetch https://news.example/feed.xml and https://shop.example/prices.csv. Compare them. Then post the result to https://hooks.example/in.'
     const plan = planned(goal)
@@ -54,15 +55,15 @@ describe('the offline model takes a goal apart', () => {
       },
     ])
     expect(plan.output).toEqual({ $expr: 'steps.compare.output.text' })
-    expect(faultsOf(goal, plan)).toBeNull()
+    expect(await faultsOf(goal, plan)).toBeNull()
   })
 
-  test('takes no more of a list than the goal speaks of', () => {
+  test('takes no more of a list than the goal speaks of', async () => {
     const plan = planned('Read https://news.example/feed.xml and summarize the first 5 items.')
     expect(plan.steps[1]!['context']).toEqual({ fetch: { $expr: 'steps.fetch.output.body.items.slice(0, 5)' } })
   })
 
-  test('goes through a list item by item, as many as the goal says', () => {
+  test('goes through a list item by item, as many as the goal says', async () => {
     const goal = 'Read https://news.example/feed.xml. Summarize each of the first 3 items in one sentence.'
     const plan = planned(goal, { agents })
     expect(plan.steps[1]).toMatchObject({
@@ -70,10 +71,10 @@ describe('the offline model takes a goal apart', () => {
       items: { $expr: 'steps.fetch.output.body.items.slice(0, 3)' },
       steps: [{ kind: 'agent', agent: 'auto', context: { item: { $expr: 'item' } } }],
     })
-    expect(faultsOf(goal, plan)).toBeNull()
+    expect(await faultsOf(goal, plan)).toBeNull()
   })
 
-  test('waits where the goal says so, and uses agents where there are any', () => {
+  test('waits where the goal says so, and uses agents where there are any', async () => {
     expect(kinds(planned('Write a haiku, then wait 10 minutes, then review it.', { agents }))).toEqual([
       'agent',
       'wait',
@@ -82,7 +83,7 @@ describe('the offline model takes a goal apart', () => {
     expect(kinds(planned('Write a haiku.'))).toEqual(['llm'])
   })
 
-  test('makes no request where that is not allowed', () => {
+  test('makes no request where that is not allowed', async () => {
     expect(kinds(planned('Read https://news.example/ and sum it up', { tools: ['calculator'] }))).not.toContain('http')
   })
 
@@ -93,9 +94,9 @@ describe('the offline model takes a goal apart', () => {
     `${'Write a line. '.repeat(60)}`,
     Array.from({ length: 9 }, (_, n) => `Summarize https://s${n}.example/feed.xml and each item.`).join('\n'),
     'x'.repeat(8000),
-  ])('into a plan that can be carried out, whatever the goal: %.40s', (goal) => {
+  ])('into a plan that can be carried out, whatever the goal: %.40s', async (goal) => {
     const plan = planned(goal, { agents, context: { a: 1 } })
-    const { faults } = compilePlan(plan, {
+    const { faults } = await compilePlan(plan, {
       goal,
       context: null,
       candidates: [],
@@ -114,7 +115,7 @@ describe('the offline model plans the rest', () => {
   const rest = (step: string) =>
     planned(goal, { failed: { steps: steps as unknown as Json, step, error: {}, results: {} } })
 
-  test('without a source that cannot be read, saying so, with the results that there are', () => {
+  test('without a source that cannot be read, saying so, with the results that there are', async () => {
     const plan = rest('fetch_2')
     expect(plan.steps.map(({ id }) => id)).toEqual(['compare', 'send'])
     expect(plan.steps[0]!['prompt']).toContain('https://two.example/ could not be read')
@@ -122,26 +123,26 @@ describe('the offline model plans the rest', () => {
       fetch: { $expr: 'get(input, "results.fetch.body")' },
       fetch_2: { $expr: 'get(input, "results.fetch_2.body")' },
     })
-    expect(faultsOf(goal, plan)).toBeNull()
+    expect(await faultsOf(goal, plan)).toBeNull()
   })
 
-  test('with a model in the place of an agent that failed', () => {
+  test('with a model in the place of an agent that failed', async () => {
     const plan = rest('compare')
     expect(plan.steps.map(({ id, kind }) => [id, kind])).toEqual([
       ['compare', 'llm'],
       ['send', 'http'],
     ])
-    expect(faultsOf(goal, plan)).toBeNull()
+    expect(await faultsOf(goal, plan)).toBeNull()
   })
 
-  test('and never leaves out what is to be delivered', () => {
+  test('and never leaves out what is to be delivered', async () => {
     const plan = rest('send')
     expect(plan.steps).toMatchObject([{ id: 'send', kind: 'http', retry: { max_attempts: 5 } }])
     expect(JSON.stringify(plan.steps)).toContain('get(input, \\"results.compare.text\\")')
-    expect(faultsOf(goal, plan)).toBeNull()
+    expect(await faultsOf(goal, plan)).toBeNull()
   })
 
-  test('keeps the only source there is', () => {
+  test('keeps the only source there is', async () => {
     const only = planned('Read https://one.example/. Sum it up.').steps
     const plan = planned('x', { failed: { steps: only as unknown as Json, step: 'fetch', error: {}, results: {} } })
     expect(plan.steps[0]).toMatchObject({ id: 'fetch', kind: 'http' })

@@ -18,16 +18,16 @@ const team = [
   agent('calculator', 'Computes figures exactly.', { tools: ['calculator'] }),
 ]
 const step = (id: string, prompt: string, more: object = {}) => ({ id, kind: 'agent', agent: 'auto', prompt, ...more })
-const chosen = (steps: unknown, candidates = team, insist = false) =>
-  assignAgents(steps, candidates, insist).assignments.map(({ step_id, agent_slug, chosen_by }) => [
+const chosen = async (steps: unknown, candidates = team, insist = false) =>
+  (await assignAgents(steps, candidates, insist)).assignments.map(({ step_id, agent_slug, chosen_by }) => [
     step_id,
     agent_slug,
     chosen_by,
   ])
 
-test('a step goes to the agent whose description says that it can do it, other forms of the words included', () => {
+test('a step goes to the agent whose description says that it can do it, other forms of the words included', async () => {
   expect(
-    chosen([
+    await chosen([
       step('a', 'Summarize the article'),
       step('b', 'Translation into French'),
       step('c', 'Calculate the sum of the figures'),
@@ -39,33 +39,37 @@ test('a step goes to the agent whose description says that it can do it, other f
   ])
 })
 
-test('of agents that fit alike the least busy one gets the step, and steps of the same plan count', () => {
+test('of agents that fit alike the least busy one gets the step, and steps of the same plan count', async () => {
   const twins = [agent('alpha', 'Writes summaries.', { load: 1 }), agent('beta', 'Writes summaries.')]
   const steps = ['a', 'b', 'c'].map((id) => step(id, 'Write a summary'))
-  expect(chosen(steps, twins).map(([, slug]) => slug)).toEqual(['beta', 'alpha', 'beta'])
+  expect((await chosen(steps, twins)).map(([, slug]) => slug)).toEqual(['beta', 'alpha', 'beta'])
 })
 
-test('a busy agent that fits far better still gets the step', () => {
+test('a busy agent that fits far better still gets the step', async () => {
   const busy = team.map((each) => (each.slug === 'translator' ? { ...each, load: 50 } : each))
-  expect(chosen([step('a', 'Translate the text into Danish')], busy)).toEqual([['a', 'translator', 'similarity']])
+  expect(await chosen([step('a', 'Translate the text into Danish')], busy)).toEqual([['a', 'translator', 'similarity']])
 })
 
-test('where no agent fits the step asks a model, unless the agents were named', () => {
+test('where no agent fits the step asks a model, unless the agents were named', async () => {
   const odd = [step('a', 'Juggle seventeen oranges')]
-  expect(assignAgents(odd, team, false).steps).toEqual([{ id: 'a', kind: 'llm', prompt: 'Juggle seventeen oranges' }])
-  expect(chosen(odd)).toEqual([['a', null, 'none']])
-  expect(chosen(odd, team, true)[0]![1]).not.toBeNull()
-  expect(chosen(odd, [], true)).toEqual([['a', null, 'none']])
+  expect((await assignAgents(odd, team, false)).steps).toEqual([
+    { id: 'a', kind: 'llm', prompt: 'Juggle seventeen oranges' },
+  ])
+  expect(await chosen(odd)).toEqual([['a', null, 'none']])
+  expect((await chosen(odd, team, true))[0]![1]).not.toBeNull()
+  expect(await chosen(odd, [], true)).toEqual([['a', null, 'none']])
 })
 
-test('an agent that the plan names keeps its step; one that may not be used is a fault at its place', () => {
-  const named = assignAgents([step('a', 'Summarize', { agent: 'translator' })], team, false)
+test('an agent that the plan names keeps its step; one that may not be used is a fault at its place', async () => {
+  const named = await assignAgents([step('a', 'Summarize', { agent: 'translator' })], team, false)
   expect(named).toMatchObject({ faults: [], assignments: [{ agent_slug: 'translator', chosen_by: 'named' }] })
   const inner = { id: 'each', kind: 'foreach', steps: [step('a', 'Summarize', { agent: 'stranger' })] }
-  expect(assignAgents([inner], team, false).faults.map(({ pointer }) => pointer)).toEqual(['/steps/0/steps/0/agent'])
+  expect((await assignAgents([inner], team, false)).faults.map(({ pointer }) => pointer)).toEqual([
+    '/steps/0/steps/0/agent',
+  ])
 })
 
-test('steps in loops and in every branch are assigned too', () => {
+test('steps in loops and in every branch are assigned too', async () => {
   const steps = [
     { id: 'each', kind: 'foreach', steps: [step('a', 'Summarize it')] },
     {
@@ -75,14 +79,14 @@ test('steps in loops and in every branch are assigned too', () => {
       default: [step('c', 'Summarize it')],
     },
   ]
-  expect(chosen(steps).map(([id, slug]) => [id, slug])).toEqual([
+  expect((await chosen(steps)).map(([id, slug]) => [id, slug])).toEqual([
     ['a', 'summarizer'],
     ['b', 'translator'],
     ['c', 'summarizer'],
   ])
 })
 
-test('similarity is between 0 and 1, and the same each time', () => {
+test('similarity is between 0 and 1, and the same each time', async () => {
   const texts = ['writes code', 'translates texts', '']
   const first = similarities('translate this text', texts)
   expect(first).toEqual(similarities('translate this text', texts))

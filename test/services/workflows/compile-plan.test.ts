@@ -3,6 +3,7 @@ import { compilePlan, plannerKinds, type PlanRules } from '../../../src/services
 import { planSchema } from '../../../src/services/workflows/plan-schema.ts'
 import { planningRecipe } from '../../../src/services/workflows/planning-run.ts'
 import { validateDefinition } from '../../../src/services/recipes/validate.ts'
+import type { JsonObject } from '../../../src/lib/json.ts'
 import { checkSchema, validateJson } from '../../../src/lib/json-schema.ts'
 
 const rules: PlanRules = {
@@ -13,20 +14,20 @@ const rules: PlanRules = {
   agentsNamed: false,
   by: 'planner',
 }
-const get = (url: string, more: object = {}) => ({
+const get = (url: string, more: JsonObject = {}): JsonObject => ({
   id: 'fetch',
   kind: 'http',
   request: { method: 'GET', url },
   ...more,
 })
-const plan = (...steps: object[]) => ({ name: 'A plan', steps })
+const plan = (...steps: JsonObject[]) => ({ name: 'A plan', steps })
 const compile = (value: unknown, more: Partial<PlanRules> = {}) => compilePlan(value, { ...rules, ...more })
-const pointers = (value: unknown, more: Partial<PlanRules> = {}) =>
-  compile(value, more).faults?.map(({ pointer }) => pointer)
+const pointers = async (value: unknown, more: Partial<PlanRules> = {}) =>
+  (await compile(value, more)).faults?.map(({ pointer }) => pointer)
 
 describe('a plan', () => {
-  test('is a recipe by the same validator, with the inputs that every plan has', () => {
-    const { compiled } = compile(plan(get('https://news.example/feed.xml')))
+  test('is a recipe by the same validator, with the inputs that every plan has', async () => {
+    const { compiled } = await compile(plan(get('https://news.example/feed.xml')))
     expect(compiled!.definition).toMatchObject({
       name: 'A plan',
       inputs: { properties: { goal: {}, context: {}, results: {} } },
@@ -34,35 +35,35 @@ describe('a plan', () => {
     expect(validateDefinition(compiled!.definition).faults).toEqual([])
   })
 
-  test('brings no slug, inputs or settings of its own', () => {
+  test('brings no slug, inputs or settings of its own', async () => {
     const written = {
       ...plan(get('https://news.example/')),
       slug: 'mine',
       settings: { on_failure: { webhook: { url: 'https://evil.example/' } } },
     }
-    expect(compile(written).compiled!.definition).not.toHaveProperty('settings')
-    expect(compile(written).compiled!.definition).not.toHaveProperty('slug')
+    expect((await compile(written)).compiled!.definition).not.toHaveProperty('settings')
+    expect((await compile(written)).compiled!.definition).not.toHaveProperty('slug')
   })
 
-  test('does not say which model answers, unless a person wrote it', () => {
+  test('does not say which model answers, unless a person wrote it', async () => {
     const dear = {
       id: 'a',
       kind: 'llm',
       prompt: 'x',
       model: { provider: 'openai-compatible', model: 'm', base_url: 'https://evil.example/' },
     }
-    expect(pointers(plan(dear))).toEqual(['/steps/0/model'])
-    expect(pointers(plan(dear), { by: 'person' })).toBeUndefined()
+    expect(await pointers(plan(dear))).toEqual(['/steps/0/model'])
+    expect(await pointers(plan(dear), { by: 'person' })).toBeUndefined()
   })
 
-  test('has every fault named at once, where it is', () => {
+  test('has every fault named at once, where it is', async () => {
     expect(
-      pointers(plan({ id: 'a', kind: 'llm', prompt: '{{ steps.b.output }}' }, { id: 'c', kind: 'dance' })),
+      await pointers(plan({ id: 'a', kind: 'llm', prompt: '{{ steps.b.output }}' }, { id: 'c', kind: 'dance' })),
     ).toEqual(expect.arrayContaining(['/steps/0/prompt', '/steps/1/kind']))
-    expect(pointers('prose')).toEqual([''])
+    expect(await pointers('prose')).toEqual([''])
   })
 
-  test('has at most twenty steps, those in loops counted', () => {
+  test('has at most twenty steps, those in loops counted', async () => {
     const steps = Array.from({ length: 19 }, (_, n) => ({ id: `s${n}`, kind: 'transform', value: n }))
     const loop = {
       id: 'each',
@@ -71,44 +72,47 @@ describe('a plan', () => {
       as: 'n',
       steps: [{ id: 'inner', kind: 'transform', value: 1 }],
     }
-    expect(pointers(plan(...steps))).toBeUndefined()
-    expect(pointers(plan(...steps, loop))).toEqual(['/steps'])
+    expect(await pointers(plan(...steps))).toBeUndefined()
+    expect(await pointers(plan(...steps, loop))).toEqual(['/steps'])
   })
 
-  test('makes no requests where the tool for them is not allowed', () => {
-    expect(pointers(plan(get('https://news.example/')), { tools: ['calculator'] })).toEqual(['/steps/0/kind'])
-    expect(pointers(plan(get('https://news.example/')), { tools: ['http_request'] })).toBeUndefined()
+  test('makes no requests where the tool for them is not allowed', async () => {
+    expect(await pointers(plan(get('https://news.example/')), { tools: ['calculator'] })).toEqual(['/steps/0/kind'])
+    expect(await pointers(plan(get('https://news.example/')), { tools: ['http_request'] })).toBeUndefined()
   })
 })
 
 describe('somebody has to look at a plan', () => {
-  const attention = (step: object, more: Partial<PlanRules> = {}) => compile(plan(step), more).compiled!.attention
+  const attention = async (step: JsonObject, more: Partial<PlanRules> = {}) =>
+    (await compile(plan(step), more)).compiled!.attention
 
-  test('that reaches a host which neither goal nor context names, a part of one included', () => {
-    expect(attention(get('https://news.example/other'))).toEqual([])
-    expect(attention(get('https://hooks.example:8443/in'))).toEqual([])
-    expect(attention(get('https://elsewhere.example/'))).toHaveLength(1)
-    expect(attention(get('https://s.example/'))).toHaveLength(1)
-    expect(attention(get('https://elsewhere.example/'), { context: { site: 'https://elsewhere.example' } })).toEqual([])
+  test('that reaches a host which neither goal nor context names, a part of one included', async () => {
+    expect(await attention(get('https://news.example/other'))).toEqual([])
+    expect(await attention(get('https://hooks.example:8443/in'))).toEqual([])
+    expect(await attention(get('https://elsewhere.example/'))).toHaveLength(1)
+    expect(await attention(get('https://s.example/'))).toHaveLength(1)
+    expect(
+      await attention(get('https://elsewhere.example/'), { context: { site: 'https://elsewhere.example' } }),
+    ).toEqual([])
   })
 
-  test('whose addresses are made up as it runs', () => {
-    expect(attention(get('{{ input.context.url }}'))).toHaveLength(1)
-    expect(attention(get('https://news.example.{{ input.goal }}/'))).toHaveLength(1)
-    expect(attention(get('https://news.example@evil.example/'))).toHaveLength(1)
+  test('whose addresses are made up as it runs', async () => {
+    expect(await attention(get('{{ input.context.url }}'))).toHaveLength(1)
+    expect(await attention(get('https://news.example.{{ input.goal }}/'))).toHaveLength(1)
+    expect(await attention(get('https://news.example@evil.example/'))).toHaveLength(1)
   })
 
-  test('that sends a stored credential', () => {
-    expect(attention(get('https://news.example/', { auth: { credential: 'tracker' } }))).toHaveLength(1)
-    expect(attention(get("https://news.example/?key={{ secret('tracker.token') }}"))).toHaveLength(1)
+  test('that sends a stored credential', async () => {
+    expect(await attention(get('https://news.example/', { auth: { credential: 'tracker' } }))).toHaveLength(1)
+    expect(await attention(get("https://news.example/?key={{ secret('tracker.token') }}"))).toHaveLength(1)
   })
 
-  test('unless a person wrote it', () => {
-    expect(attention(get('https://elsewhere.example/'), { by: 'person' })).toEqual([])
+  test('unless a person wrote it', async () => {
+    expect(await attention(get('https://elsewhere.example/'), { by: 'person' })).toEqual([])
   })
 })
 
-test('the form asked of the planner can be applied, and the question to it is a valid recipe', () => {
+test('the form asked of the planner can be applied, and the question to it is a valid recipe', async () => {
   expect(checkSchema(planSchema())).toBeNull()
   const kinds = JSON.stringify(planSchema()).match(/(?<="kind":\{"type":"string","const":")\w+/g)
   expect([...new Set(kinds)].toSorted()).toEqual([...plannerKinds].toSorted())
