@@ -78,13 +78,9 @@ const authSchema = z
           '`standard`: webhook-id, webhook-timestamp and webhook-signature as Standard Webhooks has them. `hmac_sha256`: one header with the HMAC of the body. Default standard.',
       }),
       header: headerName.optional().openapi({ description: 'Of hmac_sha256. Default X-Hub-Signature-256.' }),
-      prefix: z
-        .string()
-        .max(50)
-        .optional()
-        .openapi({
-          description: 'What stands before the signature. Default `sha256=` without a `header`, else nothing.',
-        }),
+      prefix: z.string().max(50).optional().openapi({
+        description: 'What stands before the signature. Default `sha256=` without a `header`, else nothing.',
+      }),
       encoding: z.enum(['hex', 'base64']).optional().openapi({ description: 'Of hmac_sha256. Default hex.' }),
       timestamp_header: headerName.nullable().optional().openapi({
         description: 'A header with Unix seconds; then `<timestamp>.<body>` is what is signed. Default none.',

@@ -2,7 +2,7 @@ import { AppError } from '../../lib/errors.ts'
 import type { Json } from '../../lib/json.ts'
 import { parseJsonBody } from '../../lib/json-body.ts'
 
-const utf8 = new TextDecoder('utf-8', { fatal: true })
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 /** The body as a filter, a mapping and a recipe see it. Nothing sent is null; what is no JSON and no form is text. */
 export function decodeBody(bytes: Uint8Array, contentType: string | null): Json {

@@ -28,7 +28,7 @@ test('of twenty at once one does the work; nobody else does it again, then or la
   const headers = { 'idempotency-key': uuidv7() }
   const send = () => client.post('/api/agents', { name: 'Helper' }, headers)
   const answers = await Promise.all(Array.from({ length: 20 }, send))
-  expect(new Set(answers.map(({ status }) => status)).difference(new Set([201, 409]))).toEqual(new Set())
+  for (const { status } of answers) expect([201, 409]).toContain(status)
   const made = answers.filter(({ status }) => status === 201)
   expect(made.filter((answer) => answer.headers.get('idempotency-replayed') === null)).toHaveLength(1)
   expect((await send()).headers.get('idempotency-replayed')).toBe('true')
