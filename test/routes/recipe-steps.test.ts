@@ -113,6 +113,11 @@ test('what does not fit is refused with its place, and nothing is done', async (
         steps: [{ id: 'inner', kind: 'transform', value: { $expr: 'item' } }],
       },
       { id: 'ok', kind: 'approval', message: 'Go on?' },
+      {
+        id: 'maybe',
+        kind: 'branch',
+        cases: [{ when: 'true', steps: [{ id: 'paid', kind: 'wait', event: 'paid' }] }],
+      },
     ],
     { inputs: { type: 'object', properties: { n: { type: 'integer' } } } },
   )
@@ -122,7 +127,7 @@ test('what does not fit is refused with its place, and nothing is done', async (
     '/variables/x',
   ])
   expect(await refused(client, recipe, 'each', { input_data: { n: 'many' } })).toEqual(['/input_data/n'])
-  expect(await refused(client, recipe, 'ok')).toEqual([''])
+  for (const step of ['ok', 'paid', 'maybe']) expect(await refused(client, recipe, step)).toEqual([''])
   for (const path of [`${recipe}/steps/nothing`, 'nothing/steps/each'])
     expect((await client.post(`/api/workflow-recipes/${path}/test`)).status).toBe(404)
   const stranger = await app.signIn()

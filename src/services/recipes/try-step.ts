@@ -182,9 +182,9 @@ const allBelow = (step: Step): Step[] => [step, ...listsBelow(step).flat().flatM
 
 function check(definition: RecipeDefinition, place: Place, request: StepTest): void {
   const faults: Fault[] = []
-  for (const { kind, id } of allBelow(place.step))
-    if (!testable.has(kind)) {
-      const detail = `step ${id} is of kind ${kind}, which is part of a run and cannot be tried alone`
+  for (const step of allBelow(place.step))
+    if (!testable.has(step.kind) || (step.kind === 'wait' && step.event !== undefined)) {
+      const detail = `step ${step.id} waits in a run for what others bring, and cannot be tried alone`
       faults.push({ pointer: '', detail })
     }
   const known = new Set(definition.steps.flatMap(allBelow).map(({ id }) => id))
