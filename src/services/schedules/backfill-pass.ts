@@ -41,14 +41,37 @@ export async function backfillsTick(runtime: Runtime): Promise<TickReport> {
     .limit(backfillsPerTick)
     .execute()
   let done = 0
+  const failures: unknown[] = []
   for (const { id } of open) {
-    const watch = new SlotWatch(runtime)
-    const started = await runtime.db.transaction().execute((tx) => advance(tx, id, watch))
-    watch.committed(started)
-    for (const runId of started) runtime.wake.runReady(runId)
-    done += started.length
+    try {
+      done += await advanceOne(runtime, id)
+    } catch (error) {
+      failures.push(error)
+      await giveWay(runtime, id)
+    }
   }
+  // Told only now: one that cannot be advanced holds up no other.
+  if (failures.length > 0) throw failures[0]
   return { done, more: false }
+}
+
+async function advanceOne(runtime: Runtime, id: string): Promise<number> {
+  const watch = new SlotWatch(runtime)
+  const started = await runtime.db.transaction().execute((tx) => advance(tx, id, watch))
+  watch.committed(started)
+  for (const runId of started) runtime.wake.runReady(runId)
+  return started.length
+}
+
+/** It has been looked at least long ago, and would come first again and again. */
+async function giveWay({ db, log }: Runtime, id: string): Promise<void> {
+  log.error('A backfill could not be advanced.', { backfill_id: id })
+  const stepBack = db
+    .updateTable('schedule_backfills')
+    .set({ checked_at: sql<Date>`app_now()` })
+    .where('id', '=', id)
+  // Where the database is away there is nothing to step back from.
+  await stepBack.execute().catch(() => {})
 }
 
 export const backfillsService: BackgroundService = {

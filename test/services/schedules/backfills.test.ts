@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import { afterAll, beforeEach, expect, test } from 'vitest'
 import {
   backfillsTick,
@@ -207,6 +208,43 @@ test('a slot whose ledger row is gone but whose run is still there does not run 
   await workOff(id, again.id)
   expect(await runsOf(bench, id)).toHaveLength(2)
   expect(await getBackfill(ctx, { id, backfill: again.id })).toMatchObject({ fired: 0, passed_over: 2 })
+})
+
+test('one that cannot be advanced holds up no other, and comes last next time', async () => {
+  await setClock('2032-03-01T10:00:00Z')
+  const broken = await aSchedule(bench, { cron: '0 * * * *' })
+  const made = await backfillOf(broken, '2032-03-01T08:00:00Z', '2032-03-01T10:00:00Z')
+  await setClock('2032-03-01T10:00:01Z')
+  const sound = await aSchedule(bench, { cron: '0 * * * *' })
+  await backfillOf(sound, '2032-03-01T08:00:00Z', '2032-03-01T10:00:00Z')
+  await setClock('2032-03-01T10:00:02Z')
+  await sql
+    .raw(
+      `create function refuse_slot() returns trigger language plpgsql as $$
+        begin raise exception 'refused'; end $$;`,
+    )
+    .execute(db)
+  await sql
+    .raw(
+      `create trigger refuse_slot before insert on schedule_slots for each row
+       when (new.schedule_id = '${broken}') execute function refuse_slot()`,
+    )
+    .execute(db)
+  try {
+    await expect(backfillsTick(ctx)).rejects.toThrow('refused')
+  } finally {
+    await sql.raw('drop trigger refuse_slot on schedule_slots').execute(db)
+  }
+  expect(await runsOf(bench, sound)).toHaveLength(2)
+  expect(await runsOf(bench, broken)).toEqual([])
+  const { checked_at } = await db
+    .selectFrom('schedule_backfills')
+    .select('checked_at')
+    .where('id', '=', made.id)
+    .executeTakeFirstOrThrow()
+  expect(checked_at).toEqual(new Date('2032-03-01T10:00:02Z'))
+  await backfillsTick(ctx)
+  expect(await runsOf(bench, broken)).toHaveLength(2)
 })
 
 test('canceled, it fires nothing more; its open runs go on, or are canceled with it', async () => {
