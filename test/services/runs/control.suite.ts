@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { decideApproval } from '../../../src/services/approvals.service.ts'
 import { cancelOrphans, cancelRunTree } from '../../../src/services/runs/children.ts'
 import { nextWakeInMs, recoverRuns, wakeDueRuns } from '../../../src/services/runs/claim.ts'
 import { insertRuns } from '../../../src/services/runs/create-run.ts'
@@ -473,6 +474,56 @@ export function controlSuite(open: () => Promise<EngineDatabase>): void {
       await db.updateTable('runs').set({ parent_run_id: parent }).where('id', '=', child).execute()
       await work(b)
       expect(await retry(child)).toEqual({ kind: 'child', parent })
+    })
+  })
+
+  describe('with what steps wait for', () => {
+    test('a paused approval is decided meanwhile, and the resumed run finds the decision', async () => {
+      const b = await bench()
+      const id = await b.start(recipe([{ id: 'ok', kind: 'approval', message: 'Go on?' }, http('after')]))
+      await work(b)
+      expect(await pause(id)).toBe('applied')
+      const { id: approval } = await db
+        .selectFrom('approvals')
+        .select('id')
+        .where('run_id', '=', id)
+        .executeTakeFirstOrThrow()
+      await decideApproval(b.ctx, approval, { decision: 'approved' }, { kind: 'key', id: b.ctx.actor.id, name: null })
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'paused' })
+      await resume(id)
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+      expect(b.calls).toHaveLength(1)
+      await invariants(id)
+    })
+
+    test('a retry asks once more for what was rejected, and leaves a rejection that was dealt with', async () => {
+      const b = await bench()
+      b.script('bad', ({ count }) => (count === 1 ? down() : { ok: true }))
+      const ask = (step: string, rest: object = {}) => ({ id: step, kind: 'approval', message: 'Go on?', ...rest })
+      const id = await b.start(recipe([ask('soft', { on_reject: 'continue' }), http('bad'), ask('hard')]))
+      const decide = async (decision: 'approved' | 'rejected') => {
+        await work(b)
+        const { id: approval } = await db
+          .selectFrom('approvals')
+          .select('id')
+          .where('run_id', '=', id)
+          .where('state', '=', 'pending')
+          .executeTakeFirstOrThrow()
+        await decideApproval(b.ctx, approval, { decision }, { kind: 'key', id: b.ctx.actor.id, name: null })
+        await work(b)
+      }
+      await decide('rejected')
+      expect(await b.run(id)).toMatchObject({ state: 'failed', error: { step: 'bad' } })
+      await retry(id)
+      await decide('rejected')
+      expect(await b.run(id)).toMatchObject({ state: 'failed', error: { kind: 'rejected', step: 'hard' } })
+      await retry(id)
+      await decide('approved')
+      expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+      expect(await b.steps(id)).toMatchObject({ soft: { status: 'failed' }, hard: { status: 'succeeded' } })
+      await invariants(id)
     })
   })
 
