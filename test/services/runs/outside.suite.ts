@@ -571,7 +571,7 @@ export function outsideSuite(open: () => Promise<EngineDatabase>): void {
         expect(types.filter((each) => each === type).length).toBeLessThanOrEqual(1)
       const keys = b.calls.map((each) => each.key)
       expect(new Set(keys).size).toBe(story.effects)
-      expect(keys.length - story.effects).toBeLessThanOrEqual(mostRepeats)
+      expect(keys.length - story.effects, keys.join()).toBeLessThanOrEqual(mostRepeats)
       const children = await childrenOf(id)
       expect(children.length).toBe(story.prepare ? 1 : 0)
       for (const child of children) {
