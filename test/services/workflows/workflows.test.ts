@@ -136,6 +136,31 @@ describe('an accepted workflow', () => {
     expect(items.map(({ trigger }) => trigger.purpose).toSorted()).toEqual(['plan', 'run'])
   })
 
+  test('is approved once, however many do it at the same time', async () => {
+    const client = await signIn()
+    const { id } = await aWorkflow(client, { goal: 'Write a line.', approval: 'required' })
+    await work()
+    const answers = await Promise.all(Array.from({ length: 5 }, () => client.post(`/api/workflows/${id}/approve`)))
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 409, 409, 409, 409])
+    await work()
+    const { items } = await read<{ items: unknown[] }>(client.get('/api/executions'))
+    expect(items).toHaveLength(2)
+  })
+
+  test('that is edited and approved at once runs the plan that was approved, or none', async () => {
+    const client = await signIn()
+    const { id } = await aWorkflow(client, { goal: 'Write a line.', approval: 'required' })
+    await work()
+    const [edited, approved] = await Promise.all([
+      client.put(`/api/workflows/${id}/plan`, { steps: [value('other')] }),
+      client.post(`/api/workflows/${id}/approve`, { plan: 1 }),
+    ])
+    expect([edited.status, approved.status].toSorted()).toEqual([200, 409])
+    await work()
+    const { status, plan: number } = await get(client, id)
+    expect([status, number]).toEqual(approved.status === 200 ? ['succeeded', 1] : ['awaiting_approval', 2])
+  })
+
   test('that cannot be advanced holds up no other, and ends', async () => {
     const client = await signIn()
     const broken = await aWorkflow(client, { goal: 'Write a line.' })
