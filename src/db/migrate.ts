@@ -2,6 +2,7 @@ import { sql, type Kysely } from 'kysely'
 import type { Database } from './database.ts'
 import { migrations } from './migrations/index.ts'
 import type { Migration } from './migrations/migration.ts'
+import { appliedMigrations, pendingMigrations } from './pending-migrations.ts'
 
 // "automatos" in ASCII, cut to the 63 bits of an advisory lock key.
 const lockKey = '7022364301933933167'
@@ -13,7 +14,8 @@ const lockKey = '7022364301933933167'
  */
 export async function migrate(db: Kysely<Database>, list: readonly Migration[] = migrations): Promise<string[]> {
   // The usual start finds nothing to do, and needs no lock to know.
-  if ((await pendingMigrations(db, list)).length === 0) return []
+  const names = list.map((migration) => migration.name)
+  if ((await pendingMigrations(db, names)).length === 0) return []
   return db.transaction().execute(async (tx) => {
     await sql`set local lock_timeout = 0`.execute(tx)
     await sql`set local statement_timeout = 0`.execute(tx)
@@ -28,21 +30,4 @@ export async function migrate(db: Kysely<Database>, list: readonly Migration[] =
     }
     return pending.map((migration) => migration.name)
   })
-}
-
-/** Names of migrations the database lacks; all of them where it has never been migrated. */
-export async function pendingMigrations(
-  db: Kysely<Database>,
-  list: readonly Migration[] = migrations,
-): Promise<string[]> {
-  const { rows } = await sql<{ known: boolean }>`select to_regclass('schema_migrations') is not null as known`.execute(
-    db,
-  )
-  const done = rows[0]?.known ? await appliedMigrations(db) : new Set<string>()
-  return list.filter((migration) => !done.has(migration.name)).map((migration) => migration.name)
-}
-
-async function appliedMigrations(db: Kysely<Database>): Promise<Set<string>> {
-  const { rows } = await sql<{ name: string }>`select name from schema_migrations`.execute(db)
-  return new Set(rows.map((row) => row.name))
 }

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { ComponentHealth, Runtime } from '../context.ts'
-import { pendingMigrations } from '../db/migrate.ts'
+import { pendingMigrations } from '../db/pending-migrations.ts'
 import { version } from '../lib/version.ts'
 import { identityHealth } from './identity/key-set.ts'
 import type { LimiterState } from './metrics/limiter-state.ts'

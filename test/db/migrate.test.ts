@@ -1,9 +1,15 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
-import { migrate, pendingMigrations } from '../../src/db/migrate.ts'
+import { migrate } from '../../src/db/migrate.ts'
 import { migrations } from '../../src/db/migrations/index.ts'
+import { migrationNames } from '../../src/db/migrations/names.ts'
+import { pendingMigrations } from '../../src/db/pending-migrations.ts'
 import { jsonb } from '../../src/db/json.ts'
 import { databaseForTest } from '../support/database.ts'
+
+test('a Worker asks for the names of all migrations, in their order', () => {
+  expect(migrationNames).toEqual(migrations.map(({ name }) => name))
+})
 
 test('applying again changes nothing, and several at once apply each migration once', async () => {
   const { db } = await databaseForTest()
@@ -22,7 +28,12 @@ test('a migration that fails leaves neither its statements nor the ones before i
   await expect(migrate(db, list)).rejects.toThrow()
   const { rows } = await sql<{ t: string | null }>`select to_regclass('good_one')::text as t`.execute(db)
   expect(rows[0]?.t).toBeNull()
-  expect(await pendingMigrations(db, list)).toEqual(['9998-good', '9999-bad'])
+  expect(
+    await pendingMigrations(
+      db,
+      list.map(({ name }) => name),
+    ),
+  ).toEqual(['9998-good', '9999-bad'])
 })
 
 test('any string survives jsonb: NUL and lone surrogates are escaped, the rest is unchanged', async () => {

@@ -2,6 +2,7 @@ import type { LanguageModelV4 } from '@ai-sdk/provider'
 import type { Config } from '../../config.ts'
 import type { Secret } from '../../lib/secret.ts'
 import type { JsonObject } from '../../lib/json.ts'
+import { uuidv7 } from '../../lib/ids.ts'
 import { decimalOf } from './cost.ts'
 
 /** Where a provider is reached and with which key. */
@@ -20,7 +21,10 @@ export interface Provider {
   requires: string
   /** Null where the platform has no access to it. */
   connection(config: Config): Connection | null
-  /** Opens a model. The package is loaded only when it is used. */
+  /**
+   * Opens a model. The package is loaded only when it is used, and of it the one class that speaks the provider's wire format:
+   * with its factory come image, speech, batch and a dozen other models, a tenth of the Worker.
+   */
   open(connection: Connection, model: string): Promise<LanguageModelV4>
   options?: Record<string, JsonObject>
   /** Dollars that the provider itself says it charged, as decimal text. */
@@ -39,8 +43,15 @@ export const providers: readonly Provider[] = [
     requires: 'OPENAI_API_KEY',
     connection: (config) => keyed(config.openaiApiKey, config.openaiBaseUrl ?? 'https://api.openai.com/v1'),
     async open(connection, model) {
-      const { createOpenAI } = await import('@ai-sdk/openai')
-      return createOpenAI(settingsOf(connection)).responses(model)
+      const { OpenAIResponsesLanguageModel } = await import('@ai-sdk/openai/internal')
+      const { baseURL, apiKey, fetch } = settingsOf(connection)
+      return new OpenAIResponsesLanguageModel(model, {
+        provider: 'openai.responses',
+        url: ({ path }) => `${baseURL}${path}`,
+        headers: () => ({ authorization: `Bearer ${apiKey}` }),
+        fileIdPrefixes: ['file-'],
+        fetch,
+      })
     },
     // Prompts of tenants are not kept at the provider. Schemas of tenants seldom meet the strict mode's rules.
     options: { openai: { store: false, strictJsonSchema: false } },
@@ -52,8 +63,14 @@ export const providers: readonly Provider[] = [
     requires: 'ANTHROPIC_API_KEY',
     connection: (config) => keyed(config.anthropicApiKey, config.anthropicBaseUrl ?? 'https://api.anthropic.com/v1'),
     async open(connection, model) {
-      const { createAnthropic } = await import('@ai-sdk/anthropic')
-      return createAnthropic(settingsOf(connection))(model)
+      const { AnthropicLanguageModel } = await import('@ai-sdk/anthropic/internal')
+      const { baseURL, apiKey, fetch } = settingsOf(connection)
+      return new AnthropicLanguageModel(model, {
+        provider: 'anthropic.messages',
+        baseURL: baseURL === 'https://api.anthropic.com' ? `${baseURL}/v1` : baseURL,
+        headers: () => ({ 'anthropic-version': '2023-06-01', 'x-api-key': apiKey }),
+        fetch,
+      })
     },
   },
   {
@@ -64,8 +81,15 @@ export const providers: readonly Provider[] = [
     connection: (config) =>
       keyed(config.googleApiKey, config.googleBaseUrl ?? 'https://generativelanguage.googleapis.com/v1beta'),
     async open(connection, model) {
-      const { createGoogle } = await import('@ai-sdk/google')
-      return createGoogle(settingsOf(connection))(model)
+      const { GoogleLanguageModel } = await import('@ai-sdk/google/internal')
+      const { baseURL, apiKey, fetch } = settingsOf(connection)
+      return new GoogleLanguageModel(model, {
+        provider: 'google.generative-ai',
+        baseURL,
+        headers: () => ({ 'x-goog-api-key': apiKey }),
+        generateId: uuidv7,
+        fetch,
+      })
     },
   },
   {
@@ -97,11 +121,10 @@ export const offlineProvider = 'offline'
 export const offlineModel = 'offline'
 export const providerIds: readonly string[] = [...providers.map((provider) => provider.id), offlineProvider]
 
-// Everything is passed: where a value is missing the packages would look into the process's environment by themselves.
 const settingsOf = ({ baseUrl, apiKey, fetch }: Connection) => ({
-  baseURL: baseUrl ?? '',
+  baseURL: (baseUrl ?? '').replace(/\/$/, ''),
   apiKey: apiKey ?? '',
-  ...(fetch && { fetch }),
+  fetch,
 })
 
 async function openCompatible(name: string, connection: Connection, model: string): Promise<LanguageModelV4> {
