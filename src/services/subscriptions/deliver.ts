@@ -23,10 +23,10 @@ export const retryDelaysMs = [
   24 * hour,
 ] as const
 export const disabledAfterDays = 5
-export const deliveryBatch = 40
+const deliveryBatch = 40
 
-/** One receiver gets no more of a pass than this, so that a slow one does not fill it. */
-const perSubscription = 5
+/** One receiver gets no more of a pass than this; one that has failed last, little more than a probe. */
+const perReceiver = { well: 20, failing: 2 }
 const window = 500
 const timeoutMs = 10_000
 /** Longer than an attempt can take: who has not written its outcome by then is gone. */
@@ -66,10 +66,10 @@ async function claim({ db }: Parts): Promise<Claimed[]> {
   const { rows } = await sql<Claimed>`
     with candidates as (
       select id from (
-        select due.id, due.next_attempt_at,
+        select due.id, due.next_attempt_at, due.failures,
           row_number() over (partition by due.subscription_id order by due.next_attempt_at, due.id) as place
         from (
-          select d.id, d.subscription_id, d.next_attempt_at
+          select d.id, d.subscription_id, d.next_attempt_at, s.failures
           from webhook_deliveries d
           join webhook_subscriptions s on s.id = d.subscription_id
           where d.status = 'pending' and d.next_attempt_at <= app_now()
@@ -78,7 +78,7 @@ async function claim({ db }: Parts): Promise<Claimed[]> {
           limit ${window}::integer
         ) due
       ) ranked
-      where place <= ${perSubscription}::integer
+      where place <= case when failures = 0 then ${perReceiver.well}::integer else ${perReceiver.failing}::integer end
       order by next_attempt_at
       limit ${deliveryBatch}::integer
     ), held as (

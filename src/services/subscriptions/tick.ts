@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { BackgroundService, Runtime, TickReport } from '../../context.ts'
 import { announceBatch, announceEnds } from './announce.ts'
-import { deliverDue, deliveryBatch } from './deliver.ts'
+import { deliverDue } from './deliver.ts'
 
 /**
  * Tells subscribers what has happened. Any number of processes may tick at once: a run is announced under its row lock,
@@ -13,13 +13,14 @@ export async function webhooksTick(runtime: Runtime): Promise<TickReport> {
   const announced = agenda.hasEnds ? await announceEnds(runtime) : 0
   if (announced > 0) agenda = await readAgenda(runtime)
   const sent = agenda.nextInMs !== null && agenda.nextInMs <= 0 ? await deliverDue(runtime) : 0
-  const more = announced >= announceBatch || sent >= deliveryBatch
-  if (sent > 0 && !more) agenda = await readAgenda(runtime)
+  if (sent > 0) agenda = await readAgenda(runtime)
   const { nextInMs } = agenda
+  // Where nothing was sent, what is due waits for its receiver to recover.
+  const more = announced >= announceBatch || (sent > 0 && nextInMs !== null && nextInMs <= 0)
   return { done: announced + sent, more, ...(nextInMs === null ? {} : { nextInMs: Math.max(minPauseMs, nextInMs) }) }
 }
 
-/** What is due and waits for its subscription to recover is looked at again a little later. */
+/** Between two looks at what is due and has to wait. */
 const minPauseMs = 500
 
 async function readAgenda({ db }: Pick<Runtime, 'db'>): Promise<{ hasEnds: boolean; nextInMs: number | null }> {

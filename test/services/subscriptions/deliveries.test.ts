@@ -316,7 +316,36 @@ test('a receiver that does not answer takes no more than its share of a pass', a
     select sum(attempts)::integer as attempts from webhook_deliveries where event_type = 'execution.failed'`.execute(
     app.db,
   )
-  expect(rows[0]!.attempts).toBeLessThanOrEqual(5)
+  expect(rows[0]!.attempts).toBeLessThanOrEqual(20)
+  // And while it fails, less with each pass.
+  for (let s = 10; s < 14; s++) {
+    await app.database.shiftClock({ seconds: s })
+    await deliverDue(app.runtime)
+  }
+  const later = await sql<{ attempts: number }>`
+    select sum(attempts)::integer as attempts from webhook_deliveries`.execute(app.db)
+  expect(later.rows[0]!.attempts - rows[0]!.attempts).toBeLessThanOrEqual(4)
+})
+
+test('a backlog for a receiver that is well is sent without waiting between passes', async () => {
+  const { app, receiver } = await aPair()
+  await emitEvents(
+    app.db,
+    Array.from({ length: 50 }, (_, n) => ({
+      workspaceId: app.workspaceId,
+      type: 'execution.failed',
+      key: `k-${n}`,
+      at: new Date(),
+      data: { n },
+    })),
+  )
+  const reports = [await webhooksTick(app.runtime), await webhooksTick(app.runtime), await webhooksTick(app.runtime)]
+  expect(reports).toEqual([
+    expect.objectContaining({ done: 20, more: true }),
+    expect.objectContaining({ done: 20, more: true }),
+    { done: 10, more: false },
+  ])
+  expect(new Set(receiver.seen.map(({ headers }) => headers['webhook-id'])).size).toBe(50)
 })
 
 test('messages leave through the egress guard and follow no redirect', async () => {
