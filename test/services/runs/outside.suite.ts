@@ -11,6 +11,7 @@ import { tellParents } from '../../../src/services/runs/child-ends.ts'
 import { cancelRunTree } from '../../../src/services/runs/children.ts'
 import { recoverRuns, wakeDueRuns } from '../../../src/services/runs/claim.ts'
 import { requestPause, requestResume } from '../../../src/services/runs/pause.ts'
+import { requestRetry } from '../../../src/services/runs/retry.ts'
 import { StepError } from '../../../src/services/runs/step-executor.ts'
 import { sendEvent } from '../../../src/services/signals/send-event.ts'
 import { createEngineBench, http, recipe, type EngineBench, type EngineDatabase } from '../../support/engine.ts'
@@ -353,6 +354,27 @@ export function outsideSuite(open: () => Promise<EngineDatabase>): void {
       await invariants(id)
     })
 
+    test('that was rejected is asked for again when the run is retried', async () => {
+      const b = await bench()
+      const id = await b.start(recipe([http('before'), ok({ payload: 1 })]), { n: 1 })
+      await work(b)
+      const [first] = await pendingOf(b.ctx, id)
+      await decide(b, first!.id, 'rejected')
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'failed' })
+      await db.transaction().execute((tx) => requestRetry(tx, id))
+      await work(b)
+      const [second] = await pendingOf(b.ctx, id)
+      expect(second).toMatchObject({ status: 'pending', payload: 1 })
+      expect(second!.id).not.toBe(first!.id)
+      await expect(decide(b, first!.id, 'approved')).rejects.toMatchObject({ kind: 'conflict' })
+      await decide(b, second!.id, 'approved')
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+      expect(b.calls).toHaveLength(1)
+      await invariants(id)
+    })
+
     test('of a run that was canceled is in no inbox and decided by nobody', async () => {
       const b = await bench()
       const id = await b.start(recipe([ok()]), { n: 1 })
@@ -420,6 +442,7 @@ export function outsideSuite(open: () => Promise<EngineDatabase>): void {
         expect.arrayContaining(['failed', 'succeeded']),
       )
       expect((await b.steps(id))['call']).toMatchObject({ attempts: 2 })
+      await invariants(id)
 
       const without = await b.start(recipe([call()]))
       b.script('work', () => {
@@ -427,6 +450,12 @@ export function outsideSuite(open: () => Promise<EngineDatabase>): void {
       })
       for (let turn = 0; turn < 3; turn++) await work(b)
       expect(await b.run(without)).toMatchObject({ state: 'failed', error: { kind: 'child_failed', step: 'call' } })
+      // The next generation has a child of its own.
+      b.script('work', () => 'at last')
+      await db.transaction().execute((tx) => requestRetry(tx, without))
+      for (let turn = 0; turn < 3; turn++) await work(b)
+      expect(await b.run(without)).toMatchObject({ state: 'succeeded', output: 'at last' })
+      expect(await childrenOf(without)).toHaveLength(2)
     })
 
     test('is not started with an input that does not fit', async () => {
