@@ -1,11 +1,12 @@
 import { sql } from 'kysely'
 import { inject } from 'vitest'
 import { openRequestDatabase } from '../../src/runtime/workers/database.ts'
+import { controlSuite } from '../services/runs/control.suite.ts'
 import { engineSuite } from '../services/runs/engine.suite.ts'
 import './support/provided.ts'
 
 // A database of its own: the suite moves the clock, which would wake and time out the runs of the other files.
-engineSuite(async () => {
+const open = async () => {
   const url = new URL(inject('engineDatabaseUrl'))
   const { db, close } = openRequestDatabase({
     host: url.hostname,
@@ -17,7 +18,7 @@ engineSuite(async () => {
   return {
     db,
     close,
-    async shiftClock({ seconds }) {
+    async shiftClock({ seconds }: { seconds: number }) {
       await sql
         .raw(
           `create or replace function app_now() returns timestamptz language sql stable as
@@ -26,4 +27,6 @@ engineSuite(async () => {
         .execute(db)
     },
   }
-})
+}
+engineSuite(open)
+controlSuite(open)
