@@ -6,6 +6,7 @@ import { engineOf, runsService } from '../../../src/services/runs/index.ts'
 import { deliverDue } from '../../../src/services/subscriptions/deliver.ts'
 import { announceEnds } from '../../../src/services/subscriptions/announce.ts'
 import { emitEvents, webhooksTick } from '../../../src/services/webhook-subscriptions.service.ts'
+import { schedulesTick } from '../../../src/services/schedules.service.ts'
 import { createTestApp, type TestApp } from '../../support/app.ts'
 import { loopbackServer, type SeenRequest } from '../../support/loopback-server.ts'
 
@@ -148,6 +149,39 @@ test('every end of a run that is taken up again is told, also the one before tha
     select id, last_seq, 'execution.failed', '{"error":{"kind":"x"}}' from runs where id = ${id}`.execute(app.db)
   await webhooksTick(app.runtime)
   expect(receiver.seen).toHaveLength(3)
+})
+
+test('a run that is retried is told of again when it ends again', async () => {
+  const { app, receiver } = await aPair()
+  const id = await aRun(app, { steps: [{ id: 'one', kind: 'fail', message: 'No good.' }] })
+  await work(app)
+  // Nobody has delivered in between: both ends are told all the same.
+  expect((await app.post(`/api/executions/${id}/retry`)).status).toBe(202)
+  await webhooksTick(app.runtime)
+  expect(receiver.seen, 'it goes on').toEqual([])
+  await work(app)
+  await webhooksTick(app.runtime)
+  expect(toldOf(receiver).map(({ type, data }) => [type, data.execution.id])).toEqual([
+    ['execution.failed', id],
+    ['execution.failed', id],
+  ])
+  expect(await webhooksTick(app.runtime)).toEqual({ done: 0, more: false })
+})
+
+test('slots that a schedule missed are told to who subscribes to that', async () => {
+  const { app, receiver } = await aPair(undefined, { events: ['schedule.slot_missed'] })
+  await app.post('/api/workflow-recipes', {
+    name: 'Late',
+    slug: 'late',
+    steps: [{ id: 'one', kind: 'transform', value: 1 }],
+  })
+  const schedule = await json(
+    await app.post('/api/schedules', { recipe_id: 'late', interval: '1h', misfire: 'skip', grace: 60 }),
+  )
+  await app.database.shiftClock({ seconds: 3 * 3600 + 1800 })
+  await schedulesTick(app.runtime)
+  await webhooksTick(app.runtime)
+  expect(toldOf(receiver)).toMatchObject([{ type: 'schedule.slot_missed', data: { schedule: { id: schedule['id'] } } }])
 })
 
 test('what fails comes again after its delay, under the same id and with the same body', async () => {
