@@ -139,7 +139,10 @@ export const examples = {
   pong: { received_at: '2026-11-22T03:02:11.000Z' },
 }
 
-const time = (about: string) => z.iso.datetime({ offset: true }).optional().openapi({ description: about })
+/** The database knows no year 0, and nothing was due before computers told the time. */
+const isModern = (text: string) => Date.parse(text) >= 0
+const instant = () => z.iso.datetime({ offset: true }).refine(isModern, 'must not be before 1970')
+const time = (about: string) => instant().optional().openapi({ description: about })
 export const recipeQuery = z
   .string()
   .min(1)
@@ -158,7 +161,11 @@ export const ledgerQuery = {
     .regex(new RegExp(`^(${stateNames})(,(${stateNames}))*$`), `must be a list of ${slotStates.join(', ')}`)
     .optional()
     .openapi({ description: `Any of ${slotStates.join(', ')}, with commas between.`, example: 'missed,late' }),
-  reason: z.string().min(1).max(100).optional().openapi({ description: 'Such as `misfire` or `overlap`.' }),
+  reason: z
+    .string()
+    .regex(/^[a-z_]{1,50}$/, 'must be a word of small letters')
+    .optional()
+    .openapi({ description: 'Such as `misfire` or `overlap`.' }),
   from: time('Slots from then on, and ranges that reach beyond it.'),
   to: time('Exclusive.'),
 }
@@ -260,8 +267,8 @@ export const BulkOutcome = z
 
 export const NewBackfill = z
   .strictObject({
-    from: z.iso.datetime({ offset: true }).openapi({ description: 'The first slot is at or after it.' }),
-    to: z.iso.datetime({ offset: true }).openapi({ description: 'Exclusive; not later than now.' }),
+    from: instant().openapi({ description: 'The first slot is at or after it.' }),
+    to: instant().openapi({ description: 'Exclusive; not later than now.' }),
     concurrency: z
       .int()
       .min(1)

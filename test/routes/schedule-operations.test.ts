@@ -54,7 +54,11 @@ test('a backfill is taken on, read, listed and canceled', async () => {
 test('coming slots, the searched ledger and what was told are lists of the whole workspace', async () => {
   const client = await app.signIn()
   await database.shiftClock({ seconds: 0 })
-  const { id, recipe } = await aSchedule(client, { misfire: 'skip', grace: 0, alerts: { url: 'https://alerts.example/hook' } })
+  const { id, recipe } = await aSchedule(client, {
+    misfire: 'skip',
+    grace: 0,
+    alerts: { url: 'https://alerts.example/hook' },
+  })
   await database.shiftClock({ seconds: 3600 })
   await schedulesTick(app.runtime)
   const upcoming = await read<Page<{ schedule_id: string }>>(await client.get('/api/schedules/upcoming?limit=3'))
@@ -161,4 +165,27 @@ test("another workspace's schedule answers as one that never existed, in every o
     ])
   expect((await stranger.get(`/api/schedules/slots?schedule_id=${id}`)).status).toBe(404)
   expect(await read(await stranger.get(`/api/schedules/alerts?schedule_id=${id}`))).toMatchObject({ items: [] })
+})
+
+test.each([
+  ['GET', '/api/schedules?recipe_id=%00', undefined, 404],
+  ['GET', '/api/schedules/slots?recipe_id=a%00b', undefined, 404],
+  ['GET', '/api/schedules/slots?reason=%00', undefined, 422],
+  ['GET', '/api/schedules/slots?schedule_id=%00', undefined, 404],
+  ['GET', '/api/schedules/slots?from=0000-01-01T00:00:00Z', undefined, 422],
+  ['GET', '/api/schedules/upcoming?to=0000-01-01T00:00:00Z', undefined, 422],
+  ['GET', '/api/schedules/upcoming?from=9999-12-31T00:00:00Z&to=9999-12-31T23:59:59Z', undefined, 200],
+  ['GET', '/api/schedules/alerts?schedule_id=%00', undefined, 404],
+  ['POST', '/api/schedules/forecast', { recipe_id: '\u0000', cron: '* * * * *' }, 404],
+  ['POST', '/api/schedules', { recipe_id: '\u0000', cron: '* * * * *' }, 404],
+  ['POST', '/api/schedules/pause', { recipe_id: '\ud800' }, 404],
+  ['GET', '/api/pings/%00', undefined, 404],
+] as const)('%s %s with hostile input is refused, not broken by it', async (method, path, body, status) => {
+  expect((await app.request(method, path, body)).status).toBe(status)
+})
+
+test('a window of a backfill from before computers told the time is refused', async () => {
+  const { id } = await aSchedule(app)
+  const window = { from: '0000-01-01T00:00:00Z', to: '0001-01-01T00:00:00Z' }
+  expect((await app.post(`/api/schedules/${id}/backfills`, window)).status).toBe(422)
 })

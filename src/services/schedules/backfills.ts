@@ -9,12 +9,13 @@ import { isUuid, uuidv7 } from '../../lib/ids.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
 import { nextSlot } from '../../lib/slots/slots.ts'
 import { stretchOf, type Stretch } from '../../lib/slots/stretch.ts'
+import { ledgerBegins } from '../retention/expire-ledger.ts'
 import { requestCancel } from '../runs/commands.ts'
 import { tellCanceled } from '../runs/ended-outside.ts'
 import { findSchedule, lockSchedule } from './store.ts'
 import { databaseNow, specOf } from './timing.ts'
 
-type Context = Pick<ServiceContext, 'db' | 'actor' | 'wake'>
+type Context = Pick<ServiceContext, 'db' | 'actor' | 'wake' | 'config'>
 
 export const maxBackfillSlots = 10_000
 /** Counting the slots of a window takes longer with every clock change in it. */
@@ -46,7 +47,7 @@ export async function createBackfill(
 ): Promise<BackfillView> {
   const view = await ctx.db.transaction().execute(async (tx) => {
     const schedule = await lockSchedule(tx, ctx, input.id)
-    const window = readWindow(schedule, input, await databaseNow(tx))
+    const window = readWindow(schedule, input, await databaseNow(tx), await ledgerBegins({ ...ctx, db: tx }))
     const id = uuidv7()
     const made = await tx
       .insertInto('schedule_backfills')
@@ -140,6 +141,7 @@ function readWindow(
   schedule: ScheduleRow,
   input: { from: string; to: string },
   now: Date,
+  begins: Date | null,
 ): { from: Date; to: Date; stretch: Stretch } {
   const [from, to] = [new Date(input.from), new Date(input.to)]
   const refuse = (pointer: string, detail: string): never => {
@@ -148,6 +150,9 @@ function readWindow(
   }
   if (to > now) refuse('/to', 'must not be later than now')
   if (from >= to) refuse('/from', 'must be earlier than to')
+  // What fired there is not in the ledger any more, and would fire once more.
+  if (begins && from < begins)
+    refuse('/from', `must not be before the ledger, which is kept from ${begins.toISOString()} on`)
   if (to.getTime() - from.getTime() > maxWindowMs) refuse('/from', 'must be at most ten years before to')
   const spec = specOf(schedule)
   // What is due and not in the ledger yet belongs to the tick, or to the end of the pause.

@@ -3,6 +3,7 @@ import { newestFirst } from '../../db/keyset.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isUuid } from '../../lib/ids.ts'
 import { byCreation, readCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
+import { slugPattern } from '../recipes/definition.ts'
 import { findSchedule } from './store.ts'
 import { databaseNow } from './timing.ts'
 import type { ScheduleView, SlotView } from './types.ts'
@@ -51,6 +52,9 @@ export async function recipeIdOf(
   { db, actor }: Pick<ServiceContext, 'db' | 'actor'>,
   idOrSlug: string,
 ): Promise<string> {
+  const unknown = new AppError('not-found', `Recipe ${idOrSlug} does not exist.`)
+  // Anything else names no recipe, and may hold what the database refuses to compare with.
+  if (!isUuid(idOrSlug) && !slugPattern.test(idOrSlug)) throw unknown
   const recipe = await db
     .selectFrom('workflow_recipes')
     .select('id')
@@ -58,6 +62,6 @@ export async function recipeIdOf(
     .where(isUuid(idOrSlug) ? 'id' : 'slug', '=', idOrSlug)
     .where('deleted_at', 'is', null)
     .executeTakeFirst()
-  if (!recipe) throw new AppError('not-found', `Recipe ${idOrSlug} does not exist.`)
+  if (!recipe) throw unknown
   return recipe.id
 }

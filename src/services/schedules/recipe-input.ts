@@ -5,6 +5,7 @@ import { AppError, type Fault } from '../../lib/errors.ts'
 import { isUuid } from '../../lib/ids.ts'
 import { validateJson } from '../../lib/json-schema.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
+import { slugPattern } from '../recipes/definition.ts'
 
 export interface ScheduledRecipe {
   id: string
@@ -18,6 +19,9 @@ export async function lockRecipe(
   { actor }: Pick<ServiceContext, 'actor'>,
   idOrSlug: string,
 ): Promise<ScheduledRecipe> {
+  const unknown = new AppError('not-found', `Recipe ${idOrSlug} does not exist.`)
+  // Anything else names no recipe, and may hold what the database refuses to compare with.
+  if (!isUuid(idOrSlug) && !slugPattern.test(idOrSlug)) throw unknown
   const recipe = await tx
     .selectFrom('workflow_recipes as w')
     .innerJoin('recipe_versions as v', (join) =>
@@ -29,7 +33,7 @@ export async function lockRecipe(
     .where('w.deleted_at', 'is', null)
     .forShare('w')
     .executeTakeFirst()
-  if (!recipe) throw new AppError('not-found', `Recipe ${idOrSlug} does not exist.`)
+  if (!recipe) throw unknown
   return recipe
 }
 
