@@ -29,7 +29,7 @@ interface Taken {
   call_models: boolean
 }
 
-/** Works off what is to be compared, one run after the other. Any number of processes may do so at once. */
+/** Works off what is to be compared, one run after the other, a run of each replay in turn. Any number of processes may do so at once. */
 export async function replaysTick(runtime: Runtime): Promise<{ done: number; more: boolean }> {
   const endMs = runtime.clock.monotonicMs() + budgetMs
   let done = 0
@@ -55,7 +55,7 @@ async function takeNext({ db }: Runtime): Promise<Taken | undefined> {
     with next as materialized (
       select r.replay_id, r.ordinal from replays p join replay_runs r on r.replay_id = p.id and r.state = 'pending'
       where p.state in ('queued', 'running') and (r.lease_until is null or r.lease_until < app_now())
-      order by p.id, r.ordinal limit 1 for update of r skip locked
+      order by r.ordinal, p.id limit 1 for update of r skip locked
     ), begun as (
       update replays p set state = 'running' from next where p.id = next.replay_id and p.state = 'queued'
     )

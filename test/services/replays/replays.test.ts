@@ -284,3 +284,27 @@ test('a comparison that its process did not survive is done again, and given up 
   const page = (await (await client.get(`/api/executions/replays/${id}/executions`)).json()) as { items: Compared[] }
   expect(page.items[0]!.error).toMatchObject({ kind: 'gave_up' })
 })
+
+test('a long replay holds up no other: they take turns', async () => {
+  const long = await app.signIn()
+  const short = await app.signIn()
+  const begin = async (client: Client, runs: number) => {
+    const recipe = await aRecipe(client, [{ id: 'one', kind: 'transform', value: 1 }])
+    for (let i = 0; i < runs; i++) await ran(client, recipe)
+    const answer = await client.post('/api/executions/replays', { recipe })
+    return ((await answer.json()) as { id: string }).id
+  }
+  const first = await begin(long, 3)
+  const second = await begin(short, 1)
+  await replaysTick(app.runtime)
+  const endOf = async (replay: string, ordinal: number) =>
+    (
+      await app.db
+        .selectFrom('replay_runs')
+        .select('finished_at')
+        .where('replay_id', '=', replay)
+        .where('ordinal', '=', ordinal)
+        .executeTakeFirstOrThrow()
+    ).finished_at!.getTime()
+  expect(await endOf(second, 0)).toBeLessThanOrEqual(await endOf(first, 1))
+})
