@@ -134,7 +134,7 @@ export const workflowsRoutes: RouteGroup = {
         path: '/pause',
         summary: 'Pause the whole workspace',
         description:
-          'No workflow goes on until it is resumed: none is planned further, approved plans of `auto` are not started, nothing is planned anew. What triggers start meanwhile is recorded. Executions under way go on.',
+          'No execution of the workspace is taken up and no workflow goes on until it is resumed. What triggers start meanwhile is recorded and waits. Executions under way go on until they end or wait.',
         access: 'executions:control',
         body: PauseBody,
         bodyOptional: true,

@@ -76,27 +76,27 @@ function lastTurn(workspaces: string[], after: string | null): string {
   return (after === null ? undefined : sorted.findLast((id) => id <= after)) ?? sorted.at(-1)!
 }
 
+/** The next workspace in the queue's order, and whether it may have a turn: one that is paused is passed over. */
+const nextTurn = (where: string) => `
+      select q.workspace_id, not exists (select from workspace_pauses p where p.workspace_id = q.workspace_id) as open
+      from (select workspace_id from run_queue where ${where} order by workspace_id limit 1) q`
+
 // $1 owner, $2 limit, $3 after. `any(array(…))` reaches rows by their keys whatever the planner thinks of the list's length.
 const claimStatement = `
   with recursive behind as (
-    (select workspace_id, 1 as n from run_queue where workspace_id > $3::text::uuid order by workspace_id limit 1)
+    select workspace_id, open, open::integer as n from (${nextTurn('workspace_id > $3::text::uuid')}) first
     union all
-    select next.workspace_id, t.n + 1 from behind t
-    cross join lateral (
-      select workspace_id from run_queue q where q.workspace_id > t.workspace_id order by workspace_id limit 1
-    ) next
+    select next.workspace_id, next.open, t.n + next.open::integer from behind t
+    cross join lateral (${nextTurn('workspace_id > t.workspace_id')}) next
     where t.n < ${maxTurns}
   ), below as (
-    (select workspace_id, 1 as n from run_queue where workspace_id <= $3::text::uuid order by workspace_id limit 1)
+    select workspace_id, open, open::integer as n from (${nextTurn('workspace_id <= $3::text::uuid')}) first
     union all
-    select next.workspace_id, t.n + 1 from below t
-    cross join lateral (
-      select workspace_id from run_queue q
-      where q.workspace_id > t.workspace_id and q.workspace_id <= $3::text::uuid order by workspace_id limit 1
-    ) next
+    select next.workspace_id, next.open, t.n + next.open::integer from below t
+    cross join lateral (${nextTurn('workspace_id > t.workspace_id and workspace_id <= $3::text::uuid')}) next
     where t.n < ${maxTurns}
   ), turns as materialized (
-    select workspace_id from behind union all select workspace_id from below limit ${maxTurns}
+    select workspace_id from (select * from behind union all select * from below) ready where open limit ${maxTurns}
   ), share as (
     select greatest(1, ceil($2::text::integer::numeric / greatest(1, count(*))))::integer as size from turns
   ), picked as materialized (
