@@ -1,4 +1,5 @@
 import { databaseUrlFromParts } from './database-url.ts'
+import { emailSettings } from './email-settings.ts'
 import { redisUrlFromParts } from './redis-url.ts'
 import { issuerOfClerk } from './identity-provider.ts'
 import { optional, setting } from './setting.ts'
@@ -163,6 +164,16 @@ export const settings = {
     },
     description: 'Whether the bucket stands in the path instead of the host name.',
   }),
+  FILE_MAX_BYTES: setting(t.integer(1, 104_857_600), {
+    category: 'Files',
+    default: '26214400',
+    description: 'The largest file that can be uploaded.',
+  }),
+  RETENTION_FILES_DAYS: setting(t.integer(0, 36_500), {
+    category: 'Files',
+    default: '0',
+    description: 'Days that an uploaded file is kept where neither it nor its workspace says otherwise; 0 keeps it for ever.',
+  }),
   ADMIN_API_KEY: optional(
     t.secretMatching('ak_srv_ followed by 64 hexadecimal digits', (key) => /^ak_srv_[0-9a-f]{64}$/.test(key)),
     {
@@ -273,30 +284,7 @@ export const settings = {
     description:
       'Private destinations that recipes and tools may reach all the same. Everything private, link-local or of a metadata service is refused otherwise.',
   }),
-  EMAIL_FROM: optional(t.emailSender, {
-    category: 'E-mail',
-    example: 'Automatos <no-reply@example.org>',
-    description: 'Sender of the e-mail that notify steps send. Without it they fail with email_not_configured.',
-  }),
-  EMAIL_API_URL: optional(t.webUrl, {
-    category: 'E-mail',
-    example: 'https://api.resend.com/emails',
-    description:
-      'Takes POST {from, to, subject, text} with a bearer key and an Idempotency-Key, as Resend does. Wins over SMTP_URL.',
-  }),
-  EMAIL_API_KEY: optional(t.secretText, {
-    category: 'E-mail',
-    secret: true,
-    description: 'Key for EMAIL_API_URL.',
-  }),
-  SMTP_URL: optional(t.smtpUrl, {
-    category: 'E-mail',
-    secret: true,
-    runtimes: 'server',
-    example: 'smtps://user:password@mail.example.org:465',
-    description:
-      'Mail server. smtps begins with TLS; smtp turns to TLS by STARTTLS and sends no password without, unless the host is local.',
-  }),
+  ...emailSettings,
   RECIPE_SCHEDULER_ENABLED: setting(t.flag, {
     category: 'Features',
     default: 'true',
@@ -312,6 +300,24 @@ export const settings = {
     category: 'Engine',
     default: '100',
     description: 'Runs in flight in one process.',
+  }),
+  RETENTION_EXECUTIONS_DAYS: setting(t.integer(0, 36_500), {
+    category: 'Engine',
+    default: '90',
+    description:
+      'Days that a run is kept after its end, with all that belongs to it, where its workspace says nothing else; 0 keeps it for ever.',
+  }),
+  RETENTION_SCHEDULE_SLOTS_DAYS: setting(t.integer(0, 36_500), {
+    category: 'Engine',
+    default: '90',
+    description:
+      'Days that the ledger and the alerts of schedules are kept where the workspace says nothing else; 0 keeps them for ever.',
+  }),
+  RETENTION_WEBHOOK_LOGS_DAYS: setting(t.integer(0, 36_500), {
+    category: 'Engine',
+    default: '30',
+    description:
+      'Days that the logs of webhooks in both directions are kept where the workspace says nothing else; 0 keeps them for ever.',
   }),
   LLM_PROVIDER: optional(t.choice('openai', 'anthropic', 'google', 'openrouter', 'openai-compatible', 'offline'), {
     category: 'Models',
