@@ -85,6 +85,7 @@ beforeAll(async () => {
   ids['webhook'] = await make('/api/webhooks', { recipe_id: ids['recipe'] })
   ids['subscription'] = await make('/api/webhooks/subscriptions', { url: 'https://hooks.example.com/' })
   ids['workflow'] = await make('/api/workflows', { goal: 'Write a line.' })
+  ids['file'] = await make('/api/files', { a: 'file' })
   ids['workspace'] = owner.workspaceId
 })
 
@@ -170,8 +171,10 @@ test.each(named(signed))("%s gives a stranger an address that opens nothing of a
   })
   const theirs = { ...ids, recipe: ((await recipe.json()) as { id: string }).id }
   const execution = await stranger.post(`/api/workflow-recipes/${theirs.recipe}/execute`, {})
+  const file = await stranger.post('/api/files', { a: 'file' })
   const answer = await call(stranger, operation, {
     ...theirs,
+    file: ((await file.json()) as { id: string }).id,
     execution: ((await execution.json()) as { id: string }).id,
   })
   expect(answer.status).toBe(200)
@@ -228,6 +231,7 @@ test('after all that, nothing of the owner has changed', async () => {
     execution: '/api/executions',
     schedule: '/api/schedules',
     workflow: '/api/workflows',
+    file: '/api/files',
   })) {
     const response = await owner.get(`${path}/${ids[name]}`)
     expect(response.status, path).toBe(200)

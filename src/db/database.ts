@@ -1,4 +1,5 @@
 import type { AgentsTable } from './tables/agents.table.ts'
+import type { DoomedBlobsTable, FilesTable, RunBlobsTable } from './tables/files.table.ts'
 import type { ComponentSamplesTable, InstancesTable } from './tables/heartbeat.table.ts'
 import type {
   ApiKeysTable,
@@ -18,6 +19,7 @@ import type {
 } from './tables/outside.table.ts'
 import type { RecipeVersionsTable, WorkflowRecipesTable } from './tables/recipes.table.ts'
 import type { ReplayRunsTable, ReplaysTable } from './tables/replays.table.ts'
+import type { RetentionFiguresTable, RetentionPoliciesTable } from './tables/retention.table.ts'
 import type {
   RunCallsTable,
   RunEventsTable,
@@ -85,4 +87,9 @@ export interface Database {
   webhook_receipts: WebhookReceiptsTable
   webhook_subscriptions: WebhookSubscriptionsTable
   webhook_deliveries: WebhookDeliveriesTable
+  files: FilesTable
+  run_blobs: RunBlobsTable
+  doomed_blobs: DoomedBlobsTable
+  retention_policies: RetentionPoliciesTable
+  retention_figures: RetentionFiguresTable
 }

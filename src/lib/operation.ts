@@ -79,6 +79,8 @@ export interface OperationSpec<
   /** A request without a body is accepted and parses as `{}`. */
   bodyOptional?: boolean
   bodyExample?: unknown
+  /** A body that the handler reads by itself, by media type; described, not checked. */
+  rawBody?: Record<string, { schema: z.ZodType; example: unknown }>
   /** Raises the pipeline's 10 MB. */
   maxBodyBytes?: number
   responses: Record<number, ResponseSpec>

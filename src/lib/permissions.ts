@@ -22,6 +22,8 @@ export const permissions = [
   'schedules:write',
   'webhooks:read',
   'webhooks:write',
+  'files:read',
+  'files:write',
   'system:read',
 ] as const
 export type Permission = (typeof permissions)[number]
@@ -45,6 +47,7 @@ export const rolePermissions = {
     'events:send',
     'schedules:write',
     'webhooks:write',
+    'files:write',
   ],
   viewer: readOnly,
 } as const satisfies Record<string, readonly Permission[]>

@@ -14,6 +14,7 @@ import { executionEventsRoutes } from './execution-events.routes.ts'
 import { executionOutputRoutes } from './execution-output.routes.ts'
 import { executionStatsRoutes } from './execution-stats.routes.ts'
 import { executionsRoutes, recipeExecutionsRoutes } from './executions.routes.ts'
+import { filesRoutes } from './files.routes.ts'
 import { healthRoutes, type HealthSources } from './health.routes.ts'
 import { heartbeatRoutes } from './heartbeat.routes.ts'
 import { modelsRoutes } from './models.routes.ts'
@@ -33,6 +34,7 @@ import { workflowsRoutes } from './workflows.routes.ts'
 import { webhookInboundRoutes } from './webhook-inbound.routes.ts'
 import { webhookSubscriptionsRoutes } from './webhook-subscriptions.routes.ts'
 import { webhooksRoutes } from './webhooks.routes.ts'
+import { workspaceRetentionRoutes } from './workspace-retention.routes.ts'
 import { workspacesRoutes } from './workspaces.routes.ts'
 
 /**
@@ -44,6 +46,7 @@ export function routeGroups(config: Config, sources: HealthSources): RouteGroup[
     healthRoutes(sources), //  /, /health, /api/health, /metrics
     authRoutes, //             /api/auth
     workspacesRoutes, //       /api/workspaces
+    workspaceRetentionRoutes, // /api/workspaces/current/retention
     permissionsRoutes, //      /api/permissions
     apiKeysRoutes, //          /api/api-keys
     credentialsRoutes, //      /api/credentials
@@ -74,6 +77,7 @@ export function routeGroups(config: Config, sources: HealthSources): RouteGroup[
     webhookInboundRoutes, //   /api/webhooks/recipe/{webhook}
     webhookSubscriptionsRoutes, // /api/webhooks/subscriptions
     webhooksRoutes, //         /api/webhooks
+    filesRoutes(config), //    /api/files
     heartbeatRoutes(config), // /api/heartbeat
     schemasRoutes, //          /schemas
   ]

@@ -1,7 +1,9 @@
 import type { BackgroundService } from '../context.ts'
 import type { Config } from '../config.ts'
+import { filesService } from './files.service.ts'
 import { heartbeatService } from './heartbeat.service.ts'
 import { replaysService } from './replays/tick.ts'
+import { retentionService } from './retention.service.ts'
 import { childEndsService } from './runs/child-ends.ts'
 import { inboxService, leasesService, recoveryService, runsService } from './runs/index.ts'
 import { alertsService } from './schedules/alerts-service.ts'
@@ -24,6 +26,8 @@ export function backgroundServices(config: Config): BackgroundService[] {
     workflowsService,
     webhooksService,
     expiryService,
+    filesService,
+    retentionService,
     replaysService,
     ...(config.recipeSchedulerEnabled ? [schedulesService, backfillsService, alertsService] : []),
     // The last one: on Workers it tells how the others of the same sweep fared.

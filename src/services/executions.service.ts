@@ -7,6 +7,7 @@ import type { Json, JsonObject } from '../lib/json.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
 import { cancelRun } from './executions/control.ts'
 import { checkedId, checkExecution, executionNotFound, recipeIdOf } from './executions/find.ts'
+import { completeHandles } from './files/open-handle.ts'
 import { loadRecipeForRun } from './recipes.service.ts'
 import { followRun, type RunEvent } from './runs/event-hub.ts'
 import { itemKind } from './runs/records.ts'
@@ -76,7 +77,7 @@ export async function executeRecipe(
     definition: recipe.definition,
     recipe: { id: recipe.id, version: recipe.version },
     trigger: { kind: 'api', ...(ctx.requestId ? { request_id: ctx.requestId } : {}) },
-    input: request.input,
+    input: await completeHandles(ctx, request.input, '/input_data'),
     inputPointer: '/input_data',
     ...(request.stateKey === undefined ? {} : { stateKey: request.stateKey }),
     ...(request.idempotencyKey === undefined ? {} : { idempotencyKey: request.idempotencyKey }),

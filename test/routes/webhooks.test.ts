@@ -249,7 +249,8 @@ test.each([
 })
 
 test.each([
-  ['multipart/form-data; boundary=x', '--x--', 415],
+  ['multipart/mixed; boundary=x', '--x--', 415],
+  ['multipart/form-data; boundary=x', 'no form', 400],
   ['application/json', '{', 400],
   ['application/json', `"${'x'.repeat(2000)}"`, 413],
 ])('what cannot be read is refused: %s', async (type, text, status) => {

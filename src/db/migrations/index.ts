@@ -8,6 +8,7 @@ import { childrenOfRuns } from './0007-children-of-runs.ts'
 import { webhooks } from './0008-webhooks.ts'
 import { scheduleOperations } from './0009-schedule-operations.ts'
 import { outside } from './0010-outside.ts'
+import { files } from './0011-files.ts'
 import { workflows } from './0012-workflows.ts'
 import { runControl } from './0013-run-control.ts'
 import type { Migration } from './migration.ts'
@@ -23,6 +24,7 @@ export const migrations: readonly Migration[] = [
   webhooks,
   scheduleOperations,
   outside,
+  files,
   workflows,
   runControl,
 ]

@@ -136,6 +136,7 @@ function describeOperation(prefix: string, tag: string, operation: Operation): R
           },
         },
       }),
+      ...(operation.rawBody && { body: { required: true, content: operation.rawBody } }),
     },
     // Last, so that a response which the operation describes itself wins over the implied problem.
     responses: {

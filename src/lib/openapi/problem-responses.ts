@@ -35,7 +35,8 @@ export function problemKinds(operation: Operation): ProblemKind[] {
   if (operation.etag === 'change') kinds.push('precondition-failed', 'invalid')
   if (operation.idempotent) kinds.push('malformed', 'invalid', 'idempotency-key-reused')
   if (operation.idempotent === 'stored' || operation.idempotent === 'sealed') kinds.push('request-in-progress')
-  if (body) kinds.push('too-large', 'unsupported-media-type')
+  if (operation.rawBody) kinds.push('malformed', 'invalid')
+  if (body || operation.rawBody) kinds.push('too-large', 'unsupported-media-type')
   // Another method than the one of the path is refused, whatever the path.
   if (kind === 'health') kinds.push('method-not-allowed')
   return [...new Set(kinds)]

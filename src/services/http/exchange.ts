@@ -11,6 +11,8 @@ export interface OutboundRequest {
   headers: Record<string, string>
   /** JSON unless it is a text; an object under a form's media type is sent as a form. */
   body?: Json
+  /** Bytes in place of a body, with what they are; a media type that the headers name wins, but for a form's boundary. */
+  payload?: { bytes: Uint8Array; mediaType: string }
   idempotencyKey: string
 }
 
@@ -70,10 +72,10 @@ async function send(
   }
 }
 
-function toRequest({ method, url, headers: given, body, idempotencyKey }: OutboundRequest): Request {
+function toRequest({ method, url, headers: given, body, payload: bytes, idempotencyKey }: OutboundRequest): Request {
   if (!URL.canParse(url)) throw new InvalidRequestError('The URL is not absolute.')
   const bodiless = method === 'GET' || method === 'HEAD'
-  if (bodiless && body !== undefined) throw new InvalidRequestError(`${method} takes no body.`)
+  if (bodiless && (body !== undefined || bytes !== undefined)) throw new InvalidRequestError(`${method} takes no body.`)
   let headers: Headers
   try {
     headers = new Headers(given)
@@ -81,13 +83,18 @@ function toRequest({ method, url, headers: given, body, idempotencyKey }: Outbou
     throw new InvalidRequestError('A header has a name or a value that HTTP does not allow.')
   }
   if (!headers.has('idempotency-key')) headers.set('idempotency-key', idempotencyKey)
-  const payload = body === undefined ? null : toPayload(body, headers)
+  const payload = bytes !== undefined ? asItIs(bytes, headers) : body === undefined ? null : toPayload(body, headers)
   try {
     return new Request(url, { method, headers, body: payload })
   } catch {
     // Such as a user name within the URL. The reason is not passed on: it may quote the URL and what is in it.
     throw new InvalidRequestError('The request cannot be sent: its method, URL or headers are not allowed.')
   }
+}
+
+function asItIs({ bytes, mediaType }: NonNullable<OutboundRequest['payload']>, headers: Headers): BodyInit {
+  if (!headers.has('content-type') || mediaType.startsWith('multipart/')) headers.set('content-type', mediaType)
+  return bytes as Uint8Array<ArrayBuffer>
 }
 
 function toPayload(body: Json, headers: Headers): string {

@@ -70,13 +70,13 @@ const httpStep = z
       url: liquid('Absolute http or https URL.'),
       headers: z.record(headerName, tree('Value of the header.')).optional(),
       query: z.record(z.string().min(1), tree('Value, or a list of values.')).optional().describe('Added to the URL.'),
-      body: tree('Sent as JSON unless it is a text.').optional(),
+      body: tree('Sent as JSON unless it is a text or a file.').optional(),
     }),
     auth: credential.optional().describe('Credential to send; the step never sees it.'),
     parse: z
-      .enum(['auto', 'json', 'text', 'csv', 'feed', 'html_text'])
+      .enum(['auto', 'json', 'text', 'csv', 'feed', 'html_text', 'bytes'])
       .optional()
-      .describe('How the body is read. Default auto: by its media type.'),
+      .describe('How the body is read. Default auto: by its media type. With bytes it becomes a file.'),
     accept: z
       .array(z.int().min(100).max(599))
       .max(100)

@@ -117,7 +117,9 @@ function unseen(runtime: Runtime): Runtime {
 function overlaid(blobs: Blobs): Blobs {
   const own = new Map<string, Uint8Array>()
   return {
-    put: async (key, bytes) => void own.set(key, bytes),
+    // Files are what a step leaves behind outside, as its other effects are.
+    put: async (key, bytes, options) =>
+      key.startsWith('runs/') ? void own.set(key, bytes) : blobs.put(key, bytes, options),
     get: async (key) => own.get(key) ?? blobs.get(key),
     delete: async (key) => void own.delete(key),
   }

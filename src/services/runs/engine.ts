@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { Runtime } from '../../context.ts'
 import type { Json } from '../../lib/json.ts'
 import { nextTurn } from '../../lib/next-turn.ts'
+import { notedBlobs } from '../files/run-blobs.ts'
 import { stepExecutors } from '../steps/index.ts'
 import { advance } from './advance.ts'
 import { claimRuns, maxRecoveries, renewLeases, type ClaimedRun } from './claim.ts'
@@ -32,6 +33,8 @@ interface Held {
 /** Claims runs and advances them. One a process; on Workers one a slice. It owns no timer: others call its verbs. */
 export class Engine {
   readonly #runtime: Runtime
+  /** As runs see it: what they put is noted. */
+  readonly #noted: Runtime
   readonly #options: EngineOptions
   readonly #executors: StepExecutors
   readonly #committer: Committer
@@ -47,6 +50,7 @@ export class Engine {
 
   constructor(runtime: Runtime, options: EngineOptions) {
     this.#runtime = runtime
+    this.#noted = { ...runtime, blobs: notedBlobs(runtime) }
     this.#options = options
     this.#executors = options.executors ?? (stepExecutors as unknown as StepExecutors)
     this.#committer = new Committer(runtime.db, runtime.clock, runtime.log, () => {
@@ -150,7 +154,7 @@ export class Engine {
       run,
       records,
       writer,
-      { runtime: this.#runtime, executors: this.#executors, renew: (each) => this.#renewOne(each), previous },
+      { runtime: this.#noted, executors: this.#executors, renew: (each) => this.#renewOne(each), previous },
       receivedMs,
       maxRecoveries,
     )

@@ -10,6 +10,7 @@ import { uuidv7 } from '../../lib/ids.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { validateJson } from '../../lib/json-schema.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
+import { notedBlobs } from '../files/run-blobs.ts'
 import { insertRuns } from './create-run.ts'
 import { locate, pathAbove } from './locate.ts'
 import { itemKind } from './records.ts'
@@ -217,16 +218,17 @@ async function moveBlobs(ctx: ServiceContext, from: string, to: string, kept: re
     where run_id = ${from} and path in (select jsonb_array_elements_text(${toJsonText(kept)}::text::jsonb))
       and (output ->> '$blob' is not null or state -> 'items' ->> '$blob' is not null)`.execute(ctx.db)
   const { workspaceId } = ctx.actor
+  const blobs = notedBlobs(ctx)
   const moved = []
   for (const { path, output, state } of rows) {
     const items = state?.['items']
     moved.push({
       path,
-      output: await rehome(ctx.blobs, workspaceId, to, output),
+      output: await rehome(blobs, workspaceId, to, output),
       state:
         state === null || items === undefined
           ? state
-          : { ...state, items: await rehome(ctx.blobs, workspaceId, to, items) },
+          : { ...state, items: await rehome(blobs, workspaceId, to, items) },
     })
   }
   return moved

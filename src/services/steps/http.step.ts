@@ -1,9 +1,12 @@
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { LanguageError } from '../../lib/language/scope.ts'
 import { parseBody, type ParseMode } from '../../lib/parsers/index.ts'
+import { mediaTypeOf, nameOfAnswer } from '../files/names.ts'
+import { storeFile } from '../files/store-file.ts'
 import { textValue, type InboundAnswer, type OutboundRequest } from '../http/exchange.ts'
 import { stepDefaults, type HttpStep } from '../recipes/definition.ts'
 import { StepError, type StepContext, type StepExecutor } from '../runs/step-executor.ts'
+import { bodyToSend } from './http-body.ts'
 import { sendOutbound, statusError } from './outbound.ts'
 
 /** One HTTP request. Its result is recorded with the step itself; a repeat carries the same Idempotency-Key. */
@@ -11,13 +14,15 @@ export const httpStep: StepExecutor<HttpStep> = async (step, context) => {
   const request = renderRequest(step, context)
   const summary: JsonObject = { ...request, credential: step.auth?.credential ?? null }
   const send = async (idempotencyKey: string): Promise<JsonObject> => {
-    const answer = await sendOutbound({ ...request, idempotencyKey }, step.auth?.credential, context)
-    return outputOf(answer, step, context)
+    const { body: _body, ...rest } = request
+    const body = await bodyToSend(request, idempotencyKey, context)
+    const answer = await sendOutbound({ ...rest, ...body, idempotencyKey }, step.auth?.credential, context)
+    return outputOf(answer, step, request.url, context)
   }
   return context.effect('0.0', 'http', summary, send, { final: () => true })
 }
 
-type Rendered = Omit<OutboundRequest, 'idempotencyKey'>
+type Rendered = Omit<OutboundRequest, 'idempotencyKey' | 'payload'>
 
 function renderRequest({ request }: HttpStep, context: StepContext): Rendered & { [key: string]: Json } {
   const query = request.query === undefined ? {} : (context.render(request.query as JsonObject) as JsonObject)
@@ -49,7 +54,7 @@ function withQuery(url: string, query: JsonObject): string {
   return target.href
 }
 
-function outputOf(answer: InboundAnswer, step: HttpStep, context: StepContext): JsonObject {
+async function outputOf(answer: InboundAnswer, step: HttpStep, url: string, context: StepContext): Promise<JsonObject> {
   const { status, mediaType, bytes } = answer
   const headers = Object.fromEntries(answer.headers)
   const ok = status >= 200 && status < 300
@@ -57,8 +62,21 @@ function outputOf(answer: InboundAnswer, step: HttpStep, context: StepContext): 
   // Cookies of the answer are credentials, and nothing after this step has a use for them.
   delete headers['set-cookie']
   // An accepted failure seldom has the form of a success: a 404 may be a page where the 200 is JSON.
-  const mode: ParseMode = ok ? (step.parse ?? stepDefaults.http.parse) : 'auto'
+  const mode = ok ? (step.parse ?? stepDefaults.http.parse) : 'auto'
+  if (mode === 'bytes') return { status, headers, body: await asFile(answer, url, context) }
   return { status, headers, body: bytes.byteLength === 0 ? null : parsed(bytes, mediaType, mode) }
+}
+
+/** An answer without a body is a file without bytes: whoever asked for a file gets one. */
+async function asFile({ headers, mediaType, bytes }: InboundAnswer, url: string, context: StepContext): Promise<Json> {
+  const { file } = await storeFile(context.ctx, {
+    name: nameOfAnswer(headers.get('content-disposition'), url),
+    mediaType: mediaTypeOf(mediaType),
+    bytes,
+    source: 'step',
+    runId: context.runId,
+  })
+  return file.handle
 }
 
 function parsed(bytes: Uint8Array, mediaType: string | null, mode: ParseMode): Json {

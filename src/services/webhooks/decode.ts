@@ -10,7 +10,7 @@ export function decodeBody(bytes: Uint8Array, contentType: string | null): Json 
   const type = (contentType ?? '').split(';')[0]!.trim().toLowerCase()
   if (/^application\/(?:[a-z0-9!#$&^_.-]+\+)?json$/.test(type)) return parseJsonBody(bytes) as Json
   if (type.startsWith('multipart/'))
-    throw new AppError('unsupported-media-type', 'Multipart bodies are not taken by this webhook.')
+    throw new AppError('unsupported-media-type', 'Of multipart bodies only multipart/form-data is taken.')
   const text = decodeText(bytes)
   return type === 'application/x-www-form-urlencoded' ? formOf(text) : text
 }
@@ -23,10 +23,14 @@ function decodeText(bytes: Uint8Array): string {
   }
 }
 
-/** A name that comes once is a text, one that repeats a list. */
 function formOf(text: string): Json {
+  return fieldsOf(new URLSearchParams(text))
+}
+
+/** A name that comes once is a value, one that repeats a list. */
+export function fieldsOf(entries: Iterable<[string, Json]>): Json {
   const fields = new Map<string, Json>()
-  for (const [name, value] of new URLSearchParams(text)) {
+  for (const [name, value] of entries) {
     const before = fields.get(name)
     if (before === undefined) fields.set(name, value)
     else if (Array.isArray(before)) before.push(value)

@@ -7,6 +7,7 @@ import type { Json } from '../../lib/json.ts'
 import { inStoredOrder } from '../../lib/stored-json.ts'
 import { openSecrets } from '../subscriptions/secrets.ts'
 import { decodeBody } from './decode.ts'
+import { decodeForm, isForm, type ReceivedFile } from './form.ts'
 import { findReceipt, insertReceipt } from './receipts.ts'
 import { actingAs, deliver, type Outcome } from './start.ts'
 import { findByAddress, findWebhook } from './store.ts'
@@ -47,7 +48,7 @@ export async function receiveWebhook(
       headers: { 'retry-after': String(seconds) },
     })
   }
-  const body = await readable(ctx, hook, incoming)
+  const { body, files } = await readable(ctx, hook, incoming)
   const request: StoredRequest = {
     headers: keptHeaders(hook, incoming.headers),
     query: Object.fromEntries([...incoming.query].filter(([name]) => name !== 'token' && name !== '__proto__')),
@@ -63,7 +64,9 @@ export async function receiveWebhook(
       contentType: incoming.headers.get('content-type'),
       size: incoming.body.byteLength,
     },
-    incoming.body.byteLength <= largestKept ? request : null,
+    // The bytes of files are kept apart from the request.
+    (files.length > 0 ? JSON.stringify(body).length * 3 : incoming.body.byteLength) <= largestKept ? request : null,
+    files,
   )
   return { ...outcome, ctx }
 }
@@ -95,11 +98,17 @@ export async function redeliverReceipt(
   )
 }
 
-async function readable(ctx: ServiceContext, hook: WebhookRow, { body, headers }: IncomingRequest): Promise<Json> {
+async function readable(
+  ctx: ServiceContext,
+  hook: WebhookRow,
+  { body, headers }: IncomingRequest,
+): Promise<{ body: Json; files: ReceivedFile[] }> {
   try {
     if (body.byteLength > hook.max_body_bytes)
       throw new AppError('too-large', `The webhook takes ${hook.max_body_bytes} bytes at most.`)
-    return decodeBody(body, headers.get('content-type'))
+    const contentType = headers.get('content-type')
+    if (isForm(contentType)) return await decodeForm(body, contentType)
+    return { body: decodeBody(body, contentType), files: [] }
   } catch (error) {
     if (error instanceof AppError)
       await logRefusal(ctx, hook, { body, headers }, problemTypes[error.kind].status, error.detail)

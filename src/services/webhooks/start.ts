@@ -9,6 +9,7 @@ import { renderTree } from '../../lib/language/tree.ts'
 import { heldBack, joined } from '../idempotency/joined.ts'
 import { loadRecipeForRun } from '../recipes.service.ts'
 import { startRun } from '../runs/index.ts'
+import { bindReceived, storeReceived, type ReceivedFile } from './form.ts'
 import { findFirst, insertReceipt, type NewReceipt } from './receipts.ts'
 import type { WebhookRow } from './view.ts'
 
@@ -37,6 +38,7 @@ export async function deliver(
   request: StoredRequest,
   draft: Draft,
   kept: StoredRequest | null,
+  files: readonly ReceivedFile[] = [],
 ): Promise<Outcome> {
   const receipt: NewReceipt = {
     ...draft,
@@ -53,8 +55,11 @@ export async function deliver(
     const known = draft.eventId === null ? null : await firstOf(ctx, hook, receipt)
     if (known) return known
     const scope = scopeOf(hook, request)
-    if (hook.filter !== null && !passes(hook.filter, scope)) return await filtered(ctx, hook, receipt)
-    return await accepted(ctx, hook, receipt, scope)
+    if (hook.filter !== null && !passes(hook.filter, scope)) {
+      // Nothing is kept of files that nobody wanted, so there is nothing to deliver again.
+      return await filtered(ctx, hook, files.length > 0 ? { ...receipt, request: null } : receipt)
+    }
+    return await accepted(ctx, hook, receipt, scope, files)
   } catch (error) {
     if (error instanceof AppError && problemTypes[error.kind].status < 500)
       await insertReceipt(ctx.db, {
@@ -102,7 +107,13 @@ async function filtered(ctx: ServiceContext, hook: WebhookRow, receipt: NewRecei
   return { verdict: 'filtered', receiptId: receipt.id, runId: null }
 }
 
-async function accepted(ctx: ServiceContext, hook: WebhookRow, receipt: NewReceipt, scope: Scope): Promise<Outcome> {
+async function accepted(
+  ctx: ServiceContext,
+  hook: WebhookRow,
+  receipt: NewReceipt,
+  scope: Scope,
+  files: readonly ReceivedFile[],
+): Promise<Outcome> {
   const recipe = await loadRecipeForRun(ctx.db, hook.workspace_id, hook.recipe_id)
   if (!recipe) throw new AppError('conflict', 'The recipe of the webhook does not exist any more.')
   const trigger: JsonObject = {
@@ -113,6 +124,7 @@ async function accepted(ctx: ServiceContext, hook: WebhookRow, receipt: NewRecei
     ...(receipt.eventId !== null && { event_id: receipt.eventId }),
     ...(ctx.requestId !== undefined && { request_id: ctx.requestId }),
   }
+  await storeReceived(ctx, files)
   const wake = heldBack(ctx.wake)
   const runId = await ctx.db.transaction().execute(async (tx) => {
     // The line in the log comes first: where the event is known already, no run is made for it.
@@ -129,6 +141,7 @@ async function accepted(ctx: ServiceContext, hook: WebhookRow, receipt: NewRecei
       },
     )
     await tx.updateTable('webhook_receipts').set({ run_id: run.id }).where('id', '=', receipt.id).execute()
+    await bindReceived({ ...ctx, db: tx }, files, run.id)
     return run.id
   })
   if (runId === null) return (await firstOf(ctx, hook, receipt))!

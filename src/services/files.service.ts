@@ -1,0 +1,6 @@
+export { deleteFile } from './files/delete-file.ts'
+export { fileTag, type StoredFile } from './files/file.ts'
+export { attachment } from './files/names.ts'
+export { getFile, listFiles, readContent } from './files/read-files.ts'
+export { filesService } from './files/sweep.ts'
+export { uploadFile } from './files/upload.ts'

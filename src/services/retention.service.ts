@@ -1,0 +1,2 @@
+export { getRetention, retentionTag, updateRetention } from './retention/policy.ts'
+export { retentionService } from './retention/tick.ts'

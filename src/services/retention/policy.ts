@@ -1,0 +1,101 @@
+import { sql } from 'kysely'
+import type { Config } from '../../config.ts'
+import type { ServiceContext } from '../../context.ts'
+import type { RetentionKind } from '../../db/tables/retention.table.ts'
+import { entityTag, requireMatch } from '../../lib/etag.ts'
+
+export const retentionFields = ['executions_days', 'schedule_slots_days', 'webhook_logs_days', 'files_days'] as const
+export type RetentionField = (typeof retentionFields)[number]
+
+export interface Retention {
+  /** In effect. 0 = for ever. */
+  days: Record<RetentionField, number>
+  /** As the workspace has them. Null = the default of the installation. */
+  settings: Record<RetentionField, number | null>
+  /** What the tick has deleted so far. */
+  deleted: Record<RetentionKind, { count: number; last_deleted_at: string | null }>
+}
+
+type Context = Pick<ServiceContext, 'db' | 'actor' | 'config'>
+
+export const defaultDays = (config: Config): Record<RetentionField, number> => ({
+  executions_days: config.retentionExecutionsDays,
+  schedule_slots_days: config.retentionScheduleSlotsDays,
+  webhook_logs_days: config.retentionWebhookLogsDays,
+  files_days: config.retentionFilesDays,
+})
+
+export async function getRetention(ctx: Context): Promise<Retention> {
+  const { db, actor } = ctx
+  const row = await db
+    .selectFrom('retention_policies')
+    .selectAll()
+    .where('workspace_id', '=', actor.workspaceId)
+    .executeTakeFirst()
+  const figures = await db
+    .selectFrom('retention_figures')
+    .selectAll()
+    .where('workspace_id', '=', actor.workspaceId)
+    .execute()
+  const defaults = defaultDays(ctx.config)
+  const figureOf = (kind: RetentionKind) => {
+    const figure = figures.find((each) => each.kind === kind)
+    return { count: Number(figure?.deleted ?? 0), last_deleted_at: figure?.last_deleted_at.toISOString() ?? null }
+  }
+  const each = <T>(valueOf: (field: RetentionField) => T) =>
+    Object.fromEntries(retentionFields.map((field) => [field, valueOf(field)])) as Record<RetentionField, T>
+  return {
+    days: each((field) => row?.[field] ?? defaults[field]),
+    settings: each((field) => row?.[field] ?? null),
+    deleted: {
+      executions: figureOf('executions'),
+      schedule_slots: figureOf('schedule_slots'),
+      webhook_logs: figureOf('webhook_logs'),
+    },
+  }
+}
+
+/** What is not given stays; null goes back to the default. */
+export async function updateRetention(
+  ctx: Context,
+  changes: { [K in RetentionField]?: number | null | undefined },
+  ifMatch: string | null,
+): Promise<Retention> {
+  return ctx.db.transaction().execute(async (tx) => {
+    // Also where there is no row yet, two changes take turns.
+    await tx.selectFrom('workspaces').select('id').where('id', '=', ctx.actor.workspaceId).forUpdate().execute()
+    const current = await getRetention({ ...ctx, db: tx })
+    requireMatch(ifMatch, retentionTag(current))
+    const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined))
+    // The ledger was complete from here on under the retention that ends now; a longer one brings nothing back.
+    const until = current.days.schedule_slots_days
+    const begins = sql<Date | null>`greatest(
+      (select ledger_begins from retention_policies where workspace_id = ${ctx.actor.workspaceId}),
+      case when ${until}::integer > 0 then app_now() - ${until}::integer * interval '1 day' end)`
+    const values = { ...current.settings, ...given, ledger_begins: begins }
+    await tx
+      .insertInto('retention_policies')
+      .values({ workspace_id: ctx.actor.workspaceId, ...values })
+      .onConflict((conflict) => conflict.column('workspace_id').doUpdateSet(values))
+      .execute()
+    return getRetention({ ...ctx, db: tx })
+  })
+}
+
+/** Defaults and figures change by themselves. */
+export const retentionTag = ({ settings, ...rest }: Retention): string => entityTag(settings, rest)
+
+async function daysOf(ctx: Context, field: RetentionField): Promise<number> {
+  const row = await ctx.db
+    .selectFrom('retention_policies')
+    .select(field)
+    .where('workspace_id', '=', ctx.actor.workspaceId)
+    .executeTakeFirst()
+  return row?.[field] ?? defaultDays(ctx.config)[field]
+}
+
+export const filesDaysOf = (ctx: Context): Promise<number> => daysOf(ctx, 'files_days')
+
+/** Of a row `p` of `retention_policies` that may be absent; null where things are kept for ever. */
+export const effectiveDays = (field: RetentionField, config: Config) =>
+  sql<number | null>`nullif(coalesce(${sql.ref(`p.${field}`)}, ${defaultDays(config)[field]}::integer), 0)`

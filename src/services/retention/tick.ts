@@ -1,0 +1,14 @@
+import type { BackgroundService } from '../../context.ts'
+import { expireLogs } from '../webhooks/expire.ts'
+import { expireLedger } from './expire-ledger.ts'
+import { expireRuns } from './expire-runs.ts'
+
+/** Deletes what the workspaces have kept long enough, a bounded batch of each kind at a time, on any number of processes at once. */
+export const retentionService: BackgroundService = {
+  name: 'retention',
+  periodMs: 5 * 60_000,
+  async tick(runtime) {
+    const reports = [await expireRuns(runtime), await expireLedger(runtime), await expireLogs(runtime)]
+    return { done: reports.reduce((sum, { done }) => sum + done, 0), more: reports.some(({ more }) => more) }
+  },
+}
