@@ -2,6 +2,7 @@ import { databaseUrlFromParts } from './database-url.ts'
 import { emailSettings } from './email-settings.ts'
 import { redisUrlFromParts } from './redis-url.ts'
 import { issuerOfClerk } from './identity-provider.ts'
+import { retentionSettings } from './retention-settings.ts'
 import { optional, setting } from './setting.ts'
 import * as t from './value-types.ts'
 
@@ -169,11 +170,6 @@ export const settings = {
     default: '26214400',
     description: 'The largest file that can be uploaded.',
   }),
-  RETENTION_FILES_DAYS: setting(t.integer(0, 36_500), {
-    category: 'Files',
-    default: '0',
-    description: 'Days that an uploaded file is kept where neither it nor its workspace says otherwise; 0 keeps it for ever.',
-  }),
   ADMIN_API_KEY: optional(
     t.secretMatching('ak_srv_ followed by 64 hexadecimal digits', (key) => /^ak_srv_[0-9a-f]{64}$/.test(key)),
     {
@@ -301,24 +297,7 @@ export const settings = {
     default: '100',
     description: 'Runs in flight in one process.',
   }),
-  RETENTION_EXECUTIONS_DAYS: setting(t.integer(0, 36_500), {
-    category: 'Engine',
-    default: '90',
-    description:
-      'Days that a run is kept after its end, with all that belongs to it, where its workspace says nothing else; 0 keeps it for ever.',
-  }),
-  RETENTION_SCHEDULE_SLOTS_DAYS: setting(t.integer(0, 36_500), {
-    category: 'Engine',
-    default: '90',
-    description:
-      'Days that the ledger and the alerts of schedules are kept where the workspace says nothing else; 0 keeps them for ever.',
-  }),
-  RETENTION_WEBHOOK_LOGS_DAYS: setting(t.integer(0, 36_500), {
-    category: 'Engine',
-    default: '30',
-    description:
-      'Days that the logs of webhooks in both directions are kept where the workspace says nothing else; 0 keeps them for ever.',
-  }),
+  ...retentionSettings,
   LLM_PROVIDER: optional(t.choice('openai', 'anthropic', 'google', 'openrouter', 'openai-compatible', 'offline'), {
     category: 'Models',
     description: 'Default provider where neither step, agent nor workspace names one.',

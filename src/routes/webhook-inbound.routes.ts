@@ -16,7 +16,7 @@ export const webhookInboundRoutes: RouteGroup = {
         path: '/{webhook}',
         summary: 'Deliver to a webhook',
         description:
-          'For senders. The proof is what the webhook asks for: a signature, a token in a header, or `?token=`. The body is JSON, a form or text. An event that comes twice is answered with the execution that it started first.',
+          'For senders. The proof is what the webhook asks for: a signature, a token in a header, or `?token=`. The body is JSON, a form, with or without files, or text. An event that comes twice is answered with the execution that it started first.',
         access: 'public',
         verifiesSender: true,
         params: z.object({ webhook: z.string().openapi({ description: 'Id of the webhook.' }) }),

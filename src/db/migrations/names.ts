@@ -13,6 +13,7 @@ export const migrationNames: readonly string[] = [
   '0008-webhooks',
   '0009-schedule-operations',
   '0010-outside',
+  '0011-files',
   '0012-workflows',
   '0013-run-control',
 ]
