@@ -55,7 +55,7 @@ const content = operation(
         'x-content-type-options': 'nosniff',
       },
       contentType: file.media_type,
-      body: new Blob([bytes as BlobPart]).stream(),
+      body: new Blob([bytes as BufferSource]).stream(),
     }
   },
 )

@@ -57,6 +57,7 @@ function runStep(step: Step, scope: Scope, sources: Sources): Json {
   switch (step.kind) {
     case 'http':
       renderText(step.request.url, scope)
+      if (step.parse === 'bytes') throw new Error('There is no workspace here that could keep a file.')
       return { status: 200, headers: {}, body: parseBody(sources.body, sources.mediaType, step.parse ?? 'auto') }
     case 'transform':
       return renderTree(step.value, scope)

@@ -53,9 +53,26 @@ test('JSON and text are files as well; what declares nothing, or nonsense, is pl
   const text = await aFile(client, '{"a":1}', '', { 'content-type': 'application/json' })
   const content = await client.get(`/api/files/${text['id']}/content`)
   expect(await content.text()).toBe('{"a":1}')
-  for (const type of ['text/html\tx', 'no type', 'a/b; c'])
+  for (const type of ['text/html\tx', 'no type', 'a/b; c', 'a/b; c="\u00ff"'])
     expect((await aFile(client, binary, '', { 'content-type': type }))['media_type']).toBe('application/octet-stream')
   expect(await aFile(client)).toMatchObject({ name: 'file', media_type: 'application/octet-stream' })
+})
+
+test('what a form calls its file can break no header', async () => {
+  const client = await signIn()
+  const body = [
+    '--x',
+    'Content-Disposition: form-data; name="file"; filename="a\u2028\u{1f600}.txt"',
+    'Content-Type: a/b; c="\u4e00"',
+    '',
+    'text',
+    '--x--',
+    '',
+  ].join('\r\n')
+  const file = await aFile(client, body, '', { 'content-type': 'multipart/form-data; boundary=x' })
+  const content = await client.get(`/api/files/${file['id']}/content`)
+  expect([content.status, await content.text()]).toEqual([200, 'text'])
+  expect(content.headers.get('content-disposition')).toContain("filename*=UTF-8''a%F0%9F%98%80.txt")
 })
 
 test('an empty file is a file', async () => {

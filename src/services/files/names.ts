@@ -13,7 +13,9 @@ export function fileName(given: string | null | undefined, fallback = 'file'): s
 const wellFormed = (text: string) => new TextDecoder().decode(new TextEncoder().encode(text))
 
 const token = '[A-Za-z0-9!#$&^_.+-]{1,100}'
-const pattern = new RegExp(`^${token}/${token}(?:\\s*;\\s*${token}=(?:${token}|"[^"\\\\\\u0000-\\u001f]{0,100}"))*$`)
+const pattern = new RegExp(
+  `^${token}/${token}(?:\\s*;\\s*${token}=(?:${token}|"[\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]{0,100}"))*$`,
+)
 
 /** The declared media type, or that of plain bytes where what is declared is none. */
 export function mediaTypeOf(declared: string | null | undefined): string {

@@ -20,7 +20,7 @@ export async function uploadFile(
   ctx: ServiceContext,
   upload: Upload,
 ): Promise<{ file: StoredFile; replayed: boolean }> {
-  const content = await contentOf(upload)
+  const content = contentOf(upload)
   const most = ctx.config.fileMaxBytes
   if (content.bytes.byteLength > most) throw new AppError('too-large', `A file may have ${most} bytes at most.`)
   const expiresAt = upload.expiresAt === undefined ? null : new Date(upload.expiresAt)
@@ -40,9 +40,9 @@ export async function uploadFile(
   })
 }
 
-async function contentOf({ bytes, contentType }: Upload) {
+function contentOf({ bytes, contentType }: Upload) {
   if (!/^multipart\/form-data\s*(;|$)/i.test(contentType ?? '')) return { bytes, mediaType: contentType, name: null }
-  const parts = await readForm(bytes, contentType!)
+  const parts = readForm(bytes, contentType!)
   if (!parts) throw new AppError('malformed', 'The body is no multipart/form-data that can be read.')
   const files = parts.flatMap(({ content }) => (typeof content === 'string' ? [] : [content]))
   const [file] = files

@@ -25,11 +25,8 @@ export const isForm = (contentType: string | null): contentType is string =>
   /^\s*multipart\/form-data\s*(;|$)/i.test(contentType ?? '')
 
 /** A form as a filter, a mapping and a recipe see it: files are handles. */
-export async function decodeForm(
-  bytes: Uint8Array,
-  contentType: string,
-): Promise<{ body: Json; files: ReceivedFile[] }> {
-  const parts = await readForm(bytes, contentType)
+export function decodeForm(bytes: Uint8Array, contentType: string): { body: Json; files: ReceivedFile[] } {
+  const parts = readForm(bytes, contentType)
   if (!parts) throw new AppError('malformed', 'The body is no multipart/form-data that can be read.')
   const files: ReceivedFile[] = []
   const entries = parts.map(({ name, content }): [string, Json] => {

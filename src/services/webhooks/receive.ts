@@ -107,7 +107,7 @@ async function readable(
     if (body.byteLength > hook.max_body_bytes)
       throw new AppError('too-large', `The webhook takes ${hook.max_body_bytes} bytes at most.`)
     const contentType = headers.get('content-type')
-    if (isForm(contentType)) return await decodeForm(body, contentType)
+    if (isForm(contentType)) return decodeForm(body, contentType)
     return { body: decodeBody(body, contentType), files: [] }
   } catch (error) {
     if (error instanceof AppError)

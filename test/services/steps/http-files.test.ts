@@ -116,13 +116,13 @@ test("another workspace's file, a wrong hash and what never was are not sent", a
   const file = await aFile(ctx)
   const seen = recording()
   const attempts = [
-    httpStep(post(file), createStepContext(stranger).context),
-    httpStep(post({ a: file }, { 'content-type': 'multipart/form-data' }), createStepContext(stranger).context),
-    httpStep(post({ ...file, sha256: '0'.repeat(64) }), createStepContext(ctx).context),
-    httpStep(post({ $file: '../../x' }), createStepContext(ctx).context),
+    () => httpStep(post(file), createStepContext(stranger).context),
+    () => httpStep(post({ a: file }, { 'content-type': 'multipart/form-data' }), createStepContext(stranger).context),
+    () => httpStep(post({ ...file, sha256: '0'.repeat(64) }), createStepContext(ctx).context),
+    () => httpStep(post({ $file: '../../x' }), createStepContext(ctx).context),
   ]
   for (const attempt of attempts)
-    await expect(attempt).rejects.toMatchObject({ kind: 'file-not-found', retryable: false })
+    await expect(attempt()).rejects.toMatchObject({ kind: 'file-not-found', retryable: false })
   expect(seen).toEqual([])
 })
 
