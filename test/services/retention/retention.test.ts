@@ -64,7 +64,7 @@ async function setUp(database?: TestDatabase) {
     for (let pass = 0; pass < 20; pass++) if (!(await retentionService.tick(ctx)).more) return
     throw new Error('The tick never came to an end.')
   }
-  return { database: own, db, ctx, workspaceId, aRun, runs, aSchedule, aSlot, slots, drain }
+  return { recipeId, database: own, db, ctx, workspaceId, aRun, runs, aSchedule, aSlot, slots, drain }
 }
 
 test('ended runs go with all that is theirs when their days are over; others stay', async () => {
@@ -133,6 +133,44 @@ test('a parent stays while a child of it is open, and a run whose end is not tol
     db,
   )
   await sql`update runs set announced_generation = 1 where id = ${untold}`.execute(db)
+  await drain()
+  expect(await runs()).toEqual([])
+})
+
+test('days are counted from the end of a run, however long it took', async () => {
+  const { database, db, aRun, runs, drain } = await setUp()
+  const long = await aRun('waiting')
+  await database.shiftClock({ seconds: 200 * day })
+  await sql`update runs set state = 'canceled', finished_at = app_now() where id = ${long}`.execute(db)
+  await drain()
+  expect(await runs()).toEqual([long])
+  await database.shiftClock({ seconds: 291 * day })
+  await drain()
+  expect(await runs()).toEqual([])
+})
+
+test('a run stays while a workflow, a replay or a backfill has not taken up its end', async () => {
+  const { database, db, recipeId, workspaceId, aRun, aSchedule, runs, drain } = await setUp()
+  const [awaited, replayed, filled] = [await aRun(), await aRun(), await aRun()]
+  const [workflow, replay, backfill, schedule] = [uuidv7(), uuidv7(), uuidv7(), await aSchedule()]
+  await sql`insert into workflows (id, workspace_id, name, goal, approval, state, run_id, created_by)
+    values (${workflow}, ${workspaceId}, 'W', 'G', 'auto', 'running', ${awaited}, 'x')`.execute(db)
+  await sql`insert into replays (id, workspace_id, recipe_id, recipe_version, call_models, total, request_hash)
+    values (${replay}, ${workspaceId}, ${recipeId}, 1, false, 1, 'x')`.execute(db)
+  await sql`insert into replay_runs (replay_id, run_id, workspace_id, ordinal)
+    values (${replay}, ${replayed}, ${workspaceId}, 1)`.execute(db)
+  await sql`insert into schedule_backfills (id, workspace_id, schedule_id, state, from_at, to_at, concurrency, slots, cursor_at)
+    values (${backfill}, ${workspaceId}, ${schedule}, 'running', app_now(), app_now(), 1, 1, app_now())`.execute(db)
+  await sql`insert into schedule_backfill_runs (backfill_id, run_id, slot_at)
+    values (${backfill}, ${filled}, app_now())`.execute(db)
+  await database.shiftClock({ seconds: 200 * day })
+  await drain()
+  expect(await runs()).toEqual([awaited, replayed, filled].toSorted())
+  await sql`update workflows set state = 'failed'`.execute(db)
+  await drain()
+  expect(await runs()).toEqual([replayed, filled].toSorted())
+  await sql`update replay_runs set state = 'compared'`.execute(db)
+  await sql`delete from schedule_backfill_runs`.execute(db)
   await drain()
   expect(await runs()).toEqual([])
 })
