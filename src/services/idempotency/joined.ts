@@ -2,6 +2,9 @@ import { sql, type Transaction } from 'kysely'
 import type { Wake } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 
+/** A service may join what has been joined already: then the savepoints are counted on. */
+const known = new WeakSet<Transaction<Database>>()
+
 type Work<T> = (tx: Transaction<Database>) => Promise<T>
 
 /**
@@ -9,6 +12,8 @@ type Work<T> = (tx: Transaction<Database>) => Promise<T>
  * savepoints, so that one that fails leaves the rest as it was. What they write is committed with it or not at all.
  */
 export function joined(tx: Transaction<Database>): Transaction<Database> {
+  if (known.has(tx)) return tx
+  known.add(tx)
   let count = 0
   const part = async <T>(work: Work<T>): Promise<T> => {
     const name = sql.raw(`part_${++count}`)

@@ -9,7 +9,7 @@ const mostEvents = 20_000
 
 /**
  * Deletes runs that ended long enough ago; triggers take along what belongs to them and note the bytes that are to go.
- * Kept are those that others still look at: a parent of open runs, an end that is not told or taken up yet by whoever waits
+ * Kept are those that others still look at: a parent of open runs, a child of an open one, an end that is not told or taken up yet by whoever waits
  * for it, and the last success of a schedule or state key, which is what `previous` shows.
  */
 export async function expireRuns({ db, config }: Pick<Runtime, 'db' | 'config'>): Promise<TickReport> {
@@ -30,6 +30,8 @@ export async function expireRuns({ db, config }: Pick<Runtime, 'db' | 'config'>)
             and not exists (select from schedule_backfill_runs b where b.run_id = r.id)
             and not exists (select from runs c where c.parent_run_id = r.id
               and c.state not in ('succeeded', 'failed', 'canceled', 'timed_out'))
+            and not exists (select from runs m where m.id = r.parent_run_id
+              and m.state not in ('succeeded', 'failed', 'canceled', 'timed_out'))
             and not (r.state = 'succeeded' and r.recipe_id is not null and r.state_key is not null
               and not exists (select from runs n where n.recipe_id = r.recipe_id and n.state_key = r.state_key
                 and n.state = 'succeeded' and (n.finished_at, n.id) > (r.finished_at, r.id)))

@@ -16,7 +16,7 @@ import { wakeNudged } from './nudge.ts'
 import type { StepRecord } from './records.ts'
 import { contextAt, traceRun } from './run-trace.ts'
 import { RunLost, type StepDraft } from './run-writer.ts'
-import { asStored } from './spill.ts'
+import { asStored, rehome } from './spill.ts'
 import { isEnd } from './states.ts'
 import { StepError } from './step-executor.ts'
 
@@ -87,7 +87,9 @@ async function attempt(
       await cancelChild(flow, child, 'It took longer than the step that started it allows.')
       throw new StepError('timeout', `The run ${child} took longer than ${formatDuration(timeoutOf(step) ?? 0)}.`)
     }
-    return { output: outputOf(child, result.found) }
+    const { blobs } = flow.runtime
+    // A value that the child keeps apart is kept for the parent too, which may outlive it.
+    return { output: await rehome(blobs, flow.run.workspace_id, flow.run.id, outputOf(child, result.found)) }
   } catch (error) {
     // The parent goes on without this item; when the parent itself ends, its children end with it.
     if (error instanceof ItemAborted) await cancelChild(flow, child, 'The step that started it was given up.')

@@ -59,11 +59,13 @@ export async function advanceWorkflow(tx: Transaction<Database>, id: string, mov
     return end(tx, row, 'failed', { kind: 'execution-gone', detail: 'The execution it waited for no longer exists.' })
   if (!endings.has(run.state)) return keepBudget(tx, row, run, moved)
   const paid = await pay(tx, row, run)
+  const stopped = paid.stopping
   if (run.state === 'succeeded') {
+    // What is done is done, also where somebody wanted it stopped in the meantime; what is only planned is not begun.
     if (row.state === 'running') return end(tx, paid, 'succeeded', null)
+    if (stopped?.['kind'] === 'canceled') return end(tx, paid, 'canceled', stopped)
     return takePlan(tx, paid, run, moved)
   }
-  const stopped = paid.stopping
   if (stopped) return end(tx, paid, stopped['kind'] === 'canceled' ? 'canceled' : 'failed', stopped)
   if (run.state === 'canceled') return end(tx, paid, 'canceled', { ...run.error, execution_id: run.id })
   if (row.state === 'planning')

@@ -137,6 +137,15 @@ test('a parent stays while a child of it is open, and a run whose end is not tol
   expect(await runs()).toEqual([])
 })
 
+test('a child stays with its values while its parent is open, paused for a year or not', async () => {
+  const { database, aRun, runs, drain } = await setUp()
+  const parent = await aRun('waiting')
+  const child = await aRun('succeeded', { parentRunId: parent })
+  await database.shiftClock({ seconds: 365 * day })
+  await drain()
+  expect(await runs()).toEqual([parent, child].toSorted())
+})
+
 test('days are counted from the end of a run, however long it took', async () => {
   const { database, db, aRun, runs, drain } = await setUp()
   const long = await aRun('waiting')

@@ -161,6 +161,18 @@ describe('an accepted workflow', () => {
     expect([status, number]).toEqual(approved.status === 200 ? ['succeeded', 1] : ['awaiting_approval', 2])
   })
 
+  test('that is canceled between its plan and the look at it is not begun', async () => {
+    const client = await signIn()
+    const { id } = await aWorkflow(client, { goal: 'Write a line.' })
+    await runsService.tick(app.runtime)
+    await engineOf(app.runtime).idle()
+    expect((await client.post(`/api/workflows/${id}/cancel`)).status).toBe(200)
+    await work()
+    expect(await get(client, id)).toMatchObject({ status: 'canceled' })
+    const { items } = await read<{ items: unknown[] }>(client.get('/api/executions'))
+    expect(items).toHaveLength(1)
+  })
+
   test('that cannot be advanced holds up no other, and ends', async () => {
     const client = await signIn()
     const broken = await aWorkflow(client, { goal: 'Write a line.' })
