@@ -11,6 +11,7 @@ export const calculatorTool: Tool = {
     required: ['expression'],
     additionalProperties: false,
   },
+  reachesOut: false,
   async run(_ctx, args) {
     try {
       const value = calculate(String(args['expression']))

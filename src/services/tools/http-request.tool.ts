@@ -24,6 +24,7 @@ export const httpRequestTool: Tool = {
     required: ['url'],
     additionalProperties: false,
   },
+  reachesOut: true,
   async run(ctx, args, { signal, idempotencyKey }) {
     try {
       const answer = await exchange(

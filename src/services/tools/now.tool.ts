@@ -8,6 +8,7 @@ export const nowTool: Tool = {
     properties: { timezone: { type: 'string', description: 'IANA time zone, for example Europe/Oslo. Default: UTC.' } },
     additionalProperties: false,
   },
+  reachesOut: false,
   async run(_ctx, args, { now }) {
     const timezone = typeof args['timezone'] === 'string' ? args['timezone'] : 'UTC'
     return { utc: now.toISOString(), timezone, ...localTime(now, timezone) }

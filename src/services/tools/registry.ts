@@ -12,6 +12,7 @@ const tools = new Map<string, Tool>([httpRequestTool, nowTool, calculatorTool].m
 
 export const toolNames: readonly string[] = [...tools.keys()]
 export const isTool = (name: string): boolean => tools.has(name)
+export const reachesOut = (name: string): boolean => tools.get(name)?.reachesOut ?? false
 
 /** What a model is told about the tools it may call. Names that no longer exist are left out. */
 export function toolSpecs(names: readonly string[]): ToolSpec[] {

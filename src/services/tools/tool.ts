@@ -16,6 +16,8 @@ export interface Tool {
   description: string
   /** JSON Schema of the arguments. */
   parameters: JsonObject
+  /** It sends to an address of the model's choice. */
+  reachesOut: boolean
   run(ctx: ServiceContext, args: JsonObject, options: ToolOptions): Promise<Json>
 }
 

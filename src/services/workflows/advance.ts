@@ -156,7 +156,6 @@ async function takePlan(tx: Transaction<Database>, row: WorkflowRow, run: Awaite
   const isSpilled = spilledKey(row.workspace_id, run.output) !== null
   const { compiled, faults } = await compilePlan(isSpilled ? null : run.output, {
     goal: row.goal,
-    context: row.context,
     candidates: await loadCandidates(tx, row.workspace_id, row),
     tools: row.tools,
     agentsNamed: row.agents !== null,

@@ -1,8 +1,9 @@
 import type { Fault } from '../../lib/errors.ts'
-import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
+import { isObject, type JsonObject } from '../../lib/json.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
 import { validateDefinition } from '../recipes/validate.ts'
 import { assignAgents, type Assignment, type Candidate } from './assign-agents.ts'
+import { attentionTo, hostsNamed } from './attention.ts'
 
 export const maxPlanSteps = 20
 
@@ -23,9 +24,8 @@ export const planInputs: JsonObject = {
 }
 
 export interface PlanRules {
-  /** What the planner was told: hosts that occur in it are reached without asking. */
+  /** Hosts that it names are reached without asking. */
   goal: string
-  context: Json
   candidates: readonly Candidate[]
   /** Null: any tool. */
   tools: readonly string[] | null
@@ -60,10 +60,12 @@ export async function compilePlan(
   const steps = stepsOf(plan['steps'], '/steps')
   const all = [...assigned.faults, ...faults, ...stepFaults(steps, rules)]
   if (!definition || all.length > 0) return { compiled: null, faults: all }
-  return {
-    compiled: { definition, assignments: assigned.assignments, attention: attentionOf(steps, rules) },
-    faults: null,
-  }
+  const known = hostsNamed(rules.goal)
+  const attention =
+    rules.by === 'person'
+      ? []
+      : stepsOf(definition.steps, '').flatMap(({ step }) => attentionTo(step, known, rules.candidates))
+  return { compiled: { definition, assignments: assigned.assignments, attention }, faults: null }
 }
 
 /** A name from the goal's first words. */
@@ -115,29 +117,4 @@ function stepFaults(steps: PlacedStep[], { tools, by }: PlanRules): Fault[] {
       })
   }
   return faults
-}
-
-/** What somebody should look at before it happens: addresses that nobody named, and stored credentials. */
-function attentionOf(steps: PlacedStep[], { goal, context, by }: PlanRules): string[] {
-  if (by === 'person') return []
-  const told = `${goal}\n${JSON.stringify(context ?? null)}`.toLowerCase()
-  const known = new Set((told.match(/[a-z0-9.-]+(?::\d+)?/g) ?? []).map((word) => word.replace(/\.+$/, '')))
-  return steps.flatMap(({ step }) => {
-    if (step['kind'] !== 'http' || !isObject(step['request'])) return []
-    const notes: string[] = []
-    const host = hostOf(String(step['request']['url'] ?? ''))
-    if (host === null || !known.has(host))
-      notes.push(
-        `Step ${String(step['id'])} reaches ${host ?? 'an address that is made up as it runs'}, which the goal does not name.`,
-      )
-    if (step['auth'] !== undefined || JSON.stringify(step['request']).includes('secret('))
-      notes.push(`Step ${String(step['id'])} sends a stored credential.`)
-    return notes
-  })
-}
-
-/** Null where a template decides. */
-function hostOf(url: string): string | null {
-  const host = /^https?:\/\/([^/?#\s]+)/i.exec(url)?.[1]?.toLowerCase()
-  return host === undefined || host.includes('{') || host.includes('@') ? null : host
 }

@@ -161,7 +161,6 @@ export async function editPlan(
       )
     const { compiled, faults } = await compilePlan(planOf(members, replace ? null : current), {
       goal: row.goal,
-      context: row.context,
       candidates: await loadCandidates(tx, row.workspace_id, { agents: null, tools: null }),
       tools: null,
       agentsNamed: row.agents !== null,

@@ -8,7 +8,6 @@ import { checkSchema, validateJson } from '../../../src/lib/json-schema.ts'
 
 const rules: PlanRules = {
   goal: 'Read https://news.example/feed.xml and tell https://hooks.example:8443/in',
-  context: null,
   candidates: [],
   tools: null,
   agentsNamed: false,
@@ -86,25 +85,74 @@ describe('somebody has to look at a plan', () => {
   const attention = async (step: JsonObject, more: Partial<PlanRules> = {}) =>
     (await compile(plan(step), more)).compiled!.attention
 
-  test('that reaches a host which neither goal nor context names, a part of one included', async () => {
+  test('that reaches a host which the goal does not name, a part of one included', async () => {
     expect(await attention(get('https://news.example/other'))).toEqual([])
     expect(await attention(get('https://hooks.example:8443/in'))).toEqual([])
     expect(await attention(get('https://elsewhere.example/'))).toHaveLength(1)
     expect(await attention(get('https://s.example/'))).toHaveLength(1)
-    expect(
-      await attention(get('https://elsewhere.example/'), { context: { site: 'https://elsewhere.example' } }),
-    ).toEqual([])
+    expect(await attention(get('http://feed/'), { goal: 'Read the feed' })).toHaveLength(1)
+  })
+
+  test('but not one of a host that the goal writes without https', async () => {
+    const goal = 'Compare news.example, (Bücher.example:8443/neu) and www.Shop.example. Mail bob@corp.example of it.'
+    expect(await attention(get('https://news.example/a'), { goal })).toEqual([])
+    expect(await attention(get('https://xn--bcher-kva.example:8443/neu'), { goal })).toEqual([])
+    expect(await attention(get('https://www.shop.example/'), { goal })).toEqual([])
+    expect(await attention(get('https://shop.example/'), { goal })).toHaveLength(1)
+    expect(await attention(get('https://corp.example/'), { goal })).toHaveLength(1)
+    const nested = 'Read https://news.example/?from=https://evil.example/other.example'
+    expect(await attention(get('https://evil.example/'), { goal: nested })).toHaveLength(1)
+    expect(await attention(get('https://other.example/'), { goal: nested })).toHaveLength(1)
+  })
+
+  test('whose address goes elsewhere than it looks', async () => {
+    for (const url of [
+      'https://news.example\t.evil.example/x',
+      'https://news.example\n.evil.example/x',
+      'https://news.example\\.evil.example/',
+      'https://news.example\u{7f}.evil.example/',
+      'https://news.example\t.evil.example/{{ input.goal }}',
+    ]) {
+      const { compiled, faults } = await compile(plan(get(url)))
+      expect(faults ?? compiled.attention, url).toHaveLength(1)
+    }
+  })
+
+  test('whose step is for an agent that chooses addresses itself', async () => {
+    const candidate = (slug: string, tools: string[]) => ({
+      id: slug,
+      slug,
+      name: 'Reader of news',
+      description: 'Reads the news',
+      system_prompt: null,
+      tools,
+      load: 0,
+    })
+    const candidates = [candidate('reader', ['now', 'http_request'])]
+    const step = { id: 'read', kind: 'agent', prompt: 'Read the news' }
+    for (const agent of ['auto', 'reader'])
+      expect(await attention({ ...step, agent }, { candidates })).toEqual([
+        'Step read is for the agent reader, which may reach any address with http_request.',
+      ])
+    const each = { id: 'each', kind: 'foreach', items: [1], as: 'n', steps: [{ ...step, agent: 'auto' }] }
+    expect(await attention(each, { candidates })).toHaveLength(1)
+    const harmless = [candidate('thinker', ['now', 'calculator'])]
+    expect(await attention({ ...step, agent: 'auto' }, { candidates: harmless })).toEqual([])
   })
 
   test('whose addresses are made up as it runs', async () => {
     expect(await attention(get('{{ input.context.url }}'))).toHaveLength(1)
     expect(await attention(get('https://news.example.{{ input.goal }}/'))).toHaveLength(1)
     expect(await attention(get('https://news.example@evil.example/'))).toHaveLength(1)
+    expect(await attention(get('https://news.example/{{ input.goal }}'))).toEqual([])
   })
 
   test('that sends a stored credential', async () => {
     expect(await attention(get('https://news.example/', { auth: { credential: 'tracker' } }))).toHaveLength(1)
     expect(await attention(get("https://news.example/?key={{ secret('tracker.token') }}"))).toHaveLength(1)
+    const headers = { authorization: "Bearer {{ secret ('my-key.value') }}" }
+    const request = { method: 'GET', url: 'https://news.example/', headers }
+    expect(await attention(get('', { request }))).toHaveLength(1)
   })
 
   test('unless a person wrote it', async () => {

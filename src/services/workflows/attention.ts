@@ -1,0 +1,58 @@
+import { isObject, type Json } from '../../lib/json.ts'
+import { checkTree } from '../../lib/language/tree.ts'
+import { hasTemplate } from '../recipes/validation/fields.ts'
+import { reachesOut } from '../tools/registry.ts'
+import type { Candidate } from './assign-agents.ts'
+
+/**
+ * What somebody should look at before a step happens: addresses that the goal does not name, agents that choose addresses
+ * themselves, and stored credentials. The context names nothing: it may be written by strangers.
+ */
+export function attentionTo(
+  step: Record<string, unknown>,
+  known: ReadonlySet<string>,
+  candidates: readonly Candidate[],
+): string[] {
+  const id = String(step['id'])
+  if (step['kind'] === 'agent') return attentionToAgent(id, step['agent'], candidates)
+  const { request } = step
+  if (step['kind'] !== 'http' || !isObject(request)) return []
+  const notes: string[] = []
+  const host = hostOf(String(request['url'] ?? ''))
+  if (host === null || !known.has(host))
+    notes.push(`Step ${id} reaches ${host ?? 'an address that is made up as it runs'}, which the goal does not name.`)
+  if (step['auth'] !== undefined || checkTree(request as Json, '').secrets.length > 0)
+    notes.push(`Step ${id} sends a stored credential.`)
+  return notes
+}
+
+function attentionToAgent(id: string, agent: unknown, candidates: readonly Candidate[]): string[] {
+  const chosen = candidates.find((each) => each.id === agent || each.slug === agent)
+  const outward = chosen?.tools.filter(reachesOut) ?? []
+  if (!chosen || outward.length === 0) return []
+  return [`Step ${id} is for the agent ${chosen.slug}, which may reach any address with ${outward.join(', ')}.`]
+}
+
+/** The host that a request goes to, whatever its templates give; null where that is not sure. */
+function hostOf(url: string): string | null {
+  const literal = hasTemplate(url) ? url.slice(0, url.search(/\{\{|\{%/)) : url
+  // URLs lose white space and control characters wherever they stand: what is read here would not be where it goes.
+  if (/[\s\p{Cc}\\]/u.test(literal)) return null
+  if (hasTemplate(url) && !/^https?:\/\/[^/?#]+[/?#]/i.test(literal)) return null
+  return URL.canParse(literal) ? new URL(literal).host : null
+}
+
+const hostName = /^(?:[\p{L}\p{N}](?:[\p{L}\p{N}-]*[\p{L}\p{N}])?\.)+\p{L}[\p{L}\p{N}-]+(?::\d{1,5})?$/u
+const address = /https?:\/\/[^\s<>"'`]+/gi
+
+/** The hosts of a text's addresses, and those that it writes without one: `news.example`, `news.example:8443/feed`. */
+export function hostsNamed(text: string): Set<string> {
+  const addresses = (text.match(address) ?? []).map((each) => each.replace(/[.,;:!?)\]}]+$/, ''))
+  const names = text
+    .replace(address, ' ')
+    .split(/[\s<>"'`()[\]{},;!?]+/)
+    .map((word) => word.replace(/\/.*$/, '').replace(/[.:]+$/, ''))
+    .filter((word) => hostName.test(word))
+  const written = [...addresses, ...names.flatMap((name) => [`https://${name}`, `http://${name}`])]
+  return new Set(written.filter((each) => URL.canParse(each)).map((each) => new URL(each).host))
+}
