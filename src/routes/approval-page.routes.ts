@@ -3,6 +3,7 @@ import type { Runtime } from '../context.ts'
 import { toBase64Url } from '../lib/base64url.ts'
 import { canonicalJson } from '../lib/canonical.ts'
 import { AppError, type Fault } from '../lib/errors.ts'
+import { parseJsonBody } from '../lib/json-body.ts'
 import type { Json } from '../lib/json.ts'
 import { operation, type Reply, type RouteGroup } from '../lib/operation.ts'
 import { approvalPage, decideByLink, noApprovalPage, openApprovalLink } from '../services/approvals.service.ts'
@@ -70,7 +71,8 @@ async function decide(runtime: Runtime, id: string, form: URLSearchParams): Prom
     const comment = draft.comment.trim().slice(0, 4_000)
     const edited =
       decision === 'approved' && form.has('payload') ? editedOf(draft.payload, opened.approval.payload) : null
-    if (edited === 'no JSON') return await again([{ pointer: '/payload', detail: 'is not JSON' }])
+    if (edited === 'no JSON')
+      return await again([{ pointer: '/payload', detail: 'is not JSON, or is nested too deep' }])
     await decideByLink(runtime, opened, {
       decision,
       ...(comment !== '' && { comment }),
@@ -91,9 +93,10 @@ async function decide(runtime: Runtime, id: string, form: URLSearchParams): Prom
 function editedOf(text: string, payload: Json): { value: Json } | 'no JSON' | null {
   let value: Json
   try {
-    value = JSON.parse(text) as Json
-  } catch {
-    return 'no JSON'
+    value = parseJsonBody(new TextEncoder().encode(text)) as Json
+  } catch (error) {
+    if (error instanceof AppError && error.kind === 'malformed') return 'no JSON'
+    throw error
   }
   return canonicalJson(value) === canonicalJson(payload) ? null : { value }
 }

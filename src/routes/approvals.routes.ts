@@ -85,7 +85,7 @@ export const approvalsRoutes: RouteGroup = {
         path: '/{approval}/links',
         summary: 'Make a link that decides an approval',
         description:
-          'For somebody without an account: a small page shows what is to be decided, and a form there decides it, once. Opening the page decides nothing. The link ends with its time, and with the key or the member that made it.',
+          'For somebody without an account: a small page shows what is to be decided, and a form there decides it, once. Opening the page decides nothing. The link ends with its time, and with the key or the member that made it. An approval has at most 20 links at a time.',
         access: 'approvals:decide',
         idempotent: 'sealed',
         params: approvalParams,

@@ -100,6 +100,34 @@ test('an edited payload must fit the schema of the step; a rejection takes none'
   expect(await json(await owner.get(`/api/approvals/${approval}`))).toMatchObject({ status: 'pending' })
 })
 
+test('an edited payload is no larger than that of a step, and no deeper than any JSON', async () => {
+  const { approval } = await asked()
+  const large = { text: 'x'.repeat(256 * 1024) }
+  const refused = await owner.post(`/api/approvals/${approval}/decide`, { decision: 'approved', payload: large })
+  expect(refused.status).toBe(422)
+  expect(await json(refused)).toMatchObject({ errors: [{ pointer: '/payload' }] })
+  const { token } = await linkTo(approval)
+  for (const payload of [JSON.stringify(large), '['.repeat(1_200) + ']'.repeat(1_200), '['.repeat(1_200)]) {
+    const answer = await submit(approval, { token, decision: 'approved', payload })
+    expect(answer.status, payload.slice(0, 20)).toBe(422)
+    expect(await answer.text()).toContain('/payload')
+  }
+  expect(await json(await owner.get(`/api/approvals/${approval}`))).toMatchObject({ status: 'pending' })
+})
+
+test('an approval has twenty links at a time, however many are asked for at once', async () => {
+  const { approval } = await asked()
+  const make = async () => (await owner.post(`/api/approvals/${approval}/links`, { expires_in: '8h' })).status
+  const statuses = await Promise.all(Array.from({ length: 24 }, make))
+  expect(statuses.toSorted()).toEqual([...Array(20).fill(201), ...Array(4).fill(409)])
+  await owner.database.shiftClock({ seconds: 8 * 3600 + 1 })
+  try {
+    expect(await make()).toBe(201)
+  } finally {
+    await owner.database.shiftClock({ seconds: 0 })
+  }
+})
+
 test('deciding takes a permission of its own', async () => {
   const { approval } = await asked()
   const reader = await signIn({ workspace: owner.workspaceId, scopes: ['approvals:read'] })

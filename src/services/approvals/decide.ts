@@ -5,6 +5,7 @@ import type { RunState } from '../../db/tables/runs.table.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { validateJson } from '../../lib/json-schema.ts'
+import { payloadTooLarge } from '../runs/approval.ts'
 import { nudged, wakeNudged } from '../runs/nudge.ts'
 import { asStored } from '../runs/spill.ts'
 import { shownState, type Approval } from './approval.ts'
@@ -62,6 +63,9 @@ function checkPayload(approval: Approval, { decision }: Decision, payload: Json)
     const detail = 'goes with an approval only'
     throw new AppError('invalid', `payload ${detail}.`, { errors: [{ pointer: '/payload', detail }] })
   }
+  const tooLarge = payloadTooLarge(payload)
+  if (tooLarge !== null)
+    throw new AppError('invalid', tooLarge, { errors: [{ pointer: '/payload', detail: tooLarge }] })
   const faults = approval.payload_schema ? validateJson(approval.payload_schema, payload) : []
   if (faults.length === 0) return
   const errors = faults.map((fault) => ({ ...fault, pointer: `/payload${fault.pointer}` }))

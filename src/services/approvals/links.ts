@@ -12,6 +12,8 @@ import { getApproval } from './read-approvals.ts'
 const purpose = 'approval-link'
 const longestLifeMs = 30 * 86_400_000
 const defaultLife = '7d'
+/** Of one approval, at a time. */
+const mostLinks = 20
 
 export interface ApprovalLink {
   url: string
@@ -38,17 +40,25 @@ export async function createApprovalLink(
     throw new AppError('invalid', `expires_in ${detail}.`, { errors: [{ pointer: '/expires_in', detail }] })
   }
   const link = uuidv7(ctx.clock.now().getTime())
-  const { rows } = await sql<{ expires_at: Date }>`
-    insert into approval_links (id, approval_id, workspace_id, issued_to, maker, expires_at)
-    select ${link}::uuid, id, workspace_id, ${issuedTo ?? null}, ${jsonb({ kind: ctx.actor.kind, id: ctx.actor.id })},
-      least(app_now() + ${lifeMs}::double precision * interval '1 millisecond', expires_at)
-    from approvals where id = ${id} and workspace_id = ${ctx.actor.workspaceId}
-    returning expires_at`.execute(ctx.db)
+  const maker = jsonb({ kind: ctx.actor.kind, id: ctx.actor.id })
+  const { rows } = await ctx.db.transaction().execute(async (tx) => {
+    // One at a time, so that each counts those before it.
+    await sql`select from approvals where id = ${id} for no key update`.execute(tx)
+    return sql<{ expires_at: Date }>`
+      insert into approval_links (id, approval_id, workspace_id, issued_to, maker, expires_at)
+      select ${link}::uuid, id, workspace_id, ${issuedTo ?? null}, ${maker},
+        least(app_now() + ${lifeMs}::double precision * interval '1 millisecond', expires_at)
+      from approvals a where id = ${id} and workspace_id = ${ctx.actor.workspaceId} and (
+        select count(*) from approval_links l where l.approval_id = a.id and l.expires_at > app_now()) < ${mostLinks}
+      returning expires_at`.execute(tx)
+  })
+  if (!rows[0])
+    throw new AppError('conflict', `Approval ${id} has ${mostLinks} links that are still good, which is the most.`)
   const token = `${link}.${await ctx.cipher.sign(signed(id, link), purpose)}`
   return {
     url: `${ctx.config.apiUrl.replace(/\/$/, '')}/api/approvals/${id}/page?token=${encodeURIComponent(token)}`,
     issued_to: issuedTo ?? null,
-    expires_at: rows[0]!.expires_at.toISOString(),
+    expires_at: rows[0].expires_at.toISOString(),
   }
 }
 

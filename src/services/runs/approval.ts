@@ -21,6 +21,8 @@ export const expired = 'expired'
 
 /** An inbox is no place for more. */
 const largestPayload = 256 * 1024
+export const payloadTooLarge = (payload: Json): string | null =>
+  JSON.stringify(payload).length > largestPayload ? `The payload is larger than ${largestPayload / 1024} KB.` : null
 const longestMessage = 20_000
 
 interface Decided {
@@ -84,10 +86,8 @@ export async function runApproval(
 function questionOf(flow: Flow, step: ApprovalStep, frame: Frame): { message: string; payload: Json | undefined } {
   const scope = flow.scope(frame)
   const payload = step.payload === undefined ? undefined : asStored(renderTree(step.payload, scope))
-  if (payload !== undefined && JSON.stringify(payload).length > largestPayload)
-    throw new StepError('payload_too_large', `The payload is larger than ${largestPayload / 1024} KB.`, {
-      retryable: false,
-    })
+  const tooLarge = payload === undefined ? null : payloadTooLarge(payload)
+  if (tooLarge !== null) throw new StepError('payload_too_large', tooLarge, { retryable: false })
   // The column takes no NUL.
   const message = renderText(step.message, scope).replaceAll('\0', '').slice(0, longestMessage)
   return { message, payload }
