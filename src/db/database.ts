@@ -14,6 +14,7 @@ import type {
   ApprovalLinksTable,
   ApprovalsTable,
   ChildEndsTable,
+  RunFamiliesTable,
   EventWaitsTable,
   InboundEventsTable,
 } from './tables/outside.table.ts'
@@ -69,6 +70,7 @@ export interface Database {
   approvals: ApprovalsTable
   approval_links: ApprovalLinksTable
   child_ends: ChildEndsTable
+  run_families: RunFamiliesTable
   replays: ReplaysTable
   replay_runs: ReplayRunsTable
   schedules: SchedulesTable

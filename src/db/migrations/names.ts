@@ -16,4 +16,5 @@ export const migrationNames: readonly string[] = [
   '0011-files',
   '0012-workflows',
   '0013-run-control',
+  '0015-run-families',
 ]

@@ -83,3 +83,9 @@ export interface ChildEndsTable {
   parent_run_id: string
   ended_at: ColumnType<Date, Date | undefined, never>
 }
+
+/** How many runs have been started below a run that no step has started. */
+export interface RunFamiliesTable {
+  root_id: string
+  started: number
+}

@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { toJsonText } from '../../db/json.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
 import { formatDuration, parseDuration } from '../../lib/duration.ts'
-import { derivedUuid } from '../../lib/ids.ts'
+import { derivedUuid, isUuid } from '../../lib/ids.ts'
 import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import { validateJson } from '../../lib/json-schema.ts'
 import { renderTree } from '../../lib/language/tree.ts'
@@ -22,6 +22,14 @@ import { StepError } from './step-executor.ts'
 
 /** Runs that start runs that start runs: a recipe that calls itself ends here. */
 export const maxDepth = 5
+/** Runs below one that no step has started, whatever has become of them: a recipe that calls itself for each of many items ends here. */
+export const maxDescendants = 10_000
+
+/** The run that a run comes from by steps, and by failures of such runs. */
+export function rootOf({ id, trigger }: { id: string; trigger: JsonObject }): string {
+  const { kind, root } = trigger
+  return (kind === 'recipe' || kind === 'on_failure') && typeof root === 'string' && isUuid(root) ? root : id
+}
 
 /** What the step remembers of the attempt under way. */
 type Begun = { child: string; until: string | null }
@@ -117,7 +125,7 @@ async function begin(flow: Flow, step: RecipeStep, path: string, frame: Frame, a
     id: child,
     recipe_id: recipe.id,
     recipe_version: recipe.version,
-    trigger: { kind: 'recipe', execution_id: run.id, step: path, depth },
+    trigger: { kind: 'recipe', execution_id: run.id, step: path, depth, root: rootOf(run) },
     input,
     timeout_ms: limit === undefined ? null : parseDuration(limit),
     created_by: run.created_by,
@@ -126,6 +134,10 @@ async function begin(flow: Flow, step: RecipeStep, path: string, frame: Frame, a
   // Its input was worked out from results: they are stored before it starts.
   await flow.readyForEffect(frame.signal)
   const state = await flow.read(() => insertChild(flow, row))
+  if (state === 'refused')
+    throw new StepError('too_many_runs', `A run may start ${maxDescendants} runs, with those that they start.`, {
+      retryable: false,
+    })
   if (state === null) {
     flow.writer.markLost()
     throw new RunLost()
@@ -143,18 +155,28 @@ function checkInput(inputs: JsonObject | undefined, input: Json): void {
   throw new StepError('invalid_input', `The input does not fit the recipe: ${listed.join('; ')}`, { retryable: false })
 }
 
-/** Under the owner's fence, with its place in the queue and its first event. Null: the lease is lost. */
-async function insertChild({ run, runtime }: Flow, row: JsonObject): Promise<RunState | null> {
-  const { rows } = await sql<{ state: RunState }>`
+/**
+ * Under the owner's fence, with its place in the queue and its first event. Null: the lease is lost. Refused: as many as may
+ * have come from one run are there. Inserted again, it is counted once.
+ */
+async function insertChild({ run, runtime }: Flow, row: JsonObject): Promise<RunState | 'refused' | null> {
+  const id = String(row['id'])
+  const { rows } = await sql<{ state: RunState | 'refused' }>`
     with held as materialized (
       select id, workspace_id, priority from runs
       where id = ${run.id} and fence = ${run.fence} and state = 'running' for no key update
+    ), fresh as (
+      select id from held where not exists (select from runs where id = ${id})
+    ), counted as (
+      insert into run_families as f (root_id, started) select ${rootOf(run)}::uuid, 1 from fresh
+      on conflict (root_id) do update set started = f.started + 1 where f.started < ${maxDescendants}::integer
+      returning root_id
     ), made as (
       insert into runs (id, workspace_id, recipe_id, recipe_version, state, trigger, parent_run_id, input, priority,
         created_by, timeout_ms, trace_context, last_seq)
       select c.id, held.workspace_id, c.recipe_id, c.recipe_version, 'queued', c.trigger, held.id,
         coalesce(c.input, 'null'), held.priority, c.created_by, c.timeout_ms, c.trace_context, 1
-      from held cross join jsonb_to_record(${toJsonText(row)}::text::jsonb) as c(
+      from counted cross join held cross join jsonb_to_record(${toJsonText(row)}::text::jsonb) as c(
         id uuid, recipe_id uuid, recipe_version integer, trigger jsonb, input jsonb, timeout_ms double precision,
         created_by text, trace_context jsonb)
       on conflict (id) do nothing
@@ -167,7 +189,9 @@ async function insertChild({ run, runtime }: Flow, row: JsonObject): Promise<Run
     )
     select state from made
     union all
-    select state from runs where id = ${String(row['id'])}`.execute(runtime.db)
+    select state from runs where id = ${id}
+    union all
+    select 'refused' from fresh where not exists (select from counted)`.execute(runtime.db)
   return rows[0]?.state ?? null
 }
 
@@ -202,14 +226,11 @@ const ends: { [state in RunState]?: string } = {
   timed_out: 'run out of time',
 }
 
-async function cancelChild({ runtime, ctx }: Flow, id: string, reason: string): Promise<void> {
-  try {
-    const { rows } = await sql<{
-      state: RunState | null
-    }>`select cancel_by_inbox(${id}::uuid, ${reason}) as state`.execute(runtime.db)
-    const state = rows[0]?.state ?? null
-    wakeNudged(runtime.wake, id, state === 'running' || state === null ? state : 'waiting')
-  } catch (error) {
-    ctx.log.warn('A run that is not waited for any more could not be canceled.', { error, child_run_id: id })
-  }
+async function cancelChild(flow: Flow, id: string, reason: string): Promise<void> {
+  const { runtime } = flow
+  const { rows } = await flow.read(() =>
+    sql<{ state: RunState | null }>`select cancel_by_inbox(${id}::uuid, ${reason}) as state`.execute(runtime.db),
+  )
+  const state = rows[0]?.state ?? null
+  wakeNudged(runtime.wake, id, state === 'running' || state === null ? state : 'waiting')
 }

@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import { AppError } from '../../lib/errors.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { loadRecipeForRun } from '../recipes/find.ts'
+import { rootOf } from './child-run.ts'
 import type { Flow } from './flow.ts'
 import { RunLost } from './run-writer.ts'
 import { startRun } from './start-run.ts'
@@ -29,7 +30,7 @@ export async function startOnFailure(flow: Flow, reference: string, input: JsonO
       startRun(flow.ctx, {
         definition: recipe.definition,
         recipe: { id: recipe.id, version: recipe.version },
-        trigger: { kind: 'on_failure', execution_id: id, recipe_id, generation },
+        trigger: { kind: 'on_failure', execution_id: id, recipe_id, generation, root: rootOf(flow.run) },
         input,
         idempotencyKey: `~on_failure/${id}/${generation}`,
       })

@@ -66,8 +66,8 @@ export const recoveryService: BackgroundService = {
   async tick(runtime) {
     const recovered = await answered(recoverRuns(runtime.db, batch))
     runtime.measures?.leasesRecovered.add(recovered)
-    await answered(cancelOrphans(runtime, batch))
+    const orphans = await answered(cancelOrphans(runtime, batch))
     if (runtime.platform === 'workers') await answered(wakeDueRuns(runtime.db, batch))
-    return { done: recovered, more: recovered === batch }
+    return { done: recovered, more: recovered === batch || orphans >= batch }
   },
 }

@@ -358,6 +358,22 @@ export function controlSuite(open: () => Promise<EngineDatabase>): void {
       }
     })
 
+    test('a run with many children ends at once, and they a bounded number at a time', async () => {
+      const b = await bench()
+      const hour = { id: 'wait', kind: 'wait', duration: '1h' }
+      const parent = await b.start(recipe([hour]))
+      const children: string[] = []
+      for (let n = 0; n < 120; n++) children.push(await childOf(b, parent, [hour]))
+      const grandchild = await childOf(b, children[119]!, [hour])
+      const done = await cancel(parent)
+      expect(done.ended).toHaveLength(101)
+      expect(await b.run(parent)).toMatchObject({ state: 'canceled' })
+      expect(await cancelOrphans(b.ctx, 10)).toBe(10)
+      while ((await cancelOrphans(b.ctx, 10)) > 0);
+      for (const id of [...children, grandchild]) expect(await b.run(id)).toMatchObject({ state: 'canceled' })
+      await invariants(grandchild)
+    })
+
     test('a run that fails leaves no child behind; where it died before it could, the recovery finds them', async () => {
       const b = await bench()
       b.script('bad', down)

@@ -8,6 +8,7 @@ import { getApproval, listApprovals } from '../../../src/services/approvals/read
 import type { RecipeDefinition } from '../../../src/services/recipes/definition.ts'
 import { insertVersion } from '../../../src/services/recipes/store.ts'
 import { tellParents } from '../../../src/services/runs/child-ends.ts'
+import { maxDescendants } from '../../../src/services/runs/child-run.ts'
 import { cancelRunTree } from '../../../src/services/runs/children.ts'
 import { recoverRuns, wakeDueRuns } from '../../../src/services/runs/claim.ts'
 import { requestPause, requestResume } from '../../../src/services/runs/pause.ts'
@@ -488,6 +489,33 @@ export function outsideSuite(open: () => Promise<EngineDatabase>): void {
         .where('workspace_id', '=', b.ctx.actor.workspaceId)
         .executeTakeFirstOrThrow()
       expect(Number(count)).toBe(6)
+    })
+
+    test('is one of a family, which ends at its limit however its members start each other', async () => {
+      const b = await bench()
+      const each = { id: 'each', kind: 'foreach', items: [1, 2], as: 'n', concurrency: 2, steps: [call()] }
+      await store(b.ctx, 'child', recipe([each]))
+      const id = await b.start(recipe([call()]))
+      // All but five have been started already.
+      await db
+        .insertInto('run_families')
+        .values({ root_id: id, started: maxDescendants - 5 })
+        .execute()
+      for (let turn = 0; turn < 20; turn++) await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'failed', error: { kind: 'child_failed' } })
+      const family = await db
+        .selectFrom('runs')
+        .select(['state', 'error'])
+        .where('workspace_id', '=', b.ctx.actor.workspaceId)
+        .where('id', '!=', id)
+        .execute()
+      expect(family).toHaveLength(5)
+      expect(family.map(({ error }) => error?.['kind'])).toContain('too_many_runs')
+      expect(await db.selectFrom('run_families').select('started').where('root_id', '=', id).execute()).toEqual([
+        { started: maxDescendants },
+      ])
+      await db.deleteFrom('runs').where('id', '=', id).execute()
+      expect(await db.selectFrom('run_families').select('started').where('root_id', '=', id).execute()).toEqual([])
     })
 
     test('ends with its parent, and its parent goes on when it was canceled', async () => {
