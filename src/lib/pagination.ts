@@ -1,5 +1,10 @@
 import { z } from '@hono/zod-openapi'
 import { AppError } from './errors.ts'
+import { isUuid } from './ids.ts'
+import { latestInstant } from './time-range.ts'
+
+/** What an integer column holds. */
+const maxNumber = 2_147_483_647
 
 /** Spread into a list's query schema: `z.object({ ...pageQuery, status: … })`. */
 export const pageQuery = {
@@ -39,12 +44,21 @@ export const pageOf = <T extends z.ZodType>(item: T) =>
 export function readCursor(cursor: string | undefined): Position | null {
   if (cursor === undefined) return null
   const match = /^(\d{1,15})\.([0-9a-f-]{36})$/.exec(decode(cursor))
-  const createdAt = new Date(Number(match?.[1]))
-  if (!match || Number.isNaN(createdAt.getTime())) {
-    const detail = 'This is not a cursor that a list has given.'
-    throw new AppError('invalid', detail, { errors: [{ pointer: '/query/cursor', detail }] })
-  }
-  return { createdAt, id: match[2]! }
+  if (!match || Number(match[1]) > latestInstant || !isUuid(match[2]!)) throw notACursor()
+  return { createdAt: new Date(Number(match[1])), id: match[2]! }
+}
+
+/** Of a list whose rows are numbered: the number stands in the place of the time. */
+export function readNumberCursor(cursor: string | undefined): number | null {
+  const number = readCursor(cursor)?.createdAt.getTime() ?? null
+  // A cursor of another list holds a time, which the column has no room for.
+  if (number !== null && number > maxNumber) throw notACursor()
+  return number
+}
+
+function notACursor(): AppError {
+  const detail = 'This is not a cursor that a list has given.'
+  return new AppError('invalid', detail, { errors: [{ pointer: '/query/cursor', detail }] })
 }
 
 /**

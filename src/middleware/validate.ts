@@ -4,6 +4,7 @@ import { parseJsonBody } from '../lib/json-body.ts'
 import type { Operation } from '../lib/operation.ts'
 import { readBody } from './body-limit.ts'
 import type { Exchange } from './exchange.ts'
+import { refuseNulInAddress, refuseNulInBody } from './refuse-nul.ts'
 
 export interface ValidInput {
   params: unknown
@@ -33,8 +34,12 @@ function check(operation: Operation, exchange: Exchange, body: unknown): ValidIn
     if (body === noBody) {
       if (operation.bodyOptional) input.body = parse(operation.body, {}, '', faults)
       else faults.push({ pointer: '', detail: 'A JSON body is required.' })
-    } else input.body = parse(operation.body, body, '', faults)
+    } else {
+      input.body = parse(operation.body, body, '', faults)
+      refuseNulInBody(operation.body, body, faults)
+    }
   }
+  refuseNulInAddress(exchange, input.query, faults)
   if (faults.length > 0) throw new AppError('invalid', summary(faults), { errors: faults })
   return input
 }

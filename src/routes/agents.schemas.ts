@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { keptAsJson } from '../lib/kept-as-json.ts'
 import { faultsOfAgent, type AgentFields } from '../services/agents.service.ts'
 import { modelChoiceSchema } from '../services/recipes/definition.ts'
 
@@ -100,8 +101,12 @@ export const Agent = z
 
 export const ExecuteAgent = z
   .strictObject({
-    prompt: z.string().min(1).max(1_000_000).optional().openapi({ description: 'What the agent is asked.' }),
-    input: z.string().min(1).max(1_000_000).optional().openapi({ description: 'Another name for `prompt`.' }),
+    prompt: keptAsJson(
+      z.string().min(1).max(1_000_000).optional().openapi({ description: 'What the agent is asked.' }),
+    ),
+    input: keptAsJson(
+      z.string().min(1).max(1_000_000).optional().openapi({ description: 'Another name for `prompt`.' }),
+    ),
     context: z
       .json()
       .optional()

@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi'
 import { operation, reply, type RouteGroup } from '../lib/operation.ts'
 import { pageOf, pageQuery } from '../lib/pagination.ts'
 import { permissions, roles } from '../lib/permissions.ts'
+import { instant } from '../lib/time-range.ts'
 import { apiKeyTag, createApiKey, getApiKey, listApiKeys, revokeApiKey } from '../services/api-keys.service.ts'
 
 const example = {
@@ -50,7 +51,7 @@ const NewApiKey = z
       })
       .default([])
       .openapi({ description: 'Permissions, or the name of a role. A key never holds more than its maker.' }),
-    expires_at: z.iso.datetime({ offset: true }).optional().openapi({ description: 'Default: never.' }),
+    expires_at: instant().optional().openapi({ description: 'Default: never.' }),
     rate_limit: z.int().min(1).max(1_000_000).optional().openapi({ description: 'Requests a minute.' }),
     allowed_domains: z
       .array(z.string().min(1).max(300))

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { operation, reply, type RouteGroup } from '../lib/operation.ts'
+import { instant } from '../lib/time-range.ts'
 import { executionStats, findStuck } from '../services/executions.service.ts'
 import { executionStatsSchema, statsExample, stuckExample, stuckExecutionsSchema } from './execution-stats.schemas.ts'
 
@@ -19,11 +20,8 @@ export const executionStatsRoutes: RouteGroup = {
           'Counted from the rows of the executions that were created in the window, at the moment of the request. What was not measured is null.',
         access: 'executions:read',
         query: z.object({
-          from: z.iso
-            .datetime({ offset: true })
-            .optional()
-            .openapi({ description: 'Default: a day before `to`. At most 93 days before it.' }),
-          to: z.iso.datetime({ offset: true }).optional().openapi({ description: 'Default: now.' }),
+          from: instant().optional().openapi({ description: 'Default: a day before `to`. At most 93 days before it.' }),
+          to: instant().optional().openapi({ description: 'Default: now.' }),
           recipe_id: z.string().optional().openapi({ description: 'Id or slug of a recipe.' }),
         }),
         responses: { 200: { description: 'The figures.', schema: executionStatsSchema, example: statsExample } },

@@ -3,6 +3,7 @@ import type { Config } from '../config.ts'
 import { entityTag } from '../lib/etag.ts'
 import { operation, reply, type RouteGroup } from '../lib/operation.ts'
 import { pageQuery } from '../lib/pagination.ts'
+import { instant } from '../lib/time-range.ts'
 import {
   attachment,
   deleteFile,
@@ -82,8 +83,7 @@ export const filesRoutes = ({ fileMaxBytes }: Pick<Config, 'fileMaxBytes'>): Rou
             description: 'Name of the file. Default: what the form says, else `file`.',
             example: 'report.pdf',
           }),
-          expires_at: z.iso
-            .datetime({ offset: true })
+          expires_at: instant()
             .optional()
             .openapi({ description: 'When it is deleted. Default: what the retention of the workspace says.' }),
         }),

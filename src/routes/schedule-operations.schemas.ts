@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { pageOf } from '../lib/pagination.ts'
+import { instant } from '../lib/time-range.ts'
 import { scheduleEventTypes, slotStates } from '../services/schedules.service.ts'
 import { duration, Slot, SlotPreview, timingFields } from './schedules.schemas.ts'
 
@@ -139,9 +140,6 @@ export const examples = {
   pong: { received_at: '2026-11-22T03:02:11.000Z' },
 }
 
-/** The database knows no year 0, and nothing was due before computers told the time. */
-const isModern = (text: string) => Date.parse(text) >= 0
-const instant = () => z.iso.datetime({ offset: true }).refine(isModern, 'must not be before 1970')
 const time = (about: string) => instant().optional().openapi({ description: about })
 export const recipeQuery = z
   .string()

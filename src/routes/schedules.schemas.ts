@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import type { Json } from '../lib/json.ts'
+import { instant } from '../lib/time-range.ts'
 import { scheduleEventTypes } from '../services/schedules.service.ts'
 
 const id = '01939f3c-5c2a-7b3e-9d1a-2f6b8c4d5e6f'
@@ -135,8 +136,8 @@ const timing = {
     .max(64)
     .openapi({ description: 'IANA name of the zone that `cron` speaks of. Default UTC.', example: 'Europe/Berlin' }),
   dst: z.strictObject({ gap: gap.optional(), fold: fold.optional() }),
-  start_at: z.iso.datetime({ offset: true }).openapi({ description: 'No slot before it; an interval counts from it.' }),
-  end_at: z.iso.datetime({ offset: true }).openapi({ description: 'No slot at or after it.' }),
+  start_at: instant().openapi({ description: 'No slot before it; an interval counts from it.' }),
+  end_at: instant().openapi({ description: 'No slot at or after it.' }),
   jitter: duration(
     'Each slot fires up to this much later, always by the same amount for the same schedule and slot. Default 0.',
   ),

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { AppError } from '../../src/lib/errors.ts'
 import { uuidv7 } from '../../src/lib/ids.ts'
-import { readCursor, toPage } from '../../src/lib/pagination.ts'
+import { readCursor, readNumberCursor, toPage } from '../../src/lib/pagination.ts'
 
 const rows = [5, 4, 3].map((n) => ({ id: uuidv7(n), created_at: new Date(1000 * n) }))
 const page = (limit: number) =>
@@ -30,7 +30,15 @@ test('a cursor that no list has given is a fault of the query', () => {
     btoa('1.2'),
     btoa(`99999999999999999.${uuidv7()}`),
     btoa('1.' + "'".repeat(36)),
+    btoa('1.' + '-'.repeat(36)),
+    btoa(`253402300800000.${uuidv7()}`),
   ]) {
     expect(() => readCursor(cursor)).toThrow(AppError)
   }
+})
+
+test('a list of numbers takes no cursor of a list of times', () => {
+  expect(readNumberCursor(undefined)).toBeNull()
+  expect(readNumberCursor(btoa(`2147483647.${uuidv7()}`))).toBe(2_147_483_647)
+  expect(() => readNumberCursor(btoa(`${Date.now()}.${uuidv7()}`))).toThrow(AppError)
 })

@@ -168,16 +168,16 @@ test("another workspace's schedule answers as one that never existed, in every o
 })
 
 test.each([
-  ['GET', '/api/schedules?recipe_id=%00', undefined, 404],
-  ['GET', '/api/schedules/slots?recipe_id=a%00b', undefined, 404],
+  ['GET', '/api/schedules?recipe_id=%00', undefined, 422],
+  ['GET', '/api/schedules/slots?recipe_id=a%00b', undefined, 422],
   ['GET', '/api/schedules/slots?reason=%00', undefined, 422],
-  ['GET', '/api/schedules/slots?schedule_id=%00', undefined, 404],
+  ['GET', '/api/schedules/slots?schedule_id=%00', undefined, 422],
   ['GET', '/api/schedules/slots?from=0000-01-01T00:00:00Z', undefined, 422],
   ['GET', '/api/schedules/upcoming?to=0000-01-01T00:00:00Z', undefined, 422],
   ['GET', '/api/schedules/upcoming?from=9999-12-31T00:00:00Z&to=9999-12-31T23:59:59Z', undefined, 200],
-  ['GET', '/api/schedules/alerts?schedule_id=%00', undefined, 404],
-  ['POST', '/api/schedules/forecast', { recipe_id: '\u0000', cron: '* * * * *' }, 404],
-  ['POST', '/api/schedules', { recipe_id: '\u0000', cron: '* * * * *' }, 404],
+  ['GET', '/api/schedules/alerts?schedule_id=%00', undefined, 422],
+  ['POST', '/api/schedules/forecast', { recipe_id: '\u0000', cron: '* * * * *' }, 422],
+  ['POST', '/api/schedules', { recipe_id: '\u0000', cron: '* * * * *' }, 422],
   ['POST', '/api/schedules/pause', { recipe_id: '\ud800' }, 404],
   ['GET', '/api/pings/%00', undefined, 404],
 ] as const)('%s %s with hostile input is refused, not broken by it', async (method, path, body, status) => {

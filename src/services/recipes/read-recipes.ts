@@ -1,7 +1,7 @@
 import type { ServiceContext } from '../../context.ts'
 import { newestFirst } from '../../db/keyset.ts'
 import { AppError, type Fault } from '../../lib/errors.ts'
-import { byCreation, readCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
+import { byCreation, readNumberCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
 import { databaseNow } from '../schedules/timing.ts'
 import type { RecipeDefinition } from './definition.ts'
 import { diffDefinitions, type Change } from './diff.ts'
@@ -72,14 +72,14 @@ export async function listVersions(
   request: PageRequest,
 ): Promise<Page<VersionSummary>> {
   const { row } = await findRecipe(db, actor.workspaceId, idOrSlug)
-  const after = readCursor(request.cursor)
+  const after = readNumberCursor(request.cursor)
   const rows = await db
     .selectFrom('recipe_versions')
     .select(['version', 'hash', 'created_by', 'created_at'])
     .where('workspace_id', '=', actor.workspaceId)
     .where('recipe_id', '=', row.id)
     // The cursor of lists holds a time; here it holds the number of the last version shown.
-    .$if(after !== null, (query) => query.where('version', '<', after!.createdAt.getTime()))
+    .$if(after !== null, (query) => query.where('version', '<', after!))
     .orderBy('version', 'desc')
     .limit(request.limit + 1)
     .execute()

@@ -3,6 +3,7 @@ import { AppError } from '../../lib/errors.ts'
 import { readCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
 import { describeSlot } from '../../lib/slots/describe.ts'
 import { mergeSlots, type MergedSlot, type SlotSource } from '../../lib/slots/merge.ts'
+import { latestInstant } from '../../lib/time-range.ts'
 import { recipeIdOf } from './read-schedules.ts'
 import { databaseNow, fireTime, specOf } from './timing.ts'
 import type { SlotPreview } from './types.ts'
@@ -34,7 +35,7 @@ export async function listUpcoming(
 ): Promise<Page<UpcomingSlot>> {
   const now = await databaseNow(ctx.db)
   const from = new Date(Math.max(now.getTime(), query.from === undefined ? 0 : Date.parse(query.from)))
-  const to = query.to === undefined ? new Date(from.getTime() + dayMs) : new Date(query.to)
+  const to = new Date(query.to === undefined ? Math.min(from.getTime() + dayMs, latestInstant) : query.to)
   const refuse = (pointer: string, detail: string): never => {
     throw new AppError('invalid', 'The window cannot be read.', { errors: [{ pointer, detail }] })
   }

@@ -7,7 +7,7 @@ import type { WorkflowState } from '../../db/tables/workflows.table.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isUuid } from '../../lib/ids.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
-import { byCreation, readCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
+import { byCreation, readNumberCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
 import type { Assignment } from './assign-agents.ts'
 import { readPause, type Pause } from './pause.ts'
 import { progressOf, selectWorkflows, toPlan, toWorkflow, type Plan, type Workflow } from './view.ts'
@@ -94,10 +94,10 @@ export async function findPlan(
 /** Newest first. Plans are numbered without gaps, so a page is found by number. */
 export async function listPlans(ctx: Context, id: string, page: PageRequest): Promise<Page<Plan>> {
   const { id: workflowId } = await getWorkflow(ctx, id)
-  const after = readCursor(page.cursor)
+  const after = readNumberCursor(page.cursor)
   const rows = await selectPlans(ctx.db, ctx.actor.workspaceId, workflowId)
     // The cursor of lists holds a time; here it holds the number of the last plan shown.
-    .$if(after !== null, (query) => query.where('p.number', '<', after!.createdAt.getTime()))
+    .$if(after !== null, (query) => query.where('p.number', '<', after!))
     .orderBy('p.number', 'desc')
     .limit(page.limit + 1)
     .execute()
