@@ -1,4 +1,4 @@
-import { optional } from './setting.ts'
+import { optional, setting } from './setting.ts'
 import * as t from './value-types.ts'
 
 /** What notify steps send e-mail with. */
@@ -26,5 +26,16 @@ export const emailSettings = {
     example: 'smtps://user:password@mail.example.org:465',
     description:
       'Mail server. smtps begins with TLS; smtp turns to TLS by STARTTLS and sends no password without, unless the host is local.',
+  }),
+  EMAIL_RECIPIENT_LIMIT: setting(t.rate, {
+    category: 'E-mail',
+    default: '200/hour',
+    description: 'Recipients that a workspace may send e-mail to; beyond it notify steps fail with email_limited.',
+  }),
+  EMAIL_RECIPIENT_DOMAINS: optional(t.domainList, {
+    category: 'E-mail',
+    example: 'example.org,example.com',
+    description:
+      'Domains that notify steps may send e-mail to, without their subdomains; others fail with email_recipient_refused. Unset: any.',
   }),
 }

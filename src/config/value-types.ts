@@ -160,6 +160,10 @@ function listOf(
   )
 }
 
+export const domainList = listOf('a comma-separated list of domains like example.org', (item) =>
+  /^[\p{L}\p{N}](?:[\p{L}\p{N}.-]*[\p{L}\p{N}])?$/u.test(item) ? [item.toLowerCase()] : undefined,
+)
+
 export const textList = listOf('a comma-separated list of texts', (item) => [item])
 
 export const origins = listOf('a comma-separated list of origins like https://app.example.com', (item) => {

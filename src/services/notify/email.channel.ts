@@ -1,5 +1,6 @@
 import { StepError } from '../runs/step-executor.ts'
 import type { Channel } from './channel.ts'
+import { checkRecipients, takeRecipients } from './mail-limits.ts'
 import { mailerOf } from './mailer.ts'
 
 const address = /^[^\s@<>,;:"()[\]\\]+@[^\s@<>,;:"()[\]\\]+$/
@@ -27,10 +28,12 @@ export const emailChannel: Channel = {
           : 'This installation sends no e-mail: set EMAIL_FROM and either SMTP_URL, or EMAIL_API_URL and EMAIL_API_KEY.'
       throw new StepError('email_not_configured', detail, { retryable: false })
     }
+    checkRecipients(context.ctx, to)
     return {
       kind: 'notify',
       request: { to, subject, text: message },
       async send(idempotencyKey) {
+        await takeRecipients(context.ctx, to.length)
         await mailer({ to, subject, text: message }, idempotencyKey, context)
         return { channel: 'email', to }
       },

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Egress, Log, SendMail, ServiceContext } from '../../../src/context.ts'
+import { createMemoryLimiter } from '../../../src/runtime/memory-limiter.ts'
 import type { NotifyStep } from '../../../src/services/recipes/definition.ts'
 import { notifyStep } from '../../../src/services/steps/notify.step.ts'
 import { createTestDatabase } from '../../support/database.ts'
@@ -138,5 +139,45 @@ describe('a notify step', () => {
     const fake = await contextWith({ env: { EMAIL_FROM: 'bot@example.org' } }, { smtp: async () => {} })
     const wrong = step({ email: { to: ['{{ name }}'], subject: 'Hi' } })
     await expect(notifyStep(wrong, fake.context)).rejects.toMatchObject({ kind: 'email_invalid', retryable: false })
+  })
+
+  const env = { EMAIL_FROM: 'bot@example.org' }
+  const mailingTo = (...to: string[]) => step({ email: { to, subject: 'Hi' } })
+
+  test('sends to so many recipients of a workspace, counted in all its runs, and to all of a message or none', async () => {
+    const mails: unknown[] = []
+    const smtp: SendMail = async (mail) => void mails.push(mail)
+    const limiter = createMemoryLimiter({ monotonicMs: () => 0 })
+    const limits = { ...env, EMAIL_RECIPIENT_LIMIT: '3/hour' }
+    const fake = await contextWith({ env: limits }, { smtp, limiter })
+    const again = createStepContext(fake.context.ctx, { scope })
+    const others = await contextWith({ env: limits }, { smtp, limiter })
+    await notifyStep(mailingTo('a@example.org', 'b@example.org'), fake.context)
+    await expect(notifyStep(mailingTo('c@example.org', 'd@example.org'), again.context)).rejects.toMatchObject({
+      kind: 'email_limited',
+      retryable: true,
+      retryAfterMs: expect.any(Number),
+    })
+    expect(mails).toHaveLength(1)
+    await notifyStep(mailingTo('c@example.org'), createStepContext(fake.context.ctx, { scope }).context)
+    await notifyStep(mailingTo('a@example.org', 'b@example.org'), others.context)
+    expect(mails).toHaveLength(3)
+    const many = mailingTo(...Array.from({ length: 4 }, (_, n) => `${n}@example.org`))
+    await expect(notifyStep(many, again.context)).rejects.toMatchObject({ kind: 'email_limited', retryable: false })
+  })
+
+  test('sends to the domains that the operator allows', async () => {
+    const mails: unknown[] = []
+    const smtp: SendMail = async (mail) => void mails.push(mail)
+    const allowed = { ...env, EMAIL_RECIPIENT_DOMAINS: 'Example.org, example.com' }
+    const fake = await contextWith({ env: allowed }, { smtp })
+    for (const to of ['kim@evil.example', 'kim@sub.example.org', 'kim@notexample.org'])
+      await expect(notifyStep(mailingTo('kim@example.org', to), fake.context)).rejects.toMatchObject({
+        kind: 'email_recipient_refused',
+        retryable: false,
+      })
+    expect(fake.effects).toEqual([])
+    await notifyStep(mailingTo('kim@EXAMPLE.org', 'ada@example.com'), fake.context)
+    expect(mails).toHaveLength(1)
   })
 })
