@@ -104,10 +104,10 @@ test('in a form files are parts among the others, and a repeat is the same to th
   const parts = await new Response(seen[0]!.body, { headers: { 'content-type': seen[0]!.type! } }).formData()
   expect([parts.get('note'), parts.get('count')]).toEqual(['naïve', '2'])
   const docs = parts.getAll('docs') as File[]
-  expect(docs.map(({ name, type }) => ({ name, type }))).toEqual([
-    { name: 'a"b.bin', type: 'image/x-test' },
-    { name: 'a"b.bin', type: 'image/x-test' },
-  ])
+  expect(docs).toHaveLength(2)
+  // Runtimes read the same head differently, so the head itself is looked at.
+  const text = new TextDecoder('latin1').decode(seen[0]!.body)
+  expect(text.split('filename="a%22b.bin"\r\nContent-Type: image/x-test\r\n')).toHaveLength(3)
   expect(new Uint8Array(await docs[0]!.arrayBuffer())).toEqual(binary)
 })
 
