@@ -31,6 +31,24 @@ export function counted(
   )
 }
 
+/** The same question, asked without taking: throws where the budget is spent, and notes nothing where it is not. */
+export async function requireLeft(
+  state: LimiterState,
+  exchange: Exchange,
+  key: string,
+  limit: number,
+  windowSeconds: number,
+  note: Note,
+): Promise<void> {
+  let decision
+  try {
+    decision = await exchange.runtime.limiter.peek(key, limit, windowSeconds)
+  } catch (error) {
+    return state.failed(exchange.runtime, error)
+  }
+  if (!decision.allowed) apply(exchange, decision, note)
+}
+
 function apply(exchange: Exchange, decision: LimitDecision, note: Note): void {
   note(exchange, decision)
   if (!decision.allowed) throw tooManyRequests(decision)

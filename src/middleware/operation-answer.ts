@@ -1,5 +1,5 @@
 import type { Runtime, ServiceContext } from '../context.ts'
-import { AppError } from '../lib/errors.ts'
+import { AppError, type ProblemKind } from '../lib/errors.ts'
 import { withIdempotencyKey } from '../lib/idempotency-key.ts'
 import type { Operation, Reply, RequestInput } from '../lib/operation.ts'
 import { authenticate, authenticateWithTicket, authorize } from './authenticate.ts'
@@ -17,6 +17,9 @@ export interface Guards {
   /** Throws `schema-behind` until the database has the schema that the code expects. */
   requireSchema(runtime: Runtime): void | Promise<void>
 }
+
+/** What somebody meets whom the handler of a public route has not verified, or not yet. */
+const ofStrangers: ReadonlySet<ProblemKind> = new Set(['unauthenticated', 'not-found', 'too-large'])
 
 type AnyInput = RequestInput<never, never, never, never>
 type AnyHandler = (ctx: Runtime | ServiceContext, input: AnyInput) => Reply | Promise<Reply>
@@ -72,8 +75,7 @@ export function answerOperation(declared: Operation, guards: Guards): Answer {
     try {
       return await validated(exchange, exchange.runtime)
     } catch (error) {
-      const isStranger = error instanceof AppError && (error.kind === 'unauthenticated' || error.kind === 'not-found')
-      if (isStranger) await guards.countFailure(exchange)
+      if (error instanceof AppError && ofStrangers.has(error.kind)) await guards.countFailure(exchange)
       throw error
     }
   }

@@ -4,8 +4,8 @@ import type { LimiterState } from '../services/metrics/limiter-state.ts'
 import { asMiddleware } from './as-middleware.ts'
 import { addressBucket } from './client-address.ts'
 import { hasCredential, ticketOf } from './credential.ts'
-import type { Exchange, Layer } from './exchange.ts'
-import { counted } from './limiting.ts'
+import type { Exchange, HeaderBag, Layer } from './exchange.ts'
+import { counted, requireLeft } from './limiting.ts'
 
 type Limits = Pick<Config, 'rateLimitDefault' | 'rateLimitAuthenticated'>
 
@@ -20,6 +20,13 @@ export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
     name: 'rate limit',
     on(route) {
       if (route.kind === 'health' || route.kind === 'asset') return {}
+      if (route.verifiesSender) {
+        // Who is accepted pays nothing, and what is refused is counted afterwards: `peek` stops whoever has none left.
+        return {
+          before: (exchange) => (exchange.method === 'OPTIONS' ? undefined : askAddress(limits, state, exchange)),
+          headers: tellLimit,
+        }
+      }
       // On a public route nobody verifies the credential, so it buys nothing.
       const isVerified =
         route.access === 'public'
@@ -30,7 +37,7 @@ export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
       return {
         before(exchange) {
           if (exchange.method === 'OPTIONS') return undefined
-          if (route.verifiesSender || isVerified(exchange)) return undefined
+          if (isVerified(exchange)) return undefined
           return countAddress(limits, state, exchange)
         },
         admit(exchange, caller) {
@@ -44,15 +51,17 @@ export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
             noteLimit,
           )
         },
-        headers(exchange, headers) {
-          if (exchange.limit === null) return
-          headers['ratelimit-limit'] = String(exchange.limit.limit)
-          headers['ratelimit-remaining'] = String(exchange.limit.remaining)
-          headers['ratelimit-reset'] = String(exchange.limit.resetSeconds)
-        },
+        headers: tellLimit,
       }
     },
   }
+}
+
+const tellLimit = (exchange: Exchange, headers: HeaderBag): void => {
+  if (exchange.limit === null) return
+  headers['ratelimit-limit'] = String(exchange.limit.limit)
+  headers['ratelimit-remaining'] = String(exchange.limit.remaining)
+  headers['ratelimit-reset'] = String(exchange.limit.resetSeconds)
 }
 
 const noteLimit = (exchange: Exchange, decision: LimitDecision) => {
@@ -62,6 +71,17 @@ const noteLimit = (exchange: Exchange, decision: LimitDecision) => {
 /** One request off the address's budget. Throws `rate-limited` when none is left. */
 export const countAddress = (limits: Limits, state: LimiterState, exchange: Exchange): void | Promise<void> =>
   counted(
+    state,
+    exchange,
+    `ip:${addressBucket(exchange.address)}`,
+    limits.rateLimitDefault.limit,
+    limits.rateLimitDefault.windowSeconds,
+    noteLimit,
+  )
+
+/** Throws `rate-limited` where the address has nothing left, and takes nothing off it. */
+const askAddress = (limits: Limits, state: LimiterState, exchange: Exchange): void | Promise<void> =>
+  requireLeft(
     state,
     exchange,
     `ip:${addressBucket(exchange.address)}`,

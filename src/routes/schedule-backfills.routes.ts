@@ -20,7 +20,7 @@ export const scheduleBackfillsRoutes: RouteGroup = {
         path: '/{schedule}/backfills',
         summary: 'Fire the slots of a past window that never fired',
         description:
-          'Oldest first, `concurrency` at a time, in the background. A slot that has fired never fires again. One backfill a schedule at a time, of at most 10,000 slots; it waits while the schedule is paused.',
+          'Oldest first, `concurrency` at a time, in the background. A slot that has fired never fires again. One backfill a schedule at a time, of at most 10,000 slots; it waits while the schedule is paused. Needs recipes:execute besides schedules:write.',
         access: 'schedules:write',
         idempotent: 'stored',
         params,

@@ -131,7 +131,7 @@ export const scheduleOverviewRoutes: RouteGroup = {
         method: 'post',
         path: '/resume',
         summary: 'Resume many schedules',
-        description: 'Also takes up parked ones again.',
+        description: 'Also takes up parked ones again. Needs recipes:execute besides schedules:write.',
         access: 'schedules:write',
         body: BulkTarget,
         bodyExample: examples.bulkRequest,

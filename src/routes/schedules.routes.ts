@@ -44,6 +44,7 @@ export const schedulesRoutes: RouteGroup = {
         method: 'post',
         path: '/',
         summary: 'Run a recipe on a schedule',
+        description: 'Needs recipes:execute besides schedules:write.',
         access: 'schedules:write',
         idempotent: 'stored',
         body: NewSchedule,
@@ -121,7 +122,7 @@ export const schedulesRoutes: RouteGroup = {
         path: '/{schedule}',
         summary: 'Change a schedule',
         description:
-          'What is not given stays. A change of the times takes effect now: old slots that are past and have not fired are entered in the ledger as skipped.',
+          'What is not given stays. A change of the times takes effect now: old slots that are past and have not fired are entered in the ledger as skipped. Needs recipes:execute besides schedules:write.',
         access: 'schedules:write',
         params,
         body: ScheduleChange,
@@ -173,7 +174,7 @@ export const schedulesRoutes: RouteGroup = {
         path: '/{schedule}/resume',
         summary: 'Resume a schedule',
         description:
-          'Slots begin again now; those of the pause are one range in the ledger. Also takes up a parked schedule again.',
+          'Slots begin again now; those of the pause are one range in the ledger. Also takes up a parked schedule again. Needs recipes:execute besides schedules:write.',
         access: 'schedules:write',
         params,
         responses: { 200: theSchedule },

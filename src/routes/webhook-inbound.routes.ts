@@ -16,7 +16,7 @@ export const webhookInboundRoutes: RouteGroup = {
         path: '/{webhook}',
         summary: 'Deliver to a webhook',
         description:
-          'For senders. The proof is what the webhook asks for: a signature, a token in a header, or `?token=`. The body is JSON, a form, with or without files, or text. An event that comes twice is answered with the execution that it started first.',
+          'For senders. The proof is what the webhook asks for: a signature, a token in a header, or `?token=`. The body is JSON, a form, with or without files, or text. An event that comes twice is answered with the execution that it started first; where the body alone is signed, the same signature is the same event.',
         access: 'public',
         verifiesSender: true,
         params: z.object({ webhook: z.string().openapi({ description: 'Id of the webhook.' }) }),
@@ -45,7 +45,7 @@ export const webhookInboundRoutes: RouteGroup = {
           id: params.webhook,
           headers: request.headers,
           query: new URL(request.url).searchParams,
-          body: new Uint8Array(await request.arrayBuffer()),
+          request,
         })
         const answer = { verdict, delivery_id: receiptId, execution_id: runId }
         if (runId === null) return reply(200, { ...answer, status: null })

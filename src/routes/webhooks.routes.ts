@@ -50,13 +50,15 @@ export const webhooksRoutes: RouteGroup = {
         method: 'post',
         path: '/',
         summary: 'Make an address that starts a recipe',
+        description:
+          'Needs recipes:execute besides webhooks:write. A workspace can have a hundred. Senders that wait are told the output where whoever makes or changes it may read executions.',
         access: 'webhooks:write',
         body: NewWebhook,
         bodyExample: examples.create,
         responses: { 201: { ...theSecret, headers: { location: 'The address of the webhook in this API.' } } },
         etag: 'create',
         idempotent: 'sealed',
-        problems: ['not-found'],
+        problems: ['not-found', 'conflict'],
       },
       async (ctx, { body }) => {
         const { secret, curl, ...webhook } = await createWebhook(ctx, body)
@@ -105,7 +107,8 @@ export const webhooksRoutes: RouteGroup = {
         method: 'patch',
         path: '/{webhook}',
         summary: 'Change a webhook',
-        description: 'What is not given stays. `auth` is replaced as a whole.',
+        description:
+          'What is not given stays. `auth` is replaced as a whole. Needs recipes:execute besides webhooks:write.',
         access: 'webhooks:write',
         params,
         body: WebhookChange,
@@ -142,7 +145,7 @@ export const webhooksRoutes: RouteGroup = {
         path: '/{webhook}/rotate-secret',
         summary: 'Give a webhook a new secret',
         description:
-          'The old one stays valid for `keep_previous`, so that the sender can change without losing a delivery.',
+          'The old one stays valid for `keep_previous`, so that the sender can change without losing a delivery. Needs recipes:execute besides webhooks:write.',
         access: 'webhooks:write',
         params,
         body: SecretRotation,
@@ -189,7 +192,7 @@ export const webhooksRoutes: RouteGroup = {
         path: '/{webhook}/deliveries/{delivery}/redeliver',
         summary: 'Run a delivery again',
         description:
-          'The same request goes through the filter, the mapping and the recipe as they are now. That it came before does not matter.',
+          'The same request goes through the filter, the mapping and the recipe as they are now. That it came before does not matter. Needs recipes:execute besides webhooks:write.',
         access: 'webhooks:write',
         params: params.extend({ delivery: z.string().openapi({ description: 'Id of the delivery.' }) }),
         responses: {

@@ -54,7 +54,7 @@ export const workflowsRoutes: RouteGroup = {
         path: '/',
         summary: 'Give a goal to be planned',
         description:
-          'Answers as soon as it is certain that the goal will be planned. The plan is read at `/plan`; the execution of the planner tells how it goes. `approval: auto` needs the permission recipes:execute besides.',
+          'Answers as soon as it is certain that the goal will be planned. The plan is read at `/plan`; the execution of the planner tells how it goes. It needs recipes:execute besides recipes:write, as the planner is run.',
         access: 'recipes:write',
         idempotent: 'stored',
         body: NewWorkflow,
@@ -260,7 +260,7 @@ export const workflowsRoutes: RouteGroup = {
         path: '/{workflow}/duplicate',
         summary: 'Copy a workflow with its plan',
         description:
-          'The copy has the same goal and the latest plan of the whole, and waits for approval. Where there is no plan yet it is planned.',
+          'The copy has the same goal and the latest plan of the whole, and waits for approval. Where there is no plan yet it is planned. Needs recipes:execute besides recipes:write.',
         access: 'recipes:write',
         idempotent: 'stored',
         params,

@@ -310,6 +310,33 @@ test('reading takes schedules:read, changing takes schedules:write, and a strang
   expect((await reader.patch(`/api/schedules/${schedule.id}`, { overlap: 'allow' })).status).toBe(403)
   expect((await reader.post(`/api/schedules/${schedule.id}/pause`)).status).toBe(403)
   const writer = await signIn({ workspace: app.workspaceId, scopes: ['schedules:write'] })
+  expect((await writer.post(`/api/schedules/${schedule.id}/pause`)).status).toBe(200)
   expect((await writer.get('/api/schedules')).status).toBe(403)
   expect((await app.app.request('/api/schedules')).status).toBe(401)
+})
+
+test('what starts executions takes the right to start them', async () => {
+  const { recipe, schedule } = await aSchedule(app)
+  const scopes = ['schedules:write', 'recipes:write', 'recipes:read']
+  const writer = await signIn({ workspace: app.workspaceId, scopes })
+  const at = `/api/schedules/${schedule.id}`
+  const window = { from: '2026-01-01T00:00:00Z', to: '2026-01-02T00:00:00Z' }
+  const steps = [{ id: 'one', kind: 'transform', value: 1 }]
+  const timed = { name: 'Timed', steps, cron_schedule: '0 7 * * *' }
+  for (const answer of [
+    await writer.post('/api/schedules', { recipe_id: recipe.id, cron: '0 7 * * *', name: 'another' }),
+    await writer.patch(at, { cron: '* * * * *' }),
+    await writer.post(`${at}/resume`),
+    await writer.post('/api/schedules/resume', { all: true }),
+    await writer.post(`${at}/backfills`, window),
+    await writer.post('/api/workflow-recipes', timed),
+  ])
+    expect([answer.status, await answer.json()]).toEqual([
+      403,
+      expect.objectContaining({ detail: 'This needs the permission recipes:execute.' }),
+    ])
+  const made = await read<{ id: string }>(await app.post('/api/workflow-recipes', timed))
+  const change = (cron_schedule: string) => writer.put(`/api/workflow-recipes/${made.id}`, { ...timed, cron_schedule })
+  expect((await change('0 7 * * *')).status, 'the schedule stays as it is').toBe(200)
+  expect((await change('0 8 * * *')).status).toBe(403)
 })

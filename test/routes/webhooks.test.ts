@@ -286,6 +286,167 @@ test('a webhook has a limit of its own, and the address of the sender pays nothi
   expect(statuses).toEqual([401, 401, 401, 429, 429])
 })
 
+test('whoever has spent the budget of its address is turned away before a body is read', async () => {
+  const limited = await createTestApp({
+    database: app.database,
+    config: { rateLimitDefault: { limit: 3, windowSeconds: 60 } },
+  })
+  const hook = await aWebhook(limited, { auth: { mode: 'signature', scheme: 'hmac_sha256' } })
+  let pulled = 0
+  const send = () => {
+    const body = new ReadableStream(
+      {
+        pull(controller) {
+          pulled++
+          controller.enqueue(new Uint8Array(1000))
+          if (pulled % 3 === 0) controller.close()
+        },
+      },
+      { highWaterMark: 0 },
+    )
+    const headers = { 'x-hub-signature-256': 'sha256=00' }
+    return limited.app.request(path(hook), { method: 'POST', headers, body, duplex: 'half' } as RequestInit)
+  }
+  const statuses: number[] = []
+  for (let i = 0; i < 3; i++) statuses.push((await send()).status)
+  expect([statuses, pulled]).toEqual([[401, 401, 401], 9])
+  const refused = await send()
+  expect([refused.status, pulled]).toEqual([429, 9])
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
+  expect(refused.headers.get('ratelimit-remaining')).toBe('0')
+})
+
+test('of a stranger no more is read than the webhook takes, and without a signature nothing', async () => {
+  const client = await signIn()
+  const hmac = await aWebhook(client, {
+    auth: { mode: 'signature', scheme: 'hmac_sha256' },
+    max_body_bytes: 1000,
+  })
+  const token = await aWebhook(client, { auth: { mode: 'header_token' } })
+  const post = async (hook: Body, headers: Record<string, string>) => {
+    let pulled = 0
+    const body = new ReadableStream(
+      {
+        pull(controller) {
+          pulled += 600
+          controller.enqueue(new Uint8Array(600))
+          if (pulled > 60_000) controller.close()
+        },
+      },
+      { highWaterMark: 0 },
+    )
+    const init = { method: 'POST', headers, body, duplex: 'half' } as RequestInit
+    return [(await app.app.request(path(hook), init)).status, pulled]
+  }
+  const signed = { 'x-hub-signature-256': 'sha256=00' }
+  // The counter of the pipeline is a piece or two ahead.
+  const [status, pulled] = await post(hmac, signed)
+  expect(status).toBe(413)
+  expect(pulled).toBeLessThanOrEqual(3000)
+  expect(await post(hmac, { ...signed, 'content-length': '60600' })).toEqual([413, 0])
+  expect((await post(hmac, {}))[0]).toBe(401)
+  const [refused, unread] = await post(token, { 'x-webhook-token': 'another' })
+  expect(refused).toBe(401)
+  expect(unread).toBeLessThanOrEqual(1200)
+})
+
+test('what is too large costs the address, as it comes before the sender is known', async () => {
+  const limited = await createTestApp({
+    database: app.database,
+    config: { rateLimitDefault: { limit: 2, windowSeconds: 60 } },
+  })
+  const hook = await aWebhook(limited, { max_body_bytes: 10 })
+  const headers = { 'webhook-id': 'a', 'webhook-timestamp': String(nowS()), 'webhook-signature': 'v1,00' }
+  const send = () => limited.app.request(path(hook), { method: 'POST', headers, body: 'x'.repeat(11) })
+  expect([(await send()).status, (await send()).status, (await send()).status]).toEqual([413, 413, 429])
+})
+
+test('the webhooks of a workspace share a budget, and there are a hundred at most', async () => {
+  const client = await signIn()
+  const recipe_id = await aRecipe(client)
+  const create = () => client.post('/api/webhooks', { recipe_id })
+  const hook = await json(await create())
+  for (let i = 0; i < 10_000; i++) await runtime.limiter.take(`webhooks:${client.workspaceId}`, 10_000, 60)
+  const over = await deliver(hook, {})
+  expect([over.status, (await json(over))['detail']]).toEqual([429, expect.stringContaining('together')])
+  expect((await deliver(await aWebhook(await signIn()), {})).status, 'another workspace').toBe(202)
+  for (let i = 1; i < 99; i++) expect((await create()).status).toBe(201)
+  const last = await Promise.all([create(), create(), create()])
+  expect(last.map(({ status }) => status).toSorted()).toEqual([201, 409, 409])
+  await client.del(`/api/webhooks/${hook['id']}`)
+  expect((await create()).status).toBe(201)
+})
+
+test('what starts executions takes the right to start them', async () => {
+  const owner = await signIn()
+  const hook = await aWebhook(owner, { auth: { mode: 'header_token' } })
+  const headers = { 'x-webhook-token': hook['secret'] as string }
+  const { delivery_id } = await json(await app.app.request(path(hook), { method: 'POST', headers }))
+  const scopes = ['webhooks:read', 'webhooks:write', 'executions:read']
+  const lesser = await signIn({ workspace: owner.workspaceId, scopes })
+  const answers = [
+    await lesser.post('/api/webhooks', { recipe_id: hook['recipe_id'] }),
+    await lesser.patch(`/api/webhooks/${hook['id']}`, { rate_limit: 2 }),
+    await lesser.post(`/api/webhooks/${hook['id']}/rotate-secret`),
+    await lesser.post(`/api/webhooks/${hook['id']}/deliveries/${delivery_id}/redeliver`),
+  ]
+  for (const answer of answers)
+    expect([answer.status, (await json(answer))['detail']]).toEqual([403, expect.stringContaining('recipes:execute')])
+  expect(await runsOf(owner)).toHaveLength(1)
+  expect((await lesser.del(`/api/webhooks/${hook['id']}`)).status).toBe(204)
+})
+
+test('a webhook tells the output only where each who made or changed it may read executions', async () => {
+  const owner = await signIn()
+  const recipe_id = await aRecipe(owner)
+  const scopes = ['webhooks:read', 'webhooks:write', 'recipes:execute']
+  const lesser = await signIn({ workspace: owner.workspaceId, scopes })
+  const make = async (by: Client) => json(await by.post('/api/webhooks', { recipe_id }))
+  const blind = await make(lesser)
+  await owner.patch(`/api/webhooks/${blind['id']}`, { name: 'Still blind' })
+  const changed = await make(owner)
+  await lesser.patch(`/api/webhooks/${changed['id']}`, { rate_limit: 30 })
+  const rotated = await make(owner)
+  const { secret } = await json(await lesser.post(`/api/webhooks/${rotated['id']}/rotate-secret`))
+  for (const hook of [blind, changed, { ...rotated, secret }]) {
+    const answer = await deliver(hook, { n: 1 }, { headers: { prefer: 'wait=30' } })
+    expect([answer.status, await json(answer)]).toEqual([
+      202,
+      expect.not.objectContaining({ output: expect.anything() }),
+    ])
+  }
+})
+
+test('where the body alone is signed a captured delivery is no new event under another id', async () => {
+  const client = await signIn()
+  const hook = await aWebhook(client, { auth: { mode: 'signature', scheme: 'hmac_sha256' } })
+  const send = (id: string | null, text: string, change = (signature: string) => signature) => {
+    const signature = createHmac('sha256', hook['secret']).update(text).digest('hex')
+    const named: Record<string, string> = id === null ? {} : { 'x-github-delivery': id }
+    const headers = {
+      ...named,
+      'content-type': 'application/json',
+      'x-hub-signature-256': change(`sha256=${signature}`),
+    }
+    return app.app.request(path(hook), { method: 'POST', headers, body: text })
+  }
+  const first = await json(await send('evt-1', '{"n":1}'))
+  for (const again of [
+    await send('evt-2', '{"n":1}'),
+    await send(null, '{"n":1}'),
+    await send('evt-3', '{"n":1}', (signature) => `sha256=${signature.slice(7).toUpperCase()}`),
+    await send('evt-1', '{"n":1,"attempt":2}'),
+  ])
+    expect([again.status, await json(again)]).toMatchObject([
+      200,
+      { verdict: 'duplicate', execution_id: first['execution_id'] },
+    ])
+  expect((await send('evt-2', '{"n":2}')).status, 'an id that a copy was given is not used up').toBe(202)
+  const many = await Promise.all(Array.from({ length: 5 }, (_, i) => send(`at-once-${i}`, '{"n":3}')))
+  expect(many.map(({ status }) => status).toSorted()).toEqual([200, 200, 200, 200, 202])
+  expect(await runsOf(client)).toHaveLength(3)
+})
+
 test('a sender that waits is told how its run ended', async () => {
   const client = await signIn()
   const hook = await aWebhook(client, {}, { output: { $expr: 'steps.echo.output.n * 2' } })

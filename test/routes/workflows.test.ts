@@ -107,10 +107,12 @@ test('a plan that approves itself runs at once, but for one that reaches where n
   expect(await get(client, waiting.id)).toMatchObject({ status: 'awaiting_approval', plan: 2 })
 })
 
-test('who may not run recipes may not have plans approve themselves', async () => {
-  const writer = await signIn({ scopes: ['recipes:read', 'recipes:write'] })
-  expect((await writer.post('/api/workflows', { goal: 'Write a line.', approval: 'auto' })).status).toBe(403)
-  const { id } = await aWorkflow(writer)
+test('who may not run recipes may have nothing planned, and no plan approve itself', async () => {
+  const owner = await signIn()
+  const writer = await signIn({ workspace: owner.workspaceId, scopes: ['recipes:read', 'recipes:write'] })
+  expect((await writer.post('/api/workflows', { goal: 'Write a line.' })).status).toBe(403)
+  const { id } = await aWorkflow(owner)
+  expect((await writer.post(`/api/workflows/${id}/duplicate`, {})).status).toBe(403)
   expect((await writer.patch(`/api/workflows/${id}`, { approval: 'auto' })).status).toBe(403)
   expect((await writer.post(`/api/workflows/${id}/approve`, {})).status).toBe(403)
 })

@@ -11,6 +11,7 @@ import { outside } from './0010-outside.ts'
 import { files } from './0011-files.ts'
 import { workflows } from './0012-workflows.ts'
 import { runControl } from './0013-run-control.ts'
+import { webhookGuards } from './0014-webhook-guards.ts'
 import { runFamilies } from './0015-run-families.ts'
 import type { Migration } from './migration.ts'
 
@@ -28,5 +29,6 @@ export const migrations: readonly Migration[] = [
   files,
   workflows,
   runControl,
+  webhookGuards,
   runFamilies,
 ]

@@ -16,5 +16,6 @@ export const migrationNames: readonly string[] = [
   '0011-files',
   '0012-workflows',
   '0013-run-control',
+  '0014-webhook-guards',
   '0015-run-families',
 ]

@@ -38,6 +38,8 @@ export interface WebhooksTable extends Secrets {
   rate_limit: number
   max_body_bytes: number
   active: Generated<boolean>
+  /** Whoever made and changed it may read executions: a sender that waits is told the output. */
+  tells_output: boolean
   created_at: ColumnType<Date, Date | undefined, never>
   updated_at: Generated<Date>
 }
@@ -50,6 +52,8 @@ export interface WebhookReceiptsTable {
   webhook_id: string
   workspace_id: string
   event_id: string | null
+  /** Of a signature that covers the body alone, else null: such an event comes once, whatever id it is given. */
+  signature_hash: string | null
   verdict: WebhookVerdict
   reason: string | null
   status: number

@@ -9,6 +9,7 @@ import { isUuid, uuidv7 } from '../../lib/ids.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
 import { nextSlot } from '../../lib/slots/slots.ts'
 import { stretchOf, type Stretch } from '../../lib/slots/stretch.ts'
+import { requirePermission } from '../../lib/require-permission.ts'
 import { ledgerBegins } from '../retention/expire-ledger.ts'
 import { requestCancel } from '../runs/commands.ts'
 import { tellCanceled } from '../runs/ended-outside.ts'
@@ -45,6 +46,7 @@ export async function createBackfill(
   ctx: Context,
   input: { id: string; from: string; to: string; concurrency: number },
 ): Promise<BackfillView> {
+  requirePermission(ctx, 'recipes:execute')
   const view = await ctx.db.transaction().execute(async (tx) => {
     const schedule = await lockSchedule(tx, ctx, input.id)
     const window = readWindow(schedule, input, await databaseNow(tx), await ledgerBegins({ ...ctx, db: tx }))

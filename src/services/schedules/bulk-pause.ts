@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isUuid } from '../../lib/ids.ts'
+import { requirePermission } from '../../lib/require-permission.ts'
 import { pauseSchedule, resumeSchedule } from './change-schedule.ts'
 import { recipeIdOf } from './read-schedules.ts'
 
@@ -40,6 +41,7 @@ export const pauseSchedules = (ctx: Context, target: BulkTarget) => changeAll(ct
 export const resumeSchedules = (ctx: Context, target: BulkTarget) => changeAll(ctx, target, 'resume')
 
 async function changeAll(ctx: Context, target: BulkTarget, verb: 'pause' | 'resume'): Promise<BulkOutcome> {
+  if (verb === 'resume') requirePermission(ctx, 'recipes:execute')
   if ([target.recipe_id, target.ids, target.all].filter((given) => given !== undefined).length !== 1)
     throw new AppError('invalid', 'Say which schedules.', {
       errors: [{ pointer: '', detail: 'takes exactly one of recipe_id, ids and all' }],

@@ -2,6 +2,7 @@ import type { ServiceContext } from '../../context.ts'
 import { isUniqueViolation } from '../../db/unique-violation.ts'
 import { AppError } from '../../lib/errors.ts'
 import { requireMatch } from '../../lib/etag.ts'
+import { requirePermission } from '../../lib/require-permission.ts'
 import { inputFaults, lockRecipe } from './recipe-input.ts'
 import { applySettings, type ScheduleSettings } from './settings.ts'
 import { changeSchedule, lockSchedule } from './store.ts'
@@ -16,8 +17,13 @@ interface Target {
   ifMatch?: string | null
 }
 
-/** Changes what is given and keeps the rest. */
-export async function updateSchedule(
+/** Changes what is given and keeps the rest. What starts executions takes the right to do so; to pause does not. */
+export async function updateSchedule(ctx: Context, change: ScheduleSettings & Target): Promise<ScheduleView> {
+  requirePermission(ctx, 'recipes:execute')
+  return applyChange(ctx, change)
+}
+
+async function applyChange(
   ctx: Context,
   { id, ifMatch = null, ...input }: ScheduleSettings & Target,
 ): Promise<ScheduleView> {
@@ -43,7 +49,7 @@ export async function updateSchedule(
 
 /** No slot fires until the schedule is resumed. A run under way goes on. */
 export const pauseSchedule = (ctx: Context, target: Target): Promise<ScheduleView> =>
-  updateSchedule(ctx, { ...target, paused: true })
+  applyChange(ctx, { ...target, paused: true })
 
 /** Slots begin again now; those of the pause are in the ledger as one range. Also takes up a parked schedule again. */
 export const resumeSchedule = (ctx: Context, target: Target): Promise<ScheduleView> =>

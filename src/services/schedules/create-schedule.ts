@@ -1,5 +1,6 @@
 import type { ServiceContext } from '../../context.ts'
 import { AppError, type Fault } from '../../lib/errors.ts'
+import { requirePermission } from '../../lib/require-permission.ts'
 import { inputFaults, lockRecipe } from './recipe-input.ts'
 import { applySettings, defaultSettings, type ScheduleSettings, type SettingColumns } from './settings.ts'
 import { insertSchedule } from './store.ts'
@@ -14,6 +15,7 @@ export async function createSchedule(
   ctx: Context,
   input: ScheduleSettings & { recipe_id: string },
 ): Promise<ScheduleView> {
+  requirePermission(ctx, 'recipes:execute')
   const view = await ctx.db.transaction().execute(async (tx) => {
     const recipe = await lockRecipe(tx, ctx, input.recipe_id)
     const now = await databaseNow(tx)

@@ -2,6 +2,7 @@ import type { Transaction } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import { AppError, type Fault } from '../../lib/errors.ts'
+import { requirePermission } from '../../lib/require-permission.ts'
 import { inputFaults, lockRecipe } from './recipe-input.ts'
 import { applySettings, defaultSettings, type SettingColumns } from './settings.ts'
 import { changeSchedule, insertSchedule } from './store.ts'
@@ -38,6 +39,8 @@ export async function upsertDefaultSchedule(
         .execute()
     return null
   }
+  const isSame = existing?.cron === input.cron && (input.timezone === undefined || existing.timezone === input.timezone)
+  if (!isSame) requirePermission(ctx, 'recipes:execute')
   const now = await databaseNow(tx)
   const settings = readSettings(existing ?? defaultSettings(now), { cron: input.cron, timezone: input.timezone }, now)
   const recipe = await lockRecipe(tx, ctx, input.recipeId)

@@ -1,11 +1,13 @@
-import { sql } from 'kysely'
+import { sql, type Kysely } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
+import type { Database } from '../../db/database.ts'
 import { jsonb } from '../../db/json.ts'
 import { newestFirst } from '../../db/keyset.ts'
 import { AppError } from '../../lib/errors.ts'
 import { requireMatch } from '../../lib/etag.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
+import { requirePermission } from '../../lib/require-permission.ts'
 import { loadRecipeForRun } from '../recipes.service.ts'
 import { newSecret, overlapOf, type Rotation } from '../subscriptions/rotation.ts'
 import { hasPrevious, openSecrets, sealSecret } from '../subscriptions/secrets.ts'
@@ -19,6 +21,9 @@ type SealingContext = Context & Pick<ServiceContext, 'cipher' | 'random'>
 
 /** What is told once: at creation, and of a new secret. */
 export type WebhookWithSecret = Webhook & { secret: string; curl: string }
+/** Of a workspace: each may start as many executions as its own limit lets it. */
+const mostWebhooks = 100
+
 interface Target {
   id: string
   ifMatch?: string | null
@@ -28,32 +33,53 @@ export async function createWebhook(
   ctx: SealingContext,
   input: WebhookSettings & { recipe_id: string; secret?: string | undefined },
 ): Promise<WebhookWithSecret> {
+  requirePermission(ctx, 'recipes:execute')
   const auth = completeAuth(input.auth)
   checkSettings(input, input.secret, auth)
   const recipe = await loadRecipeForRun(ctx.db, ctx.actor.workspaceId, input.recipe_id)
   if (!recipe) throw new AppError('not-found', `Recipe ${input.recipe_id} does not exist.`)
   const secret = input.secret ?? newSecret(ctx.random)
   const holder = { id: uuidv7(), workspace_id: ctx.actor.workspaceId }
-  const row = await ctx.db
-    .insertInto('webhooks')
-    .values({
-      ...holder,
-      recipe_id: recipe.id,
-      name: input.name ?? recipe.slug,
-      auth: jsonb(auth),
-      secret: await sealSecret(ctx.cipher, 'webhooks', holder, secret),
-      filter: input.filter ?? null,
-      input: input.input_mapping ? jsonb(input.input_mapping) : null,
-      event_id_header: input.event_id_header?.toLowerCase() ?? null,
-      rate_limit: input.rate_limit ?? defaults.rateLimit,
-      max_body_bytes: input.max_body_bytes ?? defaults.maxBodyBytes,
-      active: input.active ?? true,
-    })
-    .returningAll()
-    .returning(hasPrevious)
-    .executeTakeFirstOrThrow()
+  const sealed = await sealSecret(ctx.cipher, 'webhooks', holder, secret)
+  const row = await ctx.db.transaction().execute(async (tx) => {
+    await requireRoom(tx, ctx)
+    return tx
+      .insertInto('webhooks')
+      .values({
+        ...holder,
+        recipe_id: recipe.id,
+        name: input.name ?? recipe.slug,
+        auth: jsonb(auth),
+        secret: sealed,
+        filter: input.filter ?? null,
+        input: input.input_mapping ? jsonb(input.input_mapping) : null,
+        event_id_header: input.event_id_header?.toLowerCase() ?? null,
+        rate_limit: input.rate_limit ?? defaults.rateLimit,
+        max_body_bytes: input.max_body_bytes ?? defaults.maxBodyBytes,
+        active: input.active ?? true,
+        tells_output: mayTell(ctx),
+      })
+      .returningAll()
+      .returning(hasPrevious)
+      .executeTakeFirstOrThrow()
+  })
   return withSecret(toWebhook(row, ctx.config.apiUrl), secret)
 }
+
+async function requireRoom(db: Kysely<Database>, { actor }: Context): Promise<void> {
+  // Requests of one workspace take turns, so that they cannot go beyond the limit together.
+  await db.selectFrom('workspaces').select('id').where('id', '=', actor.workspaceId).forNoKeyUpdate().execute()
+  const { count } = await db
+    .selectFrom('webhooks')
+    .select(({ fn }) => fn.countAll<string>().as('count'))
+    .where('workspace_id', '=', actor.workspaceId)
+    .executeTakeFirstOrThrow()
+  if (Number(count) >= mostWebhooks)
+    throw new AppError('conflict', `A workspace can have ${mostWebhooks} webhooks at most.`)
+}
+
+/** A webhook tells its senders no more than each of those who made and changed it may read. */
+const mayTell = ({ actor }: Context) => actor.permissions.has('executions:read')
 
 export async function listWebhooks({ db, actor, config }: Context, page: PageRequest): Promise<Page<Webhook>> {
   const all = db.selectFrom('webhooks').selectAll().select(hasPrevious).where('workspace_id', '=', actor.workspaceId)
@@ -70,6 +96,7 @@ export async function updateWebhook(
   ctx: Context & Pick<ServiceContext, 'cipher'>,
   { id, ifMatch = null, ...input }: WebhookSettings & Target,
 ): Promise<Webhook> {
+  requirePermission(ctx, 'recipes:execute')
   const { apiUrl } = ctx.config
   return ctx.db.transaction().execute(async (tx) => {
     const row = await lockWebhook(tx, ctx, id)
@@ -90,6 +117,7 @@ export async function updateWebhook(
         ...(input.rate_limit !== undefined && { rate_limit: input.rate_limit }),
         ...(input.max_body_bytes !== undefined && { max_body_bytes: input.max_body_bytes }),
         ...(input.active !== undefined && { active: input.active }),
+        tells_output: row.tells_output && mayTell(ctx),
         updated_at: sql<Date>`app_now()`,
       })
       .where('id', '=', row.id)
@@ -115,6 +143,7 @@ export async function rotateWebhookSecret(
   ctx: SealingContext,
   { id, ifMatch = null, ...rotation }: Rotation & Target,
 ): Promise<WebhookWithSecret> {
+  requirePermission(ctx, 'recipes:execute')
   const overlapMs = overlapOf(rotation)
   const secret = rotation.secret ?? newSecret(ctx.random)
   const { apiUrl } = ctx.config
@@ -127,6 +156,7 @@ export async function rotateWebhookSecret(
       .set({
         secret: await sealSecret(ctx.cipher, 'webhooks', row, secret),
         previous_secret: row.secret,
+        tells_output: row.tells_output && mayTell(ctx),
         previous_until: sql<Date>`app_now() + ${overlapMs}::double precision * interval '1 millisecond'`,
         updated_at: sql<Date>`app_now()`,
       })

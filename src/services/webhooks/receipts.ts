@@ -22,6 +22,7 @@ export interface NewReceipt {
   redeliveryOf: string | null
   contentType: string | null
   size: number
+  signatureHash: string | null
   request: StoredRequest | null
 }
 
@@ -34,6 +35,7 @@ export async function insertReceipt(db: Kysely<Database>, receipt: NewReceipt): 
       webhook_id: receipt.webhookId,
       workspace_id: receipt.workspaceId,
       event_id: receipt.eventId,
+      signature_hash: receipt.signatureHash,
       verdict: receipt.verdict,
       reason: receipt.reason?.slice(0, 1000) ?? null,
       status: receipt.status,
@@ -49,15 +51,26 @@ export async function insertReceipt(db: Kysely<Database>, receipt: NewReceipt): 
   return row !== undefined
 }
 
-/** What was made of an event when it came first. */
-export function findFirst(db: Kysely<Database>, webhookId: string, eventId: string) {
+/** What was made of an event when it came first, under its id or with its signature. */
+export function findFirst(
+  db: Kysely<Database>,
+  { webhookId, eventId, signatureHash }: Pick<NewReceipt, 'webhookId' | 'eventId' | 'signatureHash'>,
+) {
   return db
     .selectFrom('webhook_receipts')
     .select(['id', 'verdict', 'run_id'])
     .where('webhook_id', '=', webhookId)
-    .where('event_id', '=', eventId)
+    .where((where) =>
+      where.or([
+        ...(eventId === null ? [] : [where('event_id', '=', eventId)]),
+        ...(signatureHash === null ? [] : [where('signature_hash', '=', signatureHash)]),
+      ]),
+    )
     .where('redelivery_of', 'is', null)
     .where('verdict', 'in', ['accepted', 'filtered'])
+    .orderBy('created_at')
+    .orderBy('id')
+    .limit(1)
     .executeTakeFirst()
 }
 

@@ -4,6 +4,8 @@ import { AppError, problemTypes } from '../../lib/errors.ts'
 import { sha256Hex } from '../../lib/canonical.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import type { Json } from '../../lib/json.ts'
+import { readAtMost } from '../../lib/read-at-most.ts'
+import { requirePermission } from '../../lib/require-permission.ts'
 import { inStoredOrder } from '../../lib/stored-json.ts'
 import { openSecrets } from '../subscriptions/secrets.ts'
 import { decodeBody } from './decode.ts'
@@ -11,7 +13,7 @@ import { decodeForm, isForm, type ReceivedFile } from './form.ts'
 import { findReceipt, insertReceipt } from './receipts.ts'
 import { actingAs, deliver, type Outcome } from './start.ts'
 import { findByAddress, findWebhook } from './store.ts'
-import { refusalOf } from './verify-sender.ts'
+import { refusalOf, signatureHashOf } from './verify-sender.ts'
 import type { WebhookRow } from './view.ts'
 
 /** Larger requests are run, and not kept: they cannot be delivered again. */
@@ -19,15 +21,27 @@ const largestKept = 262_144
 /** Lines a minute that a stranger can write into the log of a webhook. */
 const refusalsLogged = 20
 const longestEventId = 200
+/** Requests a minute that all webhooks of a workspace take together: as many as one of them may be given. */
+const mostOfWorkspace = 10_000
 
 export interface IncomingRequest {
   id: string
   headers: Headers
   query: URLSearchParams
-  body: Uint8Array
+  /** Its body is read here, within the limit of the webhook. */
+  request: Request
 }
 
-/** Who sent it is settled first, then how often, then what: a stranger learns nothing and uses nothing up. */
+/** What a line in the log says of a request. */
+interface Told {
+  headers: Headers
+  size: number
+}
+
+/**
+ * Who sent it is settled first, then how often, then what: a stranger learns nothing and uses nothing up. No more is read
+ * than the webhook takes, and of a stranger without a signature nothing.
+ */
 export async function receiveWebhook(
   runtime: Runtime,
   incoming: IncomingRequest,
@@ -35,20 +49,26 @@ export async function receiveWebhook(
   const hook = await findByAddress(runtime.db, incoming.id)
   const ctx = actingAs(runtime, hook)
   const secrets = await openSecrets(ctx.cipher, 'webhooks', hook)
-  const refusal = refusalOf(hook.auth, secrets, { ...incoming, nowMs: hook.now.getTime() })
+  const told: Told = { headers: incoming.headers, size: Number(incoming.headers.get('content-length') ?? 0) }
+  let reading: Promise<Uint8Array> | undefined
+  const read = () => (reading ??= readBody(ctx, hook, incoming.request, told))
+  const refusal = await refusalOf(hook.auth, secrets, { ...incoming, body: read, nowMs: hook.now.getTime() })
   if (refusal !== null) {
-    await logRefusal(ctx, hook, incoming, 401, refusal)
+    await logRefusal(ctx, hook, told, 401, refusal)
     throw new AppError('unauthenticated', 'The webhook does not accept this request.')
   }
-  const decision = await limitOf(ctx, hook)
-  if (decision && !decision.allowed) {
-    const seconds = Math.max(1, decision.resetSeconds)
-    await logRefusal(ctx, hook, incoming, 429, `More than ${hook.rate_limit} requests a minute.`)
-    throw new AppError('rate-limited', `The webhook takes ${hook.rate_limit} requests a minute.`, {
-      headers: { 'retry-after': String(seconds) },
-    })
-  }
-  const { body, files } = await readable(ctx, hook, incoming)
+  await requireTurn(ctx, hook, told, {
+    budget: `webhook:${hook.id}`,
+    limit: hook.rate_limit,
+    whose: 'The webhook takes',
+  })
+  await requireTurn(ctx, hook, told, {
+    budget: `webhooks:${hook.workspace_id}`,
+    limit: mostOfWorkspace,
+    whose: 'All webhooks of the workspace together take',
+  })
+  const bytes = await read()
+  const { body, files } = await readable(ctx, hook, bytes, told)
   const request: StoredRequest = {
     headers: keptHeaders(hook, incoming.headers),
     query: Object.fromEntries([...incoming.query].filter(([name]) => name !== 'token' && name !== '__proto__')),
@@ -62,10 +82,11 @@ export async function receiveWebhook(
       eventId: eventIdOf(hook, incoming.headers),
       redeliveryOf: null,
       contentType: incoming.headers.get('content-type'),
-      size: incoming.body.byteLength,
+      size: bytes.byteLength,
+      signatureHash: signatureHashOf(hook.auth, incoming.headers),
     },
     // The bytes of files are kept apart from the request.
-    (files.length > 0 ? JSON.stringify(body).length * 3 : incoming.body.byteLength) <= largestKept ? request : null,
+    (files.length > 0 ? JSON.stringify(body).length * 3 : bytes.byteLength) <= largestKept ? request : null,
     files,
   )
   return { ...outcome, ctx }
@@ -76,6 +97,7 @@ export async function redeliverReceipt(
   ctx: ServiceContext,
   { id, delivery }: { id: string; delivery: string },
 ): Promise<Outcome> {
+  requirePermission(ctx, 'recipes:execute')
   const hook = await findWebhook(ctx.db, ctx, id)
   const receipt = await findReceipt(ctx.db, hook.id, delivery)
   if (receipt.request === null) {
@@ -93,33 +115,64 @@ export async function redeliverReceipt(
       redeliveryOf: receipt.id,
       contentType: receipt.content_type,
       size: receipt.size,
+      signatureHash: null,
     },
     receipt.request,
   )
 }
 
-async function readable(
+async function readBody(ctx: ServiceContext, hook: WebhookRow, request: Request, told: Told): Promise<Uint8Array> {
+  const refusal = `The webhook takes ${hook.max_body_bytes} bytes at most.`
+  const bytes = await noted(ctx, hook, told, () => readAtMost(request, hook.max_body_bytes, refusal))
+  told.size = bytes.byteLength
+  return bytes
+}
+
+function readable(
   ctx: ServiceContext,
   hook: WebhookRow,
-  { body, headers }: IncomingRequest,
+  bytes: Uint8Array,
+  told: Told,
 ): Promise<{ body: Json; files: ReceivedFile[] }> {
+  return noted(ctx, hook, told, () => {
+    const contentType = told.headers.get('content-type')
+    if (isForm(contentType)) return decodeForm(bytes, contentType)
+    return { body: decodeBody(bytes, contentType), files: [] }
+  })
+}
+
+/** What is refused is logged. */
+async function noted<T>(ctx: ServiceContext, hook: WebhookRow, told: Told, work: () => T | Promise<T>): Promise<T> {
   try {
-    if (body.byteLength > hook.max_body_bytes)
-      throw new AppError('too-large', `The webhook takes ${hook.max_body_bytes} bytes at most.`)
-    const contentType = headers.get('content-type')
-    if (isForm(contentType)) return decodeForm(body, contentType)
-    return { body: decodeBody(body, contentType), files: [] }
+    return await work()
   } catch (error) {
-    if (error instanceof AppError)
-      await logRefusal(ctx, hook, { body, headers }, problemTypes[error.kind].status, error.detail)
+    if (error instanceof AppError) await logRefusal(ctx, hook, told, problemTypes[error.kind].status, error.detail)
     throw error
   }
 }
 
+async function requireTurn(
+  ctx: ServiceContext,
+  hook: WebhookRow,
+  told: Told,
+  { budget, limit, whose }: { budget: string; limit: number; whose: string },
+): Promise<void> {
+  const decision = await turnOf(ctx, hook, budget, limit)
+  if (decision === null || decision.allowed) return
+  const detail = `${whose} ${limit} requests a minute.`
+  await logRefusal(ctx, hook, told, 429, detail)
+  throw new AppError('rate-limited', detail, { headers: { 'retry-after': String(Math.max(1, decision.resetSeconds)) } })
+}
+
 /** A limiter that is away lets requests pass, as it does everywhere. */
-async function limitOf({ limiter, log }: Runtime, hook: WebhookRow): Promise<LimitDecision | null> {
+async function turnOf(
+  { limiter, log }: Runtime,
+  hook: WebhookRow,
+  budget: string,
+  limit: number,
+): Promise<LimitDecision | null> {
   try {
-    return await limiter.take(`webhook:${hook.id}`, hook.rate_limit, 60)
+    return await limiter.take(budget, limit, 60)
   } catch (error) {
     log.warn('The rate limiter does not answer; a webhook was let pass.', { webhook_id: hook.id, error })
     return null
@@ -130,7 +183,7 @@ async function limitOf({ limiter, log }: Runtime, hook: WebhookRow): Promise<Lim
 async function logRefusal(
   { db, limiter, log }: ServiceContext,
   hook: WebhookRow,
-  { body, headers }: Pick<IncomingRequest, 'body' | 'headers'>,
+  { headers, size }: Told,
   status: number,
   reason: string,
 ): Promise<void> {
@@ -151,7 +204,8 @@ async function logRefusal(
     runId: null,
     redeliveryOf: null,
     contentType: headers.get('content-type'),
-    size: body.byteLength,
+    size,
+    signatureHash: null,
     request: null,
   })
   log.info('A webhook was refused.', { webhook_id: hook.id, status })

@@ -20,12 +20,17 @@ export interface Outcome {
   runId: string | null
 }
 
-type Draft = Pick<NewReceipt, 'eventId' | 'redeliveryOf' | 'contentType' | 'size'>
+type Draft = Pick<NewReceipt, 'eventId' | 'redeliveryOf' | 'contentType' | 'size' | 'signatureHash'>
 
-/** Acts as the webhook: in its workspace, with no right but to be told how its own run ends. */
+/** Acts as the webhook: in its workspace, with no right but, where its makers had it, to be told how its own run ends. */
 export const actingAs = (runtime: Runtime, hook: WebhookRow): ServiceContext => ({
   ...runtime,
-  actor: { kind: 'system', id: hook.id, workspaceId: hook.workspace_id, permissions: new Set(['executions:read']) },
+  actor: {
+    kind: 'system',
+    id: hook.id,
+    workspaceId: hook.workspace_id,
+    permissions: new Set(hook.tells_output ? ['executions:read'] : []),
+  },
 })
 
 /**
@@ -52,12 +57,12 @@ export async function deliver(
     request: kept,
   }
   try {
-    const known = draft.eventId === null ? null : await firstOf(ctx, hook, receipt)
+    const known = await firstOf(ctx, receipt)
     if (known) return known
     const scope = scopeOf(hook, request)
     if (hook.filter !== null && !passes(hook.filter, scope)) {
       // Nothing is kept of files that nobody wanted, so there is nothing to deliver again.
-      return await filtered(ctx, hook, files.length > 0 ? { ...receipt, request: null } : receipt)
+      return await filtered(ctx, files.length > 0 ? { ...receipt, request: null } : receipt)
     }
     return await accepted(ctx, hook, receipt, scope, files)
   } catch (error) {
@@ -96,14 +101,14 @@ function explained<T>(what: string, work: () => T): T {
   }
 }
 
-async function filtered(ctx: ServiceContext, hook: WebhookRow, receipt: NewReceipt): Promise<Outcome> {
+async function filtered(ctx: ServiceContext, receipt: NewReceipt): Promise<Outcome> {
   const isFirst = await insertReceipt(ctx.db, {
     ...receipt,
     verdict: 'filtered',
     reason: 'The filter said no.',
     status: 200,
   })
-  if (!isFirst) return (await firstOf(ctx, hook, receipt))!
+  if (!isFirst) return (await firstOf(ctx, receipt))!
   return { verdict: 'filtered', receiptId: receipt.id, runId: null }
 }
 
@@ -144,15 +149,15 @@ async function accepted(
     await bindReceived({ ...ctx, db: tx }, files, run.id)
     return run.id
   })
-  if (runId === null) return (await firstOf(ctx, hook, receipt))!
+  if (runId === null) return (await firstOf(ctx, receipt))!
   wake.release()
   return { verdict: 'accepted', receiptId: receipt.id, runId }
 }
 
 /** Null where the event has not come before. Otherwise that is noted, and the answer is what the first one had. */
-async function firstOf(ctx: ServiceContext, hook: WebhookRow, receipt: NewReceipt): Promise<Outcome | null> {
-  if (receipt.eventId === null || receipt.redeliveryOf !== null) return null
-  const first = await findFirst(ctx.db, hook.id, receipt.eventId)
+async function firstOf(ctx: ServiceContext, receipt: NewReceipt): Promise<Outcome | null> {
+  if ((receipt.eventId === null && receipt.signatureHash === null) || receipt.redeliveryOf !== null) return null
+  const first = await findFirst(ctx.db, receipt)
   if (!first) return null
   const id = uuidv7()
   await insertReceipt(ctx.db, {

@@ -2,17 +2,22 @@ import type { WebhookAuth } from '../../db/tables/webhooks.table.ts'
 import { sha256Hex } from '../../lib/canonical.ts'
 import { toHex } from '../../lib/hex.ts'
 import { sameText } from '../../lib/same-text.ts'
-import { hmacSha256, isSignedBy, toBase64 } from '../../lib/standard-webhooks.ts'
+import { isSignedBy, signLarge, toBase64 } from '../../lib/standard-webhooks.ts'
 
 export interface Incoming {
   headers: Headers
   query: URLSearchParams
-  body: Uint8Array
+  /** Read where a signature has to be looked at, and not before. */
+  body(): Promise<Uint8Array>
   nowMs: number
 }
 
 /** Null where the sender is who it claims to be, else why not: for the log of the owner, never for the sender. */
-export function refusalOf(auth: WebhookAuth, secrets: readonly string[], incoming: Incoming): string | null {
+export async function refusalOf(
+  auth: WebhookAuth,
+  secrets: readonly string[],
+  incoming: Incoming,
+): Promise<string | null> {
   switch (auth.mode) {
     case 'url_token':
       return refuseToken(secrets, incoming.query.get('token'), 'The address has no token.')
@@ -34,43 +39,65 @@ function refuseToken(secrets: readonly string[], token: string | null, missing: 
   return found ? null : 'The token is wrong.'
 }
 
-function refuseStandard(toleranceS: number, secrets: readonly string[], { headers, body, nowMs }: Incoming) {
+async function refuseStandard(toleranceS: number, secrets: readonly string[], { headers, body, nowMs }: Incoming) {
   const id = headers.get('webhook-id')
   const timestamp = headers.get('webhook-timestamp')
   const signatures = headers.get('webhook-signature')
   if (!id || !timestamp || !signatures) return 'webhook-id, webhook-timestamp or webhook-signature is missing.'
   const late = refuseTime(timestamp, toleranceS, nowMs)
   if (late !== null) return late
-  return isSignedBy(secrets, { id, timestamp, body, signatures }) ? null : 'The signature is wrong.'
+  const message = { id, timestamp, body: await body(), signatures }
+  return (await isSignedBy(secrets, message)) ? null : 'The signature is wrong.'
 }
 
-function refuseHmac(
-  auth: Extract<WebhookAuth, { scheme: 'hmac_sha256' }>,
+type HmacAuth = Extract<WebhookAuth, { scheme: 'hmac_sha256' }>
+
+async function refuseHmac(
+  auth: HmacAuth,
   secrets: readonly string[],
   { headers, body, nowMs }: Incoming,
-): string | null {
-  const given = headers.get(auth.header)?.trim()
-  if (!given) return `The header ${auth.header} is missing.`
-  let content = body
+): Promise<string | null> {
+  const signature = signatureOf(auth, headers)
+  if (signature === null) return `The header ${auth.header} is missing.`
+  let head = ''
   if (auth.timestamp_header !== null) {
     const timestamp = headers.get(auth.timestamp_header)
     if (!timestamp) return `The header ${auth.timestamp_header} is missing.`
     const late = refuseTime(timestamp, auth.tolerance, nowMs)
     if (late !== null) return late
-    const head = new TextEncoder().encode(`${timestamp}.`)
-    content = new Uint8Array(head.length + body.length)
-    content.set(head)
-    content.set(body, head.length)
+    head = `${timestamp}.`
   }
-  const bare = given.startsWith(auth.prefix) ? given.slice(auth.prefix.length) : given
-  // Hexadecimal digits are the same number in either case.
-  const signature = auth.encoding === 'hex' ? bare.toLowerCase() : bare
+  const content = joined(head, await body())
   let found = false
   for (const secret of secrets) {
-    const mac = hmacSha256(new TextEncoder().encode(secret), content)
+    const mac = await signLarge(new TextEncoder().encode(secret), content)
     if (sameText(signature, auth.encoding === 'hex' ? toHex(mac) : toBase64(mac))) found = true
   }
   return found ? null : 'The signature is wrong.'
+}
+
+function joined(head: string, body: Uint8Array): Uint8Array {
+  if (head === '') return body
+  const start = new TextEncoder().encode(head)
+  const content = new Uint8Array(start.length + body.length)
+  content.set(start)
+  content.set(body, start.length)
+  return content
+}
+
+/** One text for one signature: hexadecimal digits are the same number in either case. Null where there is none. */
+function signatureOf(auth: HmacAuth, headers: Headers): string | null {
+  const given = headers.get(auth.header)?.trim()
+  if (!given) return null
+  const bare = given.startsWith(auth.prefix) ? given.slice(auth.prefix.length) : given
+  return auth.encoding === 'hex' ? bare.toLowerCase() : bare
+}
+
+/** Where the body alone is signed, whoever holds an old delivery can change its id: this is what it is known by. */
+export function signatureHashOf(auth: WebhookAuth, headers: Headers): string | null {
+  if (auth.mode !== 'signature' || auth.scheme !== 'hmac_sha256' || auth.timestamp_header !== null) return null
+  const signature = signatureOf(auth, headers)
+  return signature === null ? null : sha256Hex(signature)
 }
 
 /** Unix seconds within the window on either side: clocks differ. */

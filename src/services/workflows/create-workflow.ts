@@ -4,6 +4,7 @@ import type { Database } from '../../db/database.ts'
 import { jsonb } from '../../db/json.ts'
 import { AppError, type Fault } from '../../lib/errors.ts'
 import { isUuid, uuidv7 } from '../../lib/ids.ts'
+import { requirePermission } from '../../lib/require-permission.ts'
 import type { Json } from '../../lib/json.ts'
 import { faultsOfChoice } from '../models/choice.ts'
 import type { ModelChoice } from '../models/types.ts'
@@ -32,7 +33,7 @@ export const maxContextBytes = 64 * 1024
  * transaction, and whoever claims it carries on.
  */
 export async function createWorkflow(ctx: ServiceContext, input: NewWorkflow): Promise<Workflow> {
-  mayRun(ctx, input.approval)
+  requirePermission(ctx, 'recipes:execute')
   const faults = faultsOf(input)
   const agents = await agentIds(ctx, input.agents, faults)
   if (faults.length > 0) throw new AppError('invalid', 'The workflow cannot be planned like this.', { errors: faults })
@@ -62,6 +63,8 @@ export async function insertWorkflow(
   { actor }: Pick<ServiceContext, 'actor'>,
   input: Omit<NewWorkflow, 'agents'> & { id: string; agents: string[] | null },
 ): Promise<WorkflowRow> {
+  // A goal is a run of the planner, and a copy without a plan is planned too.
+  requirePermission({ actor }, 'recipes:execute')
   return tx
     .insertInto('workflows')
     .values({

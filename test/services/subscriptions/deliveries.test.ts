@@ -78,7 +78,7 @@ test('the end of a run is told, signed, to whoever subscribes to it', async () =
       },
     },
   ])
-  expect(verified(receiver.seen[0]!, subscription['secret'])).toBe(true)
+  expect(await verified(receiver.seen[0]!, subscription['secret'])).toBe(true)
   expect(receiver.seen[0]!.headers['content-type']).toBe('application/json')
   expect(await deliveriesOf(app, subscription)).toMatchObject([
     { id: receiver.seen[0]!.headers['webhook-id'], status: 'delivered', attempts: 1, execution_id: id },
@@ -202,7 +202,7 @@ test('what fails comes again after its delay, under the same id and with the sam
   expect(receiver.seen).toHaveLength(3)
   expect(new Set(receiver.seen.map(({ headers }) => headers['webhook-id'])).size).toBe(1)
   expect(new Set(receiver.seen.map(({ body }) => body)).size).toBe(1)
-  for (const request of receiver.seen) expect(verified(request, subscription['secret'])).toBe(true)
+  for (const request of receiver.seen) expect(await verified(request, subscription['secret'])).toBe(true)
   const [delivery] = await deliveriesOf(app, subscription)
   expect(delivery).toMatchObject({ status: 'delivered', attempts: 3, next_attempt_at: null })
   expect(delivery!['log'].map((entry: Body) => entry['status'])).toEqual([503, 500, 204])
@@ -404,18 +404,18 @@ test('a new secret signs beside the old one for as long as was asked', async () 
   const { secret } = await json(await app.post(`${path}/rotate-secret`, { keep_previous: '1h' }))
   await app.post(`${path}/test`)
   await webhooksTick(app.runtime)
-  expect([verified(receiver.seen[0]!, secret), verified(receiver.seen[0]!, subscription['secret'])]).toEqual([
-    true,
-    true,
-  ])
+  expect([
+    await verified(receiver.seen[0]!, secret),
+    await verified(receiver.seen[0]!, subscription['secret']),
+  ]).toEqual([true, true])
   expect(toldOf(receiver)).toMatchObject([{ type: 'webhook.test' }])
   await app.database.shiftClock({ seconds: 3700 })
   await app.post(`${path}/test`)
   await webhooksTick(app.runtime)
-  expect([verified(receiver.seen[1]!, secret), verified(receiver.seen[1]!, subscription['secret'])]).toEqual([
-    true,
-    false,
-  ])
+  expect([
+    await verified(receiver.seen[1]!, secret),
+    await verified(receiver.seen[1]!, subscription['secret']),
+  ]).toEqual([true, false])
 })
 
 test('an event is lost with its transaction and kept with it', async () => {

@@ -1,0 +1,35 @@
+import { AppError } from './errors.ts'
+
+/** The body of a request for a handler with a limit of its own. What is larger is refused before more than that is read. */
+export async function readAtMost(request: Request, maxBytes: number, refusal: string): Promise<Uint8Array> {
+  const declared = request.headers.get('content-length')
+  if (declared !== null && Number(declared) > maxBytes) throw new AppError('too-large', refusal)
+  if (declared !== null) {
+    // HTTP itself bounds it.
+    const bytes = new Uint8Array(await request.arrayBuffer())
+    if (bytes.byteLength > maxBytes) throw new AppError('too-large', refusal)
+    return bytes
+  }
+  if (request.body === null) return new Uint8Array(0)
+  const chunks: Uint8Array[] = []
+  let total = 0
+  const reader = request.body.getReader()
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) break
+    total += value.byteLength
+    if (total > maxBytes) {
+      await reader.cancel().catch(() => {})
+      throw new AppError('too-large', refusal)
+    }
+    chunks.push(value)
+  }
+  if (chunks.length === 1) return chunks[0]!
+  const bytes = new Uint8Array(total)
+  let offset = 0
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset)
+    offset += chunk.byteLength
+  }
+  return bytes
+}
