@@ -53,7 +53,7 @@ export const recipeStepsRoutes: RouteGroup = {
         path: '/{recipe}/steps/{step}/test',
         summary: 'Run one step of a recipe by itself',
         description:
-          'Once, with what the steps before it gave as it is given here. The effect is real: a request is sent, a model is asked. No execution is made of it and no result is stored; only the cost of model calls is noted. Steps that need an execution to wait in (approvals, events, other recipes) are refused. It may take two minutes.',
+          'Once, with what the steps before it gave as it is given here. The effect is real: a request is sent, a model is asked. No execution is made of it and no result is stored; only the cost of model calls is noted. Steps that need an execution to wait in (approvals, events, other recipes) are refused. It may take two minutes. Loops take 100 items together; `log` tells where there were more. Two of a workspace run at a time; more are refused with 429 and `Retry-After`.',
         access: 'recipes:execute',
         params: z.object({
           recipe: z.string().max(100).openapi({ description: 'Slug or id.', example: 'morning-digest' }),

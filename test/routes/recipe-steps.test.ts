@@ -90,6 +90,56 @@ test('a model is asked and its cost told and noted; a loop runs over the items i
   expect(usage).toEqual(Array(3).fill({ run_id: null, provider: 'offline' }))
 })
 
+test('loops take a hundred items together, and the answer tells of the rest', async () => {
+  const client = await app.signIn()
+  const inner = {
+    id: 'inner',
+    kind: 'foreach',
+    items: { $expr: 'input.items' },
+    as: 'b',
+    steps: [{ id: 'b', kind: 'transform', value: 1 }],
+  }
+  const recipe = await aRecipe(client, [
+    { id: 'outer', kind: 'foreach', items: { $expr: 'input.items' }, as: 'a', concurrency: 1, steps: [inner] },
+  ])
+  const items = Array.from({ length: 60 }, (_, n) => n)
+  const result = await tried(client, recipe, 'outer', { input_data: { items } })
+  expect(result.output).toHaveLength(60)
+  expect((result.output as unknown[][]).flat()).toHaveLength(40)
+  expect(result.log[0]!.data).toMatchObject({
+    level: 'warn',
+    message: 'Only the first 40 of 60 items were taken.',
+    path: 'outer/0/inner',
+  })
+})
+
+test('two of a workspace run at a time, ten in all; more are told to come later', async () => {
+  let open = () => {}
+  const opened = new Promise<void>((resolve) => (open = resolve))
+  let arrived = 0
+  let allThere = () => {}
+  const there = new Promise<void>((resolve) => (allThere = resolve))
+  const server = await loopbackServer(async (_request, response) => {
+    if (++arrived === 10) allThere()
+    await opened
+    response.end('{}')
+  })
+  const step = { id: 'call', kind: 'http', request: { method: 'GET', url: `http://127.0.0.1:${server.port}/` } }
+  const clients = await Promise.all(Array.from({ length: 6 }, () => app.signIn()))
+  const recipes = await Promise.all(clients.map((client) => aRecipe(client, [step])))
+  const test = (n: number) => clients[n]!.post(`/api/workflow-recipes/${recipes[n]}/steps/call/test`, {})
+  const running = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4].map(test)
+  await there
+  for (const n of [0, 5]) {
+    const refusal = await test(n)
+    expect(refusal.status).toBe(429)
+    expect(Number(refusal.headers.get('retry-after'))).toBeGreaterThan(0)
+  }
+  open()
+  expect((await Promise.all(running)).map(({ status }) => status)).toEqual(Array(10).fill(200))
+  expect((await test(0)).status).toBe(200)
+})
+
 test('a condition that does not hold skips it, and a wait is told, not waited for', async () => {
   const client = await app.signIn()
   const recipe = await aRecipe(client, [

@@ -16,6 +16,7 @@ import { walkList } from '../runs/walk.ts'
 import { stepExecutors } from '../steps/index.ts'
 import type { RecipeDefinition, Step, StepKind } from './definition.ts'
 import { asDefinition, findRecipe } from './find.ts'
+import { inTestSlot } from './test-slots.ts'
 
 /** Kinds that need no run: all others leave something behind that waits for one. */
 const testable: ReadonlySet<StepKind> = new Set<StepKind>([
@@ -32,6 +33,8 @@ const testable: ReadonlySet<StepKind> = new Set<StepKind>([
 ])
 /** A request is no place for a longer one. */
 const longestMs = 120_000
+/** Of all its loops together: a test shows what a step does, not all of it. */
+const maxItems = 100
 
 export interface StepTest {
   recipe: string
@@ -62,7 +65,10 @@ export interface StepTestResult {
  * Runs one step by itself, once, with what other steps gave as it is pinned by the caller. Its effects are real; no run is
  * made of it. Only what its model calls cost is stored.
  */
-export async function testStep(ctx: ServiceContext, request: StepTest): Promise<StepTestResult> {
+export const testStep = (ctx: ServiceContext, request: StepTest): Promise<StepTestResult> =>
+  inTestSlot(ctx, 2 * longestMs, () => tryStep(ctx, request))
+
+async function tryStep(ctx: ServiceContext, request: StepTest): Promise<StepTestResult> {
   const { definition, id: recipeId, version } = await loadDefinition(ctx, request)
   const place = placeOf(definition.steps, request.step, [])
   if (!place) throw new AppError('not-found', `The recipe has no step ${request.step.slice(0, 100)}.`)
@@ -85,7 +91,7 @@ export async function testStep(ctx: ServiceContext, request: StepTest): Promise<
       created_by: ctx.actor.kind === 'key' ? ctx.actor.id : null,
       started_at: now,
     },
-    { executors: stepExecutors as unknown as StepExecutors, whenResting: 'parked' },
+    { executors: stepExecutors as unknown as StepExecutors, whenResting: 'parked', maxItems },
   )
   const begunMs = ctx.clock.monotonicMs()
   const outcome = await walk(dry, step, place, request)

@@ -39,12 +39,20 @@ class DryResting extends Resting {
 export function openDryFlow(
   runtime: Runtime,
   source: DryRunSource,
-  options: { executors: StepExecutors; previous?: Json; standIn?: StandIn; whenResting: Verdict },
+  options: {
+    executors: StepExecutors
+    previous?: Json
+    standIn?: StandIn
+    whenResting: Verdict
+    /** Items that its loops take together. */
+    maxItems?: number
+  },
 ): DryFlow {
   const steps = new Map<string, StepWrite>()
   const events: EventWrite[] = []
   const usage: UsageWrite[] = []
   let totals: JsonObject = {}
+  let room = options.maxItems ?? Number.POSITIVE_INFINITY
   const gather = (checkpoint: Checkpoint) => {
     for (const step of checkpoint.steps) steps.set(step.path, step)
     events.push(...checkpoint.events)
@@ -97,6 +105,11 @@ export function openDryFlow(
       previous: options.previous ?? null,
       ...(options.standIn && { standIn: options.standIn }),
       itemOutputs: (path) => outputsOf(steps, path),
+      itemsTaken: (count) => {
+        const taken = Math.min(count, room)
+        room -= taken
+        return taken
+      },
     },
     runtime.clock.monotonicMs(),
     Number.POSITIVE_INFINITY,

@@ -46,6 +46,8 @@ export interface FlowDeps {
   standIn?: StandIn
   /** Where the outputs of a foreach's items are read; default: their rows. */
   itemOutputs?: (path: string) => Json[]
+  /** How many of its items a foreach takes; default: all. */
+  itemsTaken?: (count: number) => number
 }
 
 /** One run while this process advances it: its definition, what is stored of it, its pen and its clock. */
@@ -138,6 +140,14 @@ export class Flow {
 
   get standIn(): StandIn | undefined {
     return this.#deps.standIn
+  }
+
+  /** What a foreach works through: its items, or the first of them where only so many are taken. */
+  itemsTaken(path: string, items: Json[]): Json[] {
+    const taken = this.#deps.itemsTaken?.(items.length) ?? items.length
+    if (taken === items.length) return items
+    this.log('warn', `Only the first ${taken} of ${items.length} items were taken.`, { path })
+    return items.slice(0, taken)
   }
 
   /** In the order of the items. The rows are the results, so they are stored before they are read. */

@@ -31,7 +31,7 @@ export async function runForeach(
     if (stored === undefined) {
       draft = { ...draft, attempts: 1, startedMs: flow.runtime.clock.monotonicMs() }
       const value = await unspill(flow.runtime.blobs, flow.run.workspace_id, renderTree(step.items, flow.scope(frame)))
-      items = listOf(asStored(value))
+      items = flow.itemsTaken(path, listOf(asStored(value)))
       const handle = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, items)
       draft = { ...draft, status: 'running', state: { items: handle } }
       flow.write(draft)
