@@ -16,7 +16,7 @@ export const workflowStatus = z
   .openapi('WorkflowStatus')
 const approval = z.enum(['auto', 'required']).openapi({
   description:
-    '`required`: every plan waits for somebody. `auto`: plans run at once, but for those that reach hosts which neither goal nor context names, or send stored credentials.',
+    '`required`: every plan waits for somebody. `auto`: plans run at once, but for those that reach hosts which the goal does not name, leave addresses to an agent, or send stored credentials.',
 })
 
 const plainText = (max: number) =>

@@ -100,7 +100,7 @@ describe('the planner', () => {
     expect(await get(client, id)).toMatchObject({ status: 'failed', error: { kind: 'planning-failed' } })
   })
 
-  test('that reaches where neither goal nor context points has to wait, also where plans approve themselves', async () => {
+  test('that reaches where the goal does not point has to wait, also where plans approve themselves', async () => {
     const client = await signIn()
     const { port, seen } = await loopbackServer((_, response) => response.end('{}'))
     says(plan(fetching(port)))
