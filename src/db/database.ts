@@ -15,6 +15,7 @@ import type {
   ApprovalsTable,
   ChildEndsTable,
   RunFamiliesTable,
+  EventBytesTable,
   EventWaitsTable,
   InboundEventsTable,
 } from './tables/outside.table.ts'
@@ -67,6 +68,7 @@ export interface Database {
   run_inbox: RunInboxTable
   inbound_events: InboundEventsTable
   event_waits: EventWaitsTable
+  event_bytes: EventBytesTable
   approvals: ApprovalsTable
   approval_links: ApprovalLinksTable
   child_ends: ChildEndsTable

@@ -1,8 +1,11 @@
+import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { jsonb } from '../../src/db/json.ts'
 import { uuidv7 } from '../../src/lib/ids.ts'
 import { engineOf, runsService } from '../../src/services/runs/index.ts'
 import { eventsService } from '../../src/services/signals/events-tick.ts'
+import { eventLimits } from '../../src/services/signals/send-event.ts'
+import { takeKeptEvent, type Condition } from '../../src/services/signals/waits.ts'
 import { createTestApp } from '../support/app.ts'
 
 const owner = await createTestApp()
@@ -102,4 +105,136 @@ test('an event whose sender died before it was offered is offered by the tick; o
   const left = await db.selectFrom('inbound_events').select('id').where('name', '=', name).execute()
   expect(left).toEqual([{ id: kept.id }])
   expect(await eventsService.tick(runtime)).toMatchObject({ done: 0 })
+})
+
+/** Evaluated where the event is sent: no index and no containment decides it. */
+const byOrder = { match: { $expr: "event.order + '' == input.order" } }
+
+/** A recipe that waits for an event with the order of its input; `others` more waits want another one. */
+async function waitingForOrders(client: typeof owner | Awaited<ReturnType<typeof signIn>>, others: number) {
+  const name = `event.${crypto.randomUUID()}`
+  const slug = `orders-${crypto.randomUUID().slice(0, 8)}`
+  const steps = [{ id: 'it', kind: 'wait', event: name, ...byOrder }]
+  const made = await client.post('/api/workflow-recipes', { name: 'Orders', slug, steps })
+  expect(made.status, await made.clone().text()).toBe(201)
+  const run = async (order: string) => {
+    const started = await client.post(`/api/workflow-recipes/${slug}/execute`, { input_data: { order } })
+    const { id } = await json<{ id: string }>(started)
+    await work()
+    return id
+  }
+  if (others > 0) {
+    const crowd = await run('another')
+    await sql`
+      insert into event_waits (run_id, path, generation, workspace_id, name, condition)
+      select run_id, 'other-' || n, generation, workspace_id, name, condition
+      from event_waits, generate_series(2, ${others}::integer) n where run_id = ${crowd}`.execute(db)
+  }
+  return { name, run }
+}
+const keptEvent = (workspaceId: string, name: string, payload: object, ageS: number) => ({
+  id: uuidv7(),
+  workspace_id: workspaceId,
+  name,
+  payload: jsonb(payload),
+  request_hash: '-',
+  created_at: new Date(Date.now() - ageS * 1000),
+  expires_at: new Date(Date.now() + 600_000),
+})
+
+test('an event reaches whom it is for behind any number of waits that it does not fit', async () => {
+  const { name, run } = await waitingForOrders(owner, 2_500)
+  const mine = await run('mine')
+  const { id } = await json<{ id: string }>(await post('/api/events', { name, payload: { order: 'mine' } }))
+  await sql`update inbound_events set created_at = created_at - interval '1 minute' where id = ${id}`.execute(db)
+  for (let pass = 0; pass < 20; pass++) if (!(await eventsService.tick(runtime)).more) break
+  await work()
+  expect(await executionOf(mine)).toMatchObject({ status: 'succeeded', output: { order: 'mine' } })
+  const { matched } = await db
+    .selectFrom('inbound_events')
+    .select('matched')
+    .where('id', '=', id)
+    .executeTakeFirstOrThrow()
+  expect(matched).toBe(true)
+})
+
+test("one workspace's events that many wait for hold up no other workspace's", async () => {
+  const crowded = await waitingForOrders(owner, 2_500)
+  const stranger = await signIn()
+  const theirs = await waitingForOrders(stranger, 0)
+  const execution = await theirs.run('theirs')
+  await db
+    .insertInto('inbound_events')
+    .values([
+      ...Array.from({ length: 30 }, () => keptEvent(owner.workspaceId, crowded.name, { order: 'nobody' }, 600)),
+      keptEvent(stranger.workspaceId, theirs.name, { order: 'theirs' }, 60),
+    ])
+    .execute()
+  await eventsService.tick(runtime)
+  await work()
+  const seen = await stranger.get(`/api/executions/${execution}`)
+  expect(await json(seen)).toMatchObject({ status: 'succeeded', output: { order: 'theirs' } })
+  await db.updateTable('inbound_events').set({ matched: true }).where('name', '=', crowded.name).execute()
+})
+
+test('a wait looks back through kept events a bounded part at a time, and misses none', async () => {
+  const { name, run } = await waitingForOrders(owner, 0)
+  const execution = await run('mine')
+  const fill = 'x'.repeat(250_000)
+  for (let n = 0; n < 80; n++)
+    await db
+      .insertInto('inbound_events')
+      .values({ ...keptEvent(owner.workspaceId, name, { order: 'another', fill }, 0), matched: true })
+      .execute()
+  const last = { ...keptEvent(owner.workspaceId, name, { order: 'mine' }, 0), matched: true }
+  await db.insertInto('inbound_events').values(last).execute()
+  const { path, generation, condition } = await db
+    .selectFrom('event_waits')
+    .selectAll()
+    .where('run_id', '=', execution)
+    .executeTakeFirstOrThrow()
+  const look = () =>
+    takeKeptEvent(
+      db,
+      { run_id: execution, path, generation },
+      { name, match: null, condition: condition as unknown as Condition },
+    )
+  expect([await look(), await look()]).toEqual(['more', 'given'])
+  // And a run that begins to wait now goes on by itself.
+  const second = await run('mine')
+  await expect
+    .poll(async () => {
+      await work()
+      return executionOf(second)
+    })
+    .toMatchObject({ status: 'succeeded', output: { order: 'mine' } })
+  await db.deleteFrom('inbound_events').where('name', '=', name).execute()
+})
+
+test('a workspace keeps so much and no more, and has room again when some is over', async () => {
+  const client = await signIn()
+  const key = { 'idempotency-key': crypto.randomUUID() }
+  const sent = await client.post('/api/events', { name: 'first', payload: 'x'.repeat(1000) }, key)
+  expect(sent.status).toBe(202)
+  const used = () =>
+    db
+      .selectFrom('event_bytes')
+      .select(['bytes', 'until'])
+      .where('workspace_id', '=', client.workspaceId)
+      .executeTakeFirstOrThrow()
+  expect(Number((await used()).bytes)).toBe(1002 + eventLimits.rowBytes)
+  await sql`update event_bytes set bytes = ${eventLimits.keptBytes} - 400 where workspace_id = ${client.workspaceId}`.execute(
+    db,
+  )
+  const refused = await client.post('/api/events', { name: 'second', payload: 'x'.repeat(1000) })
+  expect(refused.status).toBe(409)
+  expect(await json(refused)).toMatchObject({ type: '/problems/conflict', detail: expect.stringContaining('256 MB') })
+  expect((await client.post('/api/events', { name: 'small', payload: 1 })).status).toBe(202)
+  const repeated = await client.post('/api/events', { name: 'first', payload: 'x'.repeat(1000) }, key)
+  expect(await json(repeated)).toMatchObject({ id: (await json(sent))['id'] })
+  expect((await post('/api/events', { name: 'second', payload: 1 })).status, 'of another workspace').toBe(202)
+  await sql`update event_bytes set until = now() - interval '1 second' where workspace_id = ${client.workspaceId}`.execute(
+    db,
+  )
+  expect((await client.post('/api/events', { name: 'third', payload: 'x'.repeat(1000) })).status).toBe(202)
 })

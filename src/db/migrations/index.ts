@@ -13,6 +13,7 @@ import { workflows } from './0012-workflows.ts'
 import { runControl } from './0013-run-control.ts'
 import { webhookGuards } from './0014-webhook-guards.ts'
 import { runFamilies } from './0015-run-families.ts'
+import { turns } from './0016-turns.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -31,4 +32,5 @@ export const migrations: readonly Migration[] = [
   runControl,
   webhookGuards,
   runFamilies,
+  turns,
 ]

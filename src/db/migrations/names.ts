@@ -18,4 +18,5 @@ export const migrationNames: readonly string[] = [
   '0013-run-control',
   '0014-webhook-guards',
   '0015-run-families',
+  '0016-turns',
 ]

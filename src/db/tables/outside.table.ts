@@ -15,6 +15,11 @@ export interface InboundEventsTable {
   created_by: string | null
   /** Every wait that was open when it came has been offered it. */
   matched: Generated<boolean>
+  /** The wait up to which it has been offered; null where none has been looked at. */
+  cursor_run_id: string | null
+  cursor_path: string | null
+  /** Of the payload as text. */
+  bytes: ColumnType<number, never, never>
   /** A signal is taken by one wait; an event of the workspace by any number. */
   taken_at: Date | null
   created_at: ColumnType<Date, Date | undefined, never>
@@ -35,9 +40,18 @@ export interface EventWaitsTable {
   state: Generated<'open' | 'delivered' | 'expired'>
   event_id: string | null
   payload: NullableJsonColumn<Json>
+  /** The kept event up to which it has looked back. */
+  looked_to: string | null
   created_at: ColumnType<Date, Date | undefined, never>
   expires_at: Date | null
   closed_at: Date | null
+}
+
+/** How much a workspace's events take up that end within the hour before `until`. */
+export interface EventBytesTable {
+  workspace_id: string
+  until: Date
+  bytes: string
 }
 
 export interface ApprovalsTable {

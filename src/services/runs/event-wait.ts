@@ -38,8 +38,7 @@ export async function runEventWait(
   let shown = !isNew
   let lookedAtKept = false
   const look = async (): Promise<Look<{ payload: Json } | null>> => {
-    if (!lookedAtKept) await takeKeptEvent(db, key, wanted)
-    lookedAtKept = true
+    if (!lookedAtKept) lookedAtKept = (await takeKeptEvent(db, key, wanted)) !== 'more'
     const seen = await lookAtWait(db, key)
     if (!seen) {
       flow.writer.markLost()
@@ -54,7 +53,7 @@ export async function runEventWait(
       flow.emit('step.waiting', { path, kind: step.kind, event: step.event, ...until })
       shown = true
     }
-    return { until: seen.expires_at }
+    return { until: lookedAtKept ? seen.expires_at : new Date(flow.nowMs()) }
   }
   const result = await awaitOutside(flow, path, frame.signal, look)
   if (result === 'parked') return { status: 'parked' }

@@ -2,10 +2,13 @@ import { sql } from 'kysely'
 import type { Runtime } from '../../context.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { StoredAlerts } from '../../db/tables/schedules.table.ts'
+import { awaitQuick, InFlightByDatabase } from '../in-flight.ts'
 
-/** Deliveries of one pass, and of one workspace among them: an address that hangs holds up only its own tenant. */
+/** Deliveries of one pass, those under way in a process, and of one workspace among them: an address that hangs holds up only its own tenant. */
 const batch = 20
-const batchOfWorkspace = 4
+const mostInFlight = 100
+const perWorkspace = 4
+const underWay = new InFlightByDatabase()
 const timeoutMs = 10_000
 /** Longer than a delivery can take: whoever claimed it and died leaves it to the next after that. */
 const claimSeconds = 60
@@ -23,30 +26,48 @@ interface Claimed {
   created_at: Date
 }
 
-/** Posts events to the addresses that their schedules name. At least once: the event's id tells a repeated one. */
+/**
+ * Posts events to the addresses that their schedules name. At least once: the event's id tells a repeated one. What is
+ * slow is still under way when it returns, under its claim.
+ */
 export async function deliverAlerts(runtime: Runtime): Promise<{ done: number; more: boolean }> {
-  const claimed = await claim(runtime)
-  await Promise.all(claimed.map((event) => deliver(runtime, event)))
-  return { done: claimed.length, more: claimed.length >= batchOfWorkspace }
+  const inFlight = underWay.of(runtime.db)
+  const room = Math.min(batch, mostInFlight - inFlight.total)
+  if (room <= 0) return { done: 0, more: false }
+  const claimed = await claim(runtime, room, inFlight.held())
+  const attempts = claimed.map((event) => inFlight.run([event.workspace_id], () => deliver(runtime, event)))
+  await awaitQuick(Promise.all(attempts), (work) => runtime.defer(work))
+  return { done: claimed.length, more: claimed.length >= perWorkspace }
 }
 
-async function claim({ db }: Runtime): Promise<Claimed[]> {
+/** Workspaces take turns as the deliveries of webhooks do: first one of each, by lot between equals. */
+async function claim({ db }: Runtime, room: number, held: Record<string, number>): Promise<Claimed[]> {
   const { rows } = await sql<Claimed>`
+    with recursive tenants as (
+      (select workspace_id from schedule_events where delivery = 'pending' order by workspace_id limit 1)
+      union all
+      select (select e.workspace_id from schedule_events e
+        where e.delivery = 'pending' and e.workspace_id > t.workspace_id order by e.workspace_id limit 1)
+      from tenants t where t.workspace_id is not null
+    ), under_way as materialized (
+      select key::uuid as id, value::integer as count from jsonb_each_text(${JSON.stringify(held)}::text::jsonb)
+    ), candidates as (
+      select head.id from tenants t
+      left join under_way u on u.id = t.workspace_id
+      cross join lateral (
+        select e.id, row_number() over (order by e.next_attempt_at, e.id) as place from schedule_events e
+        where e.workspace_id = t.workspace_id and e.delivery = 'pending' and e.next_attempt_at <= app_now()
+        order by e.next_attempt_at, e.id
+        limit greatest(0, ${perWorkspace}::integer - coalesce(u.count, 0))
+      ) head
+      order by head.place + coalesce(u.count, 0), random()
+      limit ${room}::integer
+    )
     update schedule_events set attempts = attempts + 1,
       next_attempt_at = app_now() + make_interval(secs => ${claimSeconds}::int)
     where id in (
       select id from schedule_events
-      where delivery = 'pending' and next_attempt_at <= app_now() and id in (
-        select id from (
-          select id, next_attempt_at, row_number() over (partition by workspace_id order by next_attempt_at, id) as place
-          from (
-            select id, workspace_id, next_attempt_at from schedule_events
-            where delivery = 'pending' and next_attempt_at <= app_now()
-            order by next_attempt_at limit ${batch * 10}
-          ) as due
-        ) as ranked
-        where place <= ${batchOfWorkspace} order by next_attempt_at limit ${batch}
-      )
+      where id in (select id from candidates) and delivery = 'pending' and next_attempt_at <= app_now()
       for update skip locked)
     returning id, workspace_id, schedule_id, type, data, attempts, created_at`.execute(db)
   return rows

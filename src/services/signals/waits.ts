@@ -23,6 +23,9 @@ export type Condition = { expr: string; scope: JsonObject }
 
 const largestScope = 64 * 1024
 const pageSize = 200
+/** Payloads that a page of kept events holds, one that goes over it included, and pages of one look. */
+const pageBytes = 4 * 1024 * 1024
+const mostPages = 4
 
 /** The condition as it is stored. Throws LanguageError where what it reads is too large to keep. */
 export function conditionOf(expr: string, scope: Scope): Condition {
@@ -102,31 +105,43 @@ export async function lookAtWait(
   return rows[0]
 }
 
+export type LookedBack = 'given' | 'none' | 'more'
+
 /**
  * Gives a wait the oldest of the kept events that it waits for. A signal goes to one wait; an event of the workspace to
- * each run once. Where nothing is matched, only what came since the run was made counts. False: there is none.
+ * each run once. Where nothing is matched, only what came since the run was made counts. `more`: a look has its bound, and
+ * the next one goes on where it ended. What comes meanwhile is offered to the wait, so nothing is missed in between.
  */
 export async function takeKeptEvent(
   db: Kysely<Database>,
   key: WaitKey,
   { name, match, condition }: { name: string; match: JsonObject | null; condition: Condition | null },
-): Promise<boolean> {
-  for (let after = '00000000-0000-0000-0000-000000000000'; ;) {
+): Promise<LookedBack> {
+  const wait = sql`w.run_id = ${key.run_id} and w.path = ${key.path} and w.generation = ${key.generation}`
+  for (let page = 0; page < mostPages; page++) {
+    // What is matched by the database alone needs no payload here.
     const { rows } = await sql<{ id: string; run_id: string | null; payload: Json }>`
-      select e.id, e.run_id, e.payload from inbound_events e join runs r on r.id = ${key.run_id}
-      where e.workspace_id = r.workspace_id and e.name = ${name} and e.id > ${after} and e.expires_at > app_now()
-        and (e.run_id = r.id and e.taken_at is null
-          or e.run_id is null and (${match !== null || condition !== null}::boolean or e.created_at >= r.created_at)
-            and not exists (select from event_waits had where had.event_id = e.id and had.run_id = r.id))
-        and (${match === null}::boolean or e.payload @> ${jsonb(match)})
-      order by e.id limit ${pageSize}`.execute(db)
+      with page as (
+        select e.id, e.run_id, e.payload, sum(e.bytes) over (order by e.id) - e.bytes as before from (
+          select e.id, e.run_id, e.bytes, ${condition ? sql`e.payload` : sql`null::jsonb`} as payload
+          from event_waits w join runs r on r.id = w.run_id join inbound_events e on e.workspace_id = r.workspace_id
+          where ${wait} and e.name = ${name} and e.expires_at > app_now() and (w.looked_to is null or e.id > w.looked_to)
+            and (e.run_id = r.id and e.taken_at is null
+              or e.run_id is null and (${match !== null || condition !== null}::boolean or e.created_at >= r.created_at)
+                and not exists (select from event_waits had where had.event_id = e.id and had.run_id = r.id))
+            and (${match === null}::boolean or e.payload @> ${jsonb(match)})
+          order by e.id limit ${pageSize}
+        ) e
+      )
+      select id, run_id, payload from page where before < ${pageBytes}::bigint order by id`.execute(db)
+    if (rows.length === 0) return 'none'
     for (const event of rows) {
       if (condition && !holds(condition, event.payload)) continue
-      if (await give(db, event, key, { nudge: false })) return true
+      if (await give(db, event, key, { nudge: false })) return 'given'
     }
-    if (rows.length < pageSize) return false
-    after = rows.at(-1)!.id
+    await sql`update event_waits w set looked_to = ${rows.at(-1)!.id} where ${wait}`.execute(db)
   }
+  return 'more'
 }
 
 interface KeptEvent {
@@ -172,16 +187,23 @@ export interface Offered {
   more: boolean
 }
 
-/** Offers an event to the waits that are open: a signal until one has taken it, an event of the workspace to all. */
-export async function offerEvent(
-  db: Kysely<Database>,
-  event: KeptEvent & { workspace_id: string; name: string; payload: Json },
-  most: number,
-): Promise<Offered> {
+export interface OfferedEvent extends KeptEvent {
+  workspace_id: string
+  name: string
+  payload: Json
+  cursor_run_id: string | null
+  cursor_path: string | null
+}
+
+/**
+ * Offers an event to the waits that are open: a signal until one has taken it, an event of the workspace to all. It goes on
+ * behind those that it was offered to before: what did not fit them then never will.
+ */
+export async function offerEvent(db: Kysely<Database>, event: OfferedEvent, most: number): Promise<Offered> {
   const given: Offered['given'] = []
-  let after: { run_id: string; path: string } | null = null
+  let { cursor_run_id: runId, cursor_path: path } = event
   for (let looked = 0; looked < most; looked += pageSize) {
-    const waits: OpenWait[] = await openWaits(db, event, after)
+    const waits = await openWaits(db, event, runId === null ? null : { run_id: runId, path: path ?? '' })
     for (const wait of waits) {
       if (wait.condition && !holds(wait.condition, event.payload)) continue
       const done = await give(db, event, wait, { nudge: true })
@@ -190,15 +212,18 @@ export async function offerEvent(
       if (event.run_id !== null) return { given, more: false }
     }
     if (waits.length < pageSize) return { given, more: false }
-    after = waits.at(-1)!
+    ;({ run_id: runId, path } = waits.at(-1)!)
   }
+  await sql`update inbound_events set cursor_run_id = ${runId}, cursor_path = ${path} where id = ${event.id}`.execute(
+    db,
+  )
   return { given, more: true }
 }
 
 /** Waits of steps that are over, or of runs that have ended, have nobody to give an event to. */
 async function openWaits(
   db: Kysely<Database>,
-  event: KeptEvent & { workspace_id: string; name: string; payload: Json },
+  event: OfferedEvent,
   after: { run_id: string; path: string } | null,
 ): Promise<OpenWait[]> {
   const { rows } = await sql<OpenWait>`

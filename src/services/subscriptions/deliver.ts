@@ -6,6 +6,7 @@ import { EgressError } from '../../lib/egress-error.ts'
 import { parseRetryAfter } from '../../lib/retry-after.ts'
 import { signMessage } from '../../lib/standard-webhooks.ts'
 import { productName, version } from '../../lib/version.ts'
+import { awaitQuick, InFlightByDatabase } from '../in-flight.ts'
 import { openSecrets } from './secrets.ts'
 
 /** At once, and then after these: the schedule that Standard Webhooks recommends. */
@@ -23,11 +24,13 @@ export const retryDelaysMs = [
   24 * hour,
 ] as const
 export const disabledAfterDays = 5
-const deliveryBatch = 40
-
-/** One receiver gets no more of a pass than this; one that has failed last, little more than a probe. */
+/** Attempts that one pass starts, that are under way in a process at a time, and those of one workspace among them. */
+const deliveryBatch = 100
+const mostInFlight = 400
+const perWorkspace = 40
+/** One receiver has no more of them than this; one that has failed last, little more than a probe. */
 const perReceiver = { well: 20, failing: 2 }
-const window = 500
+const underWay = new InFlightByDatabase()
 const timeoutMs = 10_000
 /** Longer than an attempt can take: who has not written its outcome by then is gone. */
 const leaseSeconds = 60
@@ -35,7 +38,7 @@ const maxResponseBytes = 65_536
 const attemptsKept = 20
 const maxRetryAfterMs = 24 * hour
 
-type Parts = Pick<Runtime, 'db' | 'cipher' | 'egress' | 'clock' | 'log' | 'random'>
+type Parts = Pick<Runtime, 'db' | 'cipher' | 'egress' | 'clock' | 'log' | 'random' | 'defer'>
 
 interface Claimed {
   id: string
@@ -51,36 +54,61 @@ interface Claimed {
   sent_at: Date
 }
 
-/** Sends what is due. Answers how many deliveries it took up. */
+/**
+ * Sends what is due. Answers how many deliveries it took up; those whose receiver is slow are still under way then, under
+ * their lease, and the next pass goes on beside them.
+ */
 export async function deliverDue(runtime: Parts): Promise<number> {
-  const claimed = await claim(runtime)
-  await Promise.all(claimed.map((delivery) => attempt(runtime, delivery)))
+  const inFlight = underWay.of(runtime.db)
+  const room = Math.min(deliveryBatch, mostInFlight - inFlight.total)
+  if (room <= 0) return 0
+  const claimed = await claim(runtime, room, inFlight.held())
+  const attempts = claimed.map((delivery) =>
+    inFlight.run([delivery.workspace_id, delivery.subscription_id], () => attempt(runtime, delivery)),
+  )
+  await awaitQuick(Promise.all(attempts), (work) => runtime.defer(work))
   return claimed.length
 }
 
 /**
  * Moves the next attempt behind the end of this one, in a statement that skips what another process holds. So a delivery
  * is in one process at a time, and one whose process is gone becomes due by itself.
+ *
+ * It goes from receiver to receiver of those with something pending. Workspaces take turns: first one of each, then a
+ * second, counting what each has under way; between equals lots are drawn, so that nobody is always behind the others.
  */
-async function claim({ db }: Parts): Promise<Claimed[]> {
+async function claim({ db }: Parts, room: number, held: Record<string, number>): Promise<Claimed[]> {
   const { rows } = await sql<Claimed>`
-    with candidates as (
-      select id from (
-        select due.id, due.next_attempt_at, due.failures,
-          row_number() over (partition by due.subscription_id order by due.next_attempt_at, due.id) as place
-        from (
-          select d.id, d.subscription_id, d.next_attempt_at, s.failures
-          from webhook_deliveries d
-          join webhook_subscriptions s on s.id = d.subscription_id
-          where d.status = 'pending' and d.next_attempt_at <= app_now()
-            and s.active and coalesce(s.retry_at <= app_now(), true)
-          order by d.next_attempt_at
-          limit ${window}::integer
-        ) due
-      ) ranked
-      where place <= case when failures = 0 then ${perReceiver.well}::integer else ${perReceiver.failing}::integer end
-      order by next_attempt_at
-      limit ${deliveryBatch}::integer
+    with recursive receivers as (
+      (select subscription_id from webhook_deliveries where status = 'pending' and next_attempt_at is not null
+        order by subscription_id limit 1)
+      union all
+      select (select d.subscription_id from webhook_deliveries d
+        where d.status = 'pending' and d.next_attempt_at is not null and d.subscription_id > r.subscription_id
+        order by d.subscription_id limit 1)
+      from receivers r where r.subscription_id is not null
+    ), under_way as materialized (
+      select key::uuid as id, value::integer as count from jsonb_each_text(${JSON.stringify(held)}::text::jsonb)
+    ), due as (
+      select s.workspace_id, head.id, row_number() over (
+        partition by s.workspace_id order by head.place, head.next_attempt_at, head.id) as place
+      from receivers r
+      join webhook_subscriptions s on s.id = r.subscription_id
+      left join under_way u on u.id = s.id
+      cross join lateral (
+        select d.id, d.next_attempt_at, row_number() over (order by d.next_attempt_at, d.id) as place
+        from webhook_deliveries d
+        where d.subscription_id = s.id and d.status = 'pending' and d.next_attempt_at <= app_now()
+        order by d.next_attempt_at, d.id
+        limit greatest(0, coalesce(-u.count, 0)
+          + case when s.failures = 0 then ${perReceiver.well}::integer else ${perReceiver.failing}::integer end)
+      ) head
+      where s.active and coalesce(s.retry_at <= app_now(), true)
+    ), candidates as (
+      select due.id from due left join under_way u on u.id = due.workspace_id
+      where due.place + coalesce(u.count, 0) <= ${perWorkspace}::integer
+      order by due.place + coalesce(u.count, 0), random()
+      limit ${room}::integer
     ), held as (
       select id from webhook_deliveries
       where id in (select id from candidates) and status = 'pending' and next_attempt_at <= app_now()

@@ -3,6 +3,7 @@ import { afterAll, beforeEach, expect, test } from 'vitest'
 import type { Egress } from '../../../src/context.ts'
 import { jsonb } from '../../../src/db/json.ts'
 import { EgressError } from '../../../src/lib/egress-error.ts'
+import { uuidv7 } from '../../../src/lib/ids.ts'
 import {
   alertsTick,
   createPing,
@@ -17,6 +18,7 @@ import {
   updateSchedule,
 } from '../../../src/services/schedules.service.ts'
 import type { ScheduleSettings } from '../../../src/services/schedules/settings.ts'
+import { createServiceContext } from '../../support/service-context.ts'
 import { aRecipe, createWorkbench, endRuns, tickAll } from './fixture.ts'
 
 const bench = await createWorkbench()
@@ -347,4 +349,58 @@ test('alerts can be changed and taken away like any other setting', async () => 
   await expect(updateSchedule(ctx, { id, alerts: { ...alerts, late_after: 'soon' } })).rejects.toMatchObject({
     errors: [{ pointer: '/alerts/late_after' }],
   })
+})
+
+test('an address that never answers holds up no other workspace', async () => {
+  await setClock('2033-01-03T06:30:00Z')
+  const other = await createServiceContext(bench)
+  const told = async (of: typeof ctx, count: number) => {
+    const slow = { ...bench, ctx: of }
+    const { id } = await createSchedule(of, {
+      recipe_id: await aRecipe(slow),
+      name: 'nightly',
+      cron: '0 * * * *',
+      alerts: { url: of === ctx ? alerts.url : 'https://well.example/hook' },
+    })
+    await db
+      .insertInto('schedule_events')
+      .values(
+        Array.from({ length: count }, (_, n) => ({
+          id: uuidv7(),
+          workspace_id: of.actor.workspaceId,
+          schedule_id: id,
+          type: 'schedule.slot_missed',
+          data: jsonb({ n }),
+          delivery: 'pending' as const,
+          next_attempt_at: new Date('2033-01-03T06:00:00Z'),
+        })),
+      )
+      .execute()
+  }
+  await told(ctx, 300)
+  const posted: string[] = []
+  let release = () => {}
+  const released = new Promise<void>((resolve) => (release = resolve))
+  const deferred: Promise<unknown>[] = []
+  const tick = () =>
+    alertsTick({
+      ...ctx,
+      defer: (work) => void deferred.push(work),
+      egress: async ({ url }) => {
+        posted.push(url)
+        if (url === alerts.url) await released
+        return new Response(null, { status: 204 })
+      },
+    })
+  await tick()
+  await told(other, 1)
+  await tick()
+  expect(posted.filter((url) => url !== alerts.url)).toEqual(['https://well.example/hook'])
+  await tick()
+  expect(
+    posted.filter((url) => url === alerts.url),
+    'no more than its share',
+  ).toHaveLength(4)
+  release()
+  await Promise.all(deferred)
 })

@@ -382,6 +382,40 @@ test('a backlog for a receiver that is well is sent without waiting between pass
   expect(new Set(receiver.seen.map(({ headers }) => headers['webhook-id'])).size).toBe(50)
 })
 
+test("a receiver that never answers holds up no other workspace's messages", async () => {
+  const held: (() => void)[] = []
+  const { app, receiver, url } = await aPair((_, response) => void held.push(() => response.writeHead(204).end()))
+  await subscribe(app, { url })
+  const other = await app.signIn()
+  const well = await loopbackServer(answering(204))
+  const made = await other.post(base, { url: `http://127.0.0.1:${well.port}/` })
+  expect(made.status).toBe(201)
+  const event = (workspaceId: string, n: number) => ({
+    workspaceId,
+    type: 'execution.failed',
+    key: `k-${n}`,
+    at: new Date(),
+    data: { n },
+  })
+  await emitEvents(
+    app.db,
+    Array.from({ length: 300 }, (_, n) => event(app.workspaceId, n)),
+  )
+  // Its share is under way, and the passes go on.
+  await webhooksTick(app.runtime)
+  await emitEvents(app.db, [event(other.workspaceId, 1)])
+  await webhooksTick(app.runtime)
+  expect(well.seen).toHaveLength(1)
+  await webhooksTick(app.runtime)
+  expect(receiver.seen, 'no more than its share').toHaveLength(40)
+  expect(held).toHaveLength(40)
+  for (const release of held) release()
+  await app.settle()
+  expect(new Set(receiver.seen.map(({ headers }) => headers['webhook-id'])).size).toBe(40)
+  const { rows } = await sql`select id from webhook_deliveries where status = 'delivered'`.execute(app.db)
+  expect(rows).toHaveLength(41)
+})
+
 test('messages leave through the egress guard and follow no redirect', async () => {
   const elsewhere = await loopbackServer(answering(204))
   const { app, subscription } = await aPair(
