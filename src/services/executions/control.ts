@@ -48,6 +48,7 @@ export async function retryRun(ctx: ServiceContext, id: string): Promise<void> {
   }
   if (outcome.kind === 'child')
     throw new AppError('conflict', `Execution ${id} is a step of execution ${outcome.parent}: retry that one.`)
+  if (outcome.kind === 'retried') await tellOf(ctx, outcome.below)
   ctx.wake.events(id)
   ctx.wake.runReady(id)
 }

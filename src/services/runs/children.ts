@@ -26,15 +26,29 @@ export async function cancelRunTree(
 ): Promise<Cancellation & { outcome: CommandOutcome }> {
   const done: Cancellation = { ended: [], commanded: [] }
   const outcome = await cancelOne(tx, runId, reason, done)
-  if (outcome === 'applied' || outcome === 'left-for-owner') {
-    let room = batch
-    for await (const ids of openBelow(tx, runId)) {
-      for (const id of ids.slice(0, room)) await cancelOne(tx, id, reason, done)
-      room -= ids.length
-      if (room <= 0) break
-    }
-  }
+  if (outcome === 'applied' || outcome === 'left-for-owner') await cancelFirstBelow(tx, runId, reason, done)
   return { outcome, ...done }
+}
+
+/** Cancels runs and what is below them: all of them before the first of their children, in the order of ids as ever. */
+export async function cancelRunTrees(
+  tx: Transaction<Database>,
+  runIds: readonly string[],
+  reason: string,
+): Promise<Cancellation> {
+  const done: Cancellation = { ended: [], commanded: [] }
+  for (const id of runIds.toSorted()) await cancelOne(tx, id, reason, done)
+  for (const id of [...done.ended, ...done.commanded].toSorted()) await cancelFirstBelow(tx, id, reason, done)
+  return done
+}
+
+async function cancelFirstBelow(tx: Transaction<Database>, runId: string, reason: string, done: Cancellation) {
+  let room = batch
+  for await (const ids of openBelow(tx, runId)) {
+    for (const id of ids.slice(0, room)) await cancelOne(tx, id, reason, done)
+    room -= ids.length
+    if (room <= 0) break
+  }
 }
 
 /** Cancels in one transaction the runs that a run has started and that have not ended, all of them. Call `tellOf` after the commit. */

@@ -146,6 +146,7 @@ export async function* followRun(
   signal: AbortSignal,
 ): AsyncGenerator<RunEvent> {
   let held: RunEvent[] = []
+  let hasEnded = false
   let wakeUp: () => void = () => {}
   const { readOn, unfollow } = eventHub(runtime).follow(runId, {
     cursor: after,
@@ -165,12 +166,14 @@ export async function* followRun(
       if (held.length > 0) {
         const events = held
         held = []
-        for (const [index, event] of events.entries()) {
+        for (const event of events) {
           if (over()) return
           yield event
           // What a retry has added behind an end belongs to the log as well.
-          if (endsLog(event.type) && index === events.length - 1 && held.length === 0) return
+          if (endsLog(event.type)) hasEnded = true
+          else if (event.type === 'execution.retried') hasEnded = false
         }
+        if (hasEnded && held.length === 0) return
         if (events.length >= mostHeld) readOn()
       } else {
         await new Promise<void>((resolve) => {

@@ -15,7 +15,8 @@ export async function readInbox(flow: Flow): Promise<void> {
     const reason = payload['reason']
     switch (kind) {
       case 'cancel':
-        take(flow, id)
+        // Taken up by the checkpoint that ends the run, as every command is: until then a successor must find it.
+        flow.appliedCommands.add(id)
         flow.cancel(String(reason ?? 'canceled'))
         break
       case 'pause':

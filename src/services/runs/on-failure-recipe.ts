@@ -46,7 +46,7 @@ export async function startOnFailure(flow: Flow, reference: string, input: JsonO
   } catch (error) {
     if (error instanceof RunLost) throw error
     // The key was used: by this very failure, before it was gone through again and looked a little different.
-    if (error instanceof AppError && error.kind === 'conflict') return
+    if (error instanceof AppError && error.kind === 'idempotency-key-reused') return
     const faults = error instanceof AppError ? error.errors?.map(({ pointer, detail }) => `${pointer} ${detail}`) : null
     const detail = error instanceof AppError ? [error.detail, ...(faults ?? [])].join(' ') : 'an unexpected error'
     if (!(error instanceof AppError)) flow.ctx.log.error('The recipe of a failure could not be started.', { error })

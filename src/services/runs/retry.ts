@@ -3,10 +3,11 @@ import type { Database } from '../../db/database.ts'
 import { jsonb, toJsonText } from '../../db/json.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
+import { cancelOpenChildren, type Cancellation } from './children.ts'
 import { reopenFailed, type StepOutline } from './reopen.ts'
 
 export type RetryOutcome =
-  | { kind: 'retried'; generation: number }
+  | { kind: 'retried'; generation: number; below: Cancellation }
   /** Only what failed or ran out of time can be retried. */
   | { kind: 'refused'; state: RunState }
   /** A run of another run's step is retried with that one. */
@@ -18,9 +19,12 @@ const mostNamed = 100
 
 /**
  * Begins the next generation of a failed run: what succeeded is kept, what failed or was cut off is done again, under
- * idempotency keys of its own and with a new time limit. Call `wake.runReady` after the commit.
+ * idempotency keys of its own and with a new time limit. Runs that the generation before has left behind are canceled. Call
+ * `wake.runReady` and `tellOf` after the commit.
  */
 export async function requestRetry(tx: Transaction<Database>, runId: string): Promise<RetryOutcome> {
+  // Whoever gives an event locks the wait before the run.
+  await sql`select from event_waits where run_id = ${runId} order by path, generation for update`.execute(tx)
   const run = await tx
     .selectFrom('runs')
     .select(['state', 'error', 'definition', 'recipe_id', 'recipe_version', 'parent_run_id', 'generation'])
@@ -37,6 +41,8 @@ export async function requestRetry(tx: Transaction<Database>, runId: string): Pr
     definition,
     typeof failedPath === 'string' ? failedPath : null,
   )
+  const below = await cancelOpenChildren(tx, runId, 'The run that started it is retried.')
+  await giveBackEvents(tx, runId, again)
   const named = again.slice(0, mostNamed)
   await sql`
     with undone as (
@@ -56,7 +62,19 @@ export async function requestRetry(tx: Transaction<Database>, runId: string): Pr
     insert into run_events (run_id, seq, type, data)
     select id, last_seq, 'execution.retried', jsonb_build_object('generation', generation, 'steps', ${jsonb(named)})
     from retried`.execute(tx)
-  return { kind: 'retried', generation: run.generation + 1 }
+  return { kind: 'retried', generation: run.generation + 1, below }
+}
+
+/** What was delivered to steps that are done again, and that they never made anything of, is there for them to take again. */
+async function giveBackEvents(tx: Transaction<Database>, runId: string, again: readonly string[]): Promise<void> {
+  await sql`
+    with gone as (
+      delete from event_waits where run_id = ${runId}
+        and path in (select jsonb_array_elements_text(${toJsonText([...again])}::text::jsonb))
+      returning event_id
+    )
+    update inbound_events set taken_at = null
+    where run_id = ${runId} and id in (select event_id from gone)`.execute(tx)
 }
 
 /** The definition that a run is pinned to. */

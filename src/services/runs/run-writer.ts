@@ -3,6 +3,7 @@ import type { RunState } from '../../db/tables/runs.table.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import { CheckpointRefused } from './interruptions.ts'
+import { isEnd } from './states.ts'
 import type {
   CallWrite,
   Checkpoint,
@@ -142,7 +143,10 @@ export class RunWriter {
     // Neighbouring pieces of one text become one event, so a stream of words is not a row each.
     if (type === 'text.delta' && last?.type === type && last.data['path'] === data['path']) {
       last.data = { ...last.data, text: `${last.data['text'] as string}${data['text'] as string}` }
-    } else this.#pending.events.push({ type, data, atMs: this.#clock.monotonicMs() })
+    } else if (last && this.#isEnding)
+      // The end is the last word of a log: what an effect says that was cut off for it comes before.
+      this.#pending.events.splice(-1, 0, { type, data, atMs: last.atMs })
+    else this.#pending.events.push({ type, data, atMs: this.#clock.monotonicMs() })
     this.#requestLazyFlush(this)
   }
 
@@ -165,6 +169,12 @@ export class RunWriter {
   /** What comes late, from an effect that was left behind, is written by nobody. */
   get #hasLeft(): boolean {
     return this.lost || this.state !== 'running'
+  }
+
+  /** The event of the run's end is the last that waits to be written. */
+  get #isEnding(): boolean {
+    const leaving = this.#pending.leaving
+    return leaving !== null && isEnd(leaving.state)
   }
 
   /** A checkpoint that ends the lease is on its way. */

@@ -11,8 +11,7 @@ import { nextSlot } from '../../lib/slots/slots.ts'
 import { stretchOf, type Stretch } from '../../lib/slots/stretch.ts'
 import { requirePermission } from '../../lib/require-permission.ts'
 import { ledgerBegins } from '../retention/expire-ledger.ts'
-import { requestCancel } from '../runs/commands.ts'
-import { tellCanceled } from '../runs/ended-outside.ts'
+import { cancelRunTrees, tellOf, type Cancellation } from '../runs/children.ts'
 import { findSchedule, lockSchedule } from './store.ts'
 import { databaseNow, specOf } from './timing.ts'
 
@@ -97,8 +96,7 @@ export async function cancelBackfill(
   ctx: ServiceContext,
   input: { id: string; backfill: string; cancelExecutions: boolean },
 ): Promise<BackfillView> {
-  const ended: string[] = []
-  const commanded: string[] = []
+  let canceled: Cancellation = { ended: [], commanded: [] }
   const view = await ctx.db.transaction().execute(async (tx) => {
     const schedule = await findSchedule(tx, ctx, input.id)
     const { id, status } = await readBackfill(tx, ctx, schedule.id, input.backfill)
@@ -119,10 +117,9 @@ export async function cancelBackfill(
       .where('backfill_id', '=', id)
       .orderBy('run_id')
       .execute()
-    for (const { run_id } of input.cancelExecutions ? runs : []) {
-      const outcome = await requestCancel(tx, run_id, 'Its backfill was canceled.')
-      if (outcome === 'applied') ended.push(run_id)
-      if (outcome === 'left-for-owner') commanded.push(run_id)
+    if (input.cancelExecutions) {
+      const ids = runs.map(({ run_id }) => run_id)
+      canceled = await cancelRunTrees(tx, ids, 'Its backfill was canceled.')
     }
     await tx
       .updateTable('schedule_backfills')
@@ -134,8 +131,7 @@ export async function cancelBackfill(
       .execute()
     return readBackfill(tx, ctx, schedule.id, id)
   })
-  await tellCanceled(ctx, ended)
-  for (const runId of commanded) ctx.wake.command(runId)
+  await tellOf(ctx, canceled)
   return view
 }
 

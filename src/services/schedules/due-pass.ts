@@ -3,7 +3,7 @@ import type { Database } from '../../db/database.ts'
 import { toJsonText } from '../../db/json.ts'
 import type { ScheduleRow } from '../../db/tables/schedules.table.ts'
 import { uuidv7 } from '../../lib/ids.ts'
-import { requestCancel } from '../runs/commands.ts'
+import { cancelRunTrees } from '../runs/children.ts'
 import { insertRuns, type NewRun } from '../runs/create-run.ts'
 import { decide, type Decision } from './decide.ts'
 import { recordScheduleEvents, type NewScheduleEvent } from './events.ts'
@@ -187,14 +187,10 @@ async function writeSlotsAndRuns(
   return starting.map((run) => run.id)
 }
 
-/** In the order of run ids, as every writer that locks several runs does it. */
+/** With the runs that their steps have started. */
 async function cancelOpenRuns(tx: Transaction<Database>, runIds: string[], watch: SlotWatch): Promise<string[]> {
-  const commanded: string[] = []
-  for (const runId of runIds.toSorted()) {
-    const outcome = await requestCancel(tx, runId, 'A later slot of the same schedule takes its place.')
-    if (outcome === 'left-for-owner') commanded.push(runId)
-    if (outcome === 'applied') watch.canceled.push(runId)
-  }
+  const { commanded, ended } = await cancelRunTrees(tx, runIds, 'A later slot of the same schedule takes its place.')
+  watch.canceled.push(...ended)
   return commanded
 }
 

@@ -41,16 +41,14 @@ export async function announceEnds({ db }: Pick<Runtime, 'db'>): Promise<number>
       .execute()
     if (due.length === 0) return 0
     const ids = sql.join(due.map(({ id }) => sql`${id}::text::uuid`))
-    // The last event of a run is its end. A run that was taken up again before it was told of has more than one.
+    // A run that was taken up again before it was told of has more than one end.
     const { rows } = await sql<EndedRow>`
       select r.id as run_id, r.workspace_id, r.recipe_id, r.recipe_version,
         coalesce(w.name, r.definition->>'name') as recipe, r.trigger, r.usage, r.created_at, r.started_at,
         e.type, e.seq, e.data, e.created_at as ended_at
       from runs r
       left join workflow_recipes w on w.id = r.recipe_id
-      join run_events e on e.run_id = r.id
-        and e.seq >= case when r.generation - r.announced_generation > 1
-          then coalesce(r.announced_seq, 0) + 1 else r.last_seq end
+      join run_events e on e.run_id = r.id and e.seq > coalesce(r.announced_seq, 0)
       where r.id in (${ids}) and e.type in (${sql.join(executionEventTypes)})
       order by e.created_at, r.id`.execute(tx)
     await emitEvents(tx, rows.map(toEvent))

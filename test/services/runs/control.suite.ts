@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { decideApproval } from '../../../src/services/approvals.service.ts'
-import { cancelOrphans, cancelRunTree } from '../../../src/services/runs/children.ts'
+import { cancelChildren, cancelOrphans, cancelRunTree } from '../../../src/services/runs/children.ts'
 import { recoverRuns, wakeDueRuns } from '../../../src/services/runs/claim.ts'
 import { insertRuns } from '../../../src/services/runs/create-run.ts'
 import { requestPause, requestResume } from '../../../src/services/runs/pause.ts'
@@ -389,6 +389,94 @@ export function controlSuite(open: () => Promise<EngineDatabase>): void {
       expect(await cancelOrphans(b.ctx, 10)).toBe(0)
       await invariants(orphan)
     })
+
+    test('a retry leaves no child of the generation before, and its own are not taken for such', async () => {
+      const b = await bench()
+      const hour = { id: 'wait', kind: 'wait', duration: '1h' }
+      b.script('bad', down)
+      const parent = await b.start(recipe([http('bad')]))
+      await work(b)
+      // Its owner died before it could cancel this one.
+      const before = await childOf(b, parent, [hour])
+      expect(await retry(parent)).toMatchObject({ kind: 'retried', below: { ended: [before], commanded: [] } })
+      expect(await b.run(before)).toMatchObject({ state: 'canceled' })
+      const since = await childOf(b, parent, [hour])
+      // Its owner was held up behind the failure, and only now gets to its children.
+      await cancelChildren(b.ctx, parent, 'The run that started it has failed.')
+      expect(await b.run(since)).toMatchObject({ state: 'queued' })
+      await invariants(before)
+    })
+
+    test('is the end of the log, though a call that it cut off tells its usage after it', async () => {
+      const b = await bench()
+      const reached = gate()
+      b.script('slow', ({ context }) => {
+        reached.open()
+        return new Promise((_, reject) => {
+          context.signal.addEventListener('abort', () => void tellUsage())
+          async function tellUsage() {
+            // The run has noted its end by now, and not written it yet.
+            for (let turn = 0; turn < 100; turn++) await Promise.resolve()
+            const nothing = { cached_input_tokens: null, reasoning_tokens: null, price: null, latency_ms: null }
+            const counts = { input_tokens: 7, output_tokens: 3, cost_usd: '0.5', error: null, simulated: true }
+            context.usage({ provider: 'p', model: 'm', status: 'canceled', ...counts, ...nothing }, null)
+            reject(context.signal.reason as Error)
+          }
+        })
+      })
+      const id = await b.start(recipe([http('slow')]))
+      const worker = b.worker()
+      await worker.claim()
+      await reached.opened
+      await cancel(id)
+      await worker.pollInbox()
+      await worker.idle()
+      expect((await types(b, id)).slice(-2)).toEqual(['usage', 'execution.canceled'])
+      const { usage } = await db.selectFrom('runs').select('usage').where('id', '=', id).executeTakeFirstOrThrow()
+      expect(usage).toMatchObject({ model_calls: 1, input_tokens: 7, cost_usd: '0.5' })
+      expect(await db.selectFrom('model_usage').select('status').where('run_id', '=', id).execute()).toEqual([
+        { status: 'canceled' },
+      ])
+      await invariants(id)
+    })
+
+    test('outlives an owner that has read it and dies before it obeys', async () => {
+      const b = await bench()
+      const putting = gate()
+      const stored = gate()
+      const blobs = b.ctx.blobs
+      let puts = 0
+      b.ctx.blobs = {
+        ...blobs,
+        async put(key, bytes, options) {
+          if (++puts === 1) {
+            putting.open()
+            await stored.opened
+          }
+          await blobs.put(key, bytes, options)
+        },
+      }
+      // A value that is stored apart: the owner is in the middle of that when the command comes.
+      b.script('large', () => 'x'.repeat(300_000))
+      const id = await b.start(recipe([http('large'), http('next')]))
+      const first = b.worker('first')
+      await first.claim()
+      await putting.opened
+      expect((await cancel(id)).outcome).toBe('left-for-owner')
+      await first.pollInbox()
+      // What it had to write meanwhile is written; then it stands still for longer than its lease.
+      await expect.poll(() => types(b, id)).toContain('step.started')
+      await later(31, async () => {
+        await recoverRuns(db, 50)
+        await first.renew()
+        await work(b)
+      })
+      stored.open()
+      await first.idle()
+      expect(await b.run(id)).toMatchObject({ state: 'canceled', error: { kind: 'canceled', detail: 'enough' } })
+      expect(b.calls.map(({ step }) => step)).toEqual(['large'])
+      await invariants(id)
+    })
   })
 
   describe('a retry', () => {
@@ -398,7 +486,7 @@ export function controlSuite(open: () => Promise<EngineDatabase>): void {
       const id = await b.start(recipe([http('good'), http('bad'), http('after')]))
       await work(b)
       expect(await b.run(id)).toMatchObject({ state: 'failed', error: { step: 'bad' } })
-      expect(await retry(id)).toEqual({ kind: 'retried', generation: 2 })
+      expect(await retry(id)).toEqual({ kind: 'retried', generation: 2, below: { ended: [], commanded: [] } })
       expect(await b.run(id)).toMatchObject({ state: 'queued', error: null })
       await invariants(id)
       expect(await retry(id)).toEqual({ kind: 'refused', state: 'queued' })

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
+import { jsonb } from '../../../src/db/json.ts'
 import { followRun } from '../../../src/services/runs/event-hub.ts'
 import { databaseForTest } from '../../support/database.ts'
 import { createEngineBench, http, recipe } from '../../support/engine.ts'
@@ -38,4 +39,20 @@ test('followers end when the process shuts down, and a new one gets no further t
   shutdown.abort()
   expect(await next).toEqual({ done: true, value: undefined })
   expect(await follow().next()).toEqual({ done: true, value: undefined })
+})
+
+test('a log ends at an end that no retry follows, whatever else was written behind it', async () => {
+  const database = await databaseForTest()
+  const { db } = database
+  const b = await createEngineBench(database)
+  const id = await b.start(recipe([http('only')]))
+  const log = ['execution.failed', 'execution.retried', 'execution.started', 'execution.canceled', 'usage']
+  for (const [index, type] of log.entries())
+    await db
+      .insertInto('run_events')
+      .values({ run_id: id, seq: index + 2, type, data: jsonb({}) })
+      .execute()
+  const seen: string[] = []
+  for await (const event of followRun({ db }, id, 0, new AbortController().signal)) seen.push(event.type)
+  expect(seen).toEqual(['execution.queued', ...log])
 })

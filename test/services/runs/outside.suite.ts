@@ -186,6 +186,39 @@ export function outsideSuite(open: () => Promise<EngineDatabase>): void {
       expect(await b.run(id)).toMatchObject({ state: 'succeeded', output: 'another' })
     })
 
+    test('whose event came and was not looked at before the run failed has it again when the run is retried', async () => {
+      for (const isSignal of [true, false]) {
+        const b = await bench()
+        const event = `go-${isSignal}`
+        const id = await b.start(
+          recipe([
+            {
+              id: 'each',
+              kind: 'foreach',
+              items: [0, 1],
+              as: 'item',
+              concurrency: 2,
+              steps: [wait('go', { event, when: 'item == 0' }), http('bad', { when: 'item == 1' })],
+            },
+          ]),
+        )
+        b.script('bad', async ({ count }) => {
+          if (count > 1) return null
+          const waits = db.selectFrom('event_waits').select('path').where('run_id', '=', id)
+          await expect.poll(() => waits.execute()).toHaveLength(1)
+          expect(await send(b, 'the payload', isSignal ? id : undefined, event)).toMatchObject({ delivered: 1 })
+          throw new StepError('upstream', 'down', { retryable: false })
+        })
+        await work(b)
+        expect(await b.run(id)).toMatchObject({ state: 'failed' })
+        await db.transaction().execute((tx) => requestRetry(tx, id))
+        await work(b)
+        expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+        expect(await b.steps(id)).toMatchObject({ 'each/0/go': { status: 'succeeded', output: 'the payload' } })
+        await invariants(id)
+      }
+    })
+
     test('that nobody ends in time fails as expired, and goes where on_timeout says', async () => {
       const b = await bench()
       const failing = await b.start(recipe([wait('paid', { timeout: '10m' })]))
@@ -553,6 +586,27 @@ export function outsideSuite(open: () => Promise<EngineDatabase>): void {
         expect(await b.run(id)).toMatchObject({ state: 'failed', error: { kind: 'timeout' } })
         await work(b)
       })
+      expect(await childrenOf(id)).toMatchObject([{ state: 'canceled' }])
+      await invariants(id)
+    })
+
+    test('that is given up is canceled, though the database refuses it at first', async () => {
+      const b = await bench()
+      await store(b.ctx, 'child', recipe([wait('never')]))
+      const id = await b.start(recipe([call({ timeout: '5m', on_error: 'continue' }), http('after')]))
+      await work(b)
+      await work(b)
+      const line = new FaultyLine(db, null)
+      let asked = 0
+      line.refuses = (query) => query.sql.includes('cancel_by_inbox') && ++asked === 1
+      await later(301, async () => {
+        const worker = b.worker('second', { db: line.db })
+        await worker.claim()
+        await worker.idle()
+        expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+        await work(b)
+      })
+      expect(asked).toBe(2)
       expect(await childrenOf(id)).toMatchObject([{ state: 'canceled' }])
       await invariants(id)
     })

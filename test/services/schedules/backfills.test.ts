@@ -9,7 +9,7 @@ import {
   resumeSchedule,
   updateSchedule,
 } from '../../../src/services/schedules.service.ts'
-import { aSchedule, createWorkbench, ledger, runsOf, story, tickAll } from './fixture.ts'
+import { aSchedule, childOf, createWorkbench, ledger, runsOf, stateOf, story, tickAll } from './fixture.ts'
 
 const bench = await createWorkbench()
 const { db, ctx, setClock } = bench
@@ -266,7 +266,10 @@ test('canceled, it fires nothing more; its open runs go on, or are canceled with
 
   const second = await backfillOf(id, '2032-01-13T00:00:00Z', '2032-01-13T10:00:00Z', 3)
   await backfillsTick(ctx)
+  const parent = (await runsOf(bench, id)).find((run) => run.state === 'queued')
+  const child = await childOf(bench, parent!.id)
   await cancelBackfill(ctx, { id, backfill: second.id, cancelExecutions: true })
+  expect(await stateOf(bench, child)).toBe('canceled')
   await backfillsTick(ctx)
   expect(await getBackfill(ctx, { id, backfill: second.id })).toMatchObject({
     status: 'canceled',

@@ -3,6 +3,7 @@ import type { ServiceContext } from '../../../src/context.ts'
 import { jsonb } from '../../../src/db/json.ts'
 import type { JsonObject } from '../../../src/lib/json.ts'
 import { uuidv7 } from '../../../src/lib/ids.ts'
+import { insertRuns } from '../../../src/services/runs/create-run.ts'
 import { createSchedule } from '../../../src/services/schedules.service.ts'
 import type { ScheduleSettings } from '../../../src/services/schedules/settings.ts'
 import { schedulesTick } from '../../../src/services/schedules/tick.ts'
@@ -111,3 +112,24 @@ export async function endRuns({ db }: Pick<Workbench, 'db'>, scheduleId: string)
     .where('state', 'in', ['queued', 'running'])
     .execute()
 }
+
+/** A run that a step of this one has started and that has not begun. */
+export async function childOf({ ctx }: Pick<Workbench, 'ctx'>, parent: string): Promise<string> {
+  const id = uuidv7()
+  await insertRuns(ctx.db, [
+    {
+      id,
+      workspaceId: ctx.actor.workspaceId,
+      recipeId: null,
+      recipeVersion: null,
+      definition: { name: 'Child', steps: [] },
+      trigger: { kind: 'recipe', execution_id: parent },
+      input: {},
+      parentRunId: parent,
+    },
+  ])
+  return id
+}
+
+export const stateOf = async ({ db }: Pick<Workbench, 'db'>, runId: string) =>
+  (await db.selectFrom('runs').select('state').where('id', '=', runId).executeTakeFirstOrThrow()).state

@@ -2,7 +2,7 @@ import { afterAll, beforeEach, expect, test } from 'vitest'
 import type { ScheduleSettings } from '../../../src/services/schedules/settings.ts'
 import { pauseSchedule, resumeSchedule, updateSchedule } from '../../../src/services/schedules.service.ts'
 import { schedulesTick } from '../../../src/services/schedules/tick.ts'
-import { aSchedule, createWorkbench, endRuns, ledger, runsOf, story, tickAll } from './fixture.ts'
+import { aSchedule, childOf, createWorkbench, endRuns, ledger, runsOf, stateOf, story, tickAll } from './fixture.ts'
 
 const bench = await createWorkbench()
 const { db, ctx, setClock } = bench
@@ -147,9 +147,11 @@ test('overlap cancel_previous: the open run is canceled, and the slot fires once
   const id = await aSchedule(bench, { cron: '* * * * *', overlap: 'cancel_previous' })
   await setClock('2031-01-06T12:01:00Z')
   await tickAll(bench)
+  const child = await childOf(bench, (await runsOf(bench, id))[0]!.id)
   await setClock('2031-01-06T12:02:00Z')
   // Nobody holds the first run, so it ends at once and the next may start in the same tick.
   await schedulesTick(ctx)
+  expect(await stateOf(bench, child)).toBe('canceled')
   expect((await runsOf(bench, id)).map((run) => run.state)).toEqual(['canceled', 'queued'])
   expect(await story(bench, id)).toEqual(['12:01:00 fired', '12:02:00 fired overlap'])
 })
