@@ -128,6 +128,17 @@ test('a run costs nothing and is told to nobody where nobody subscribes', async 
   expect(rows).toEqual([])
 })
 
+test('an end is told though something was written behind it', async () => {
+  const { app, receiver } = await aPair()
+  const id = await aRun(app, { steps: [{ id: 'one', kind: 'fail', message: 'No good.' }] })
+  await work(app)
+  await sql`update runs set last_seq = last_seq + 1 where id = ${id}`.execute(app.db)
+  await sql`insert into run_events (run_id, seq, type, data)
+    select id, last_seq, 'usage', '{}' from runs where id = ${id}`.execute(app.db)
+  await webhooksTick(app.runtime)
+  expect(toldOf(receiver).map((message) => message['type'])).toEqual(['execution.failed'])
+})
+
 test('every end of a run that is taken up again is told, also the one before that nobody had told of yet', async () => {
   const { app, receiver } = await aPair()
   const id = await aRun(app, { steps: [{ id: 'one', kind: 'fail', message: 'No good.' }] })
