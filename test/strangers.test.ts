@@ -44,9 +44,7 @@ const operations = Object.entries(createApiDocument(testConfig()).paths ?? {}).f
 )
 type Listed = (typeof operations)[number]
 const named = (list: Listed[]) => list.map((operation) => [operation.id, operation] as const)
-const guarded = operations.filter(
-  ({ id }) => !publicOperations.has(id) && !byAddress.has(id) && !ownProof.has(id),
-)
+const guarded = operations.filter(({ id }) => !publicOperations.has(id) && !byAddress.has(id) && !ownProof.has(id))
 
 const provider = await createIdentityProvider()
 const owner = await createTestApp({ config: provider.config })

@@ -2,9 +2,21 @@
 
 import type { Client, ClientMeta, Options as Options2, RequestResult, TDataShape } from './client/index.ts'
 import type {
+  ApproveWorkflowData,
+  ApproveWorkflowErrors,
+  ApproveWorkflowResponses,
+  CancelBackfillData,
+  CancelBackfillErrors,
+  CancelBackfillResponses,
   CancelExecutionData,
   CancelExecutionErrors,
   CancelExecutionResponses,
+  CancelReplayData,
+  CancelReplayErrors,
+  CancelReplayResponses,
+  CancelWorkflowData,
+  CancelWorkflowErrors,
+  CancelWorkflowResponses,
   CloneAgentData,
   CloneAgentErrors,
   CloneAgentResponses,
@@ -14,6 +26,12 @@ import type {
   CreateApiKeyData,
   CreateApiKeyErrors,
   CreateApiKeyResponses,
+  CreateApprovalLinkData,
+  CreateApprovalLinkErrors,
+  CreateApprovalLinkResponses,
+  CreateBackfillData,
+  CreateBackfillErrors,
+  CreateBackfillResponses,
   CreateCredentialData,
   CreateCredentialErrors,
   CreateCredentialResponses,
@@ -23,36 +41,81 @@ import type {
   CreateExportLinkData,
   CreateExportLinkErrors,
   CreateExportLinkResponses,
+  CreateFileLinkData,
+  CreateFileLinkErrors,
+  CreateFileLinkResponses,
   CreateOutputLinkData,
   CreateOutputLinkErrors,
   CreateOutputLinkResponses,
+  CreatePingData,
+  CreatePingErrors,
+  CreatePingResponses,
   CreateRecipeData,
   CreateRecipeErrors,
   CreateRecipeResponses,
+  CreateReplayData,
+  CreateReplayErrors,
+  CreateReplayResponses,
   CreateScheduleData,
   CreateScheduleErrors,
   CreateScheduleResponses,
+  CreateWebhookData,
+  CreateWebhookErrors,
+  CreateWebhookResponses,
+  CreateWebhookSubscriptionData,
+  CreateWebhookSubscriptionErrors,
+  CreateWebhookSubscriptionResponses,
+  CreateWorkflowData,
+  CreateWorkflowErrors,
+  CreateWorkflowResponses,
   CreateWorkspaceData,
   CreateWorkspaceErrors,
   CreateWorkspaceResponses,
+  DecideApprovalData,
+  DecideApprovalErrors,
+  DecideApprovalResponses,
   DeleteAgentData,
   DeleteAgentErrors,
   DeleteAgentResponses,
   DeleteCredentialData,
   DeleteCredentialErrors,
   DeleteCredentialResponses,
+  DeleteFileData,
+  DeleteFileErrors,
+  DeleteFileResponses,
+  DeletePingData,
+  DeletePingErrors,
+  DeletePingResponses,
   DeleteRecipeData,
   DeleteRecipeErrors,
   DeleteRecipeResponses,
   DeleteScheduleData,
   DeleteScheduleErrors,
   DeleteScheduleResponses,
+  DeleteWebhookData,
+  DeleteWebhookErrors,
+  DeleteWebhookResponses,
+  DeleteWebhookSubscriptionData,
+  DeleteWebhookSubscriptionErrors,
+  DeleteWebhookSubscriptionResponses,
+  DeleteWorkflowData,
+  DeleteWorkflowErrors,
+  DeleteWorkflowResponses,
   DiffRecipeVersionsData,
   DiffRecipeVersionsErrors,
   DiffRecipeVersionsResponses,
+  DownloadFileData,
+  DownloadFileErrors,
+  DownloadFileResponses,
   DownloadOutputData,
   DownloadOutputErrors,
   DownloadOutputResponses,
+  DuplicateWorkflowData,
+  DuplicateWorkflowErrors,
+  DuplicateWorkflowResponses,
+  EditWorkflowPlanData,
+  EditWorkflowPlanErrors,
+  EditWorkflowPlanResponses,
   ExecuteAgentData,
   ExecuteAgentErrors,
   ExecuteAgentResponses,
@@ -62,6 +125,15 @@ import type {
   ExportRecipeData,
   ExportRecipeErrors,
   ExportRecipeResponses,
+  FindStuckExecutionsData,
+  FindStuckExecutionsErrors,
+  FindStuckExecutionsResponses,
+  ForecastNewScheduleData,
+  ForecastNewScheduleErrors,
+  ForecastNewScheduleResponses,
+  ForecastScheduleData,
+  ForecastScheduleErrors,
+  ForecastScheduleResponses,
   GetAgentData,
   GetAgentErrors,
   GetAgentResponses,
@@ -71,6 +143,12 @@ import type {
   GetApiKeyData,
   GetApiKeyErrors,
   GetApiKeyResponses,
+  GetApprovalData,
+  GetApprovalErrors,
+  GetApprovalResponses,
+  GetBackfillData,
+  GetBackfillErrors,
+  GetBackfillResponses,
   GetCredentialData,
   GetCredentialErrors,
   GetCredentialResponses,
@@ -83,6 +161,12 @@ import type {
   GetExecutionData,
   GetExecutionErrors,
   GetExecutionResponses,
+  GetExecutionStatsData,
+  GetExecutionStatsErrors,
+  GetExecutionStatsResponses,
+  GetFileData,
+  GetFileErrors,
+  GetFileResponses,
   GetHealthData,
   GetHealthErrors,
   GetHealthResponses,
@@ -98,6 +182,9 @@ import type {
   GetMetricsData,
   GetMetricsErrors,
   GetMetricsResponses,
+  GetPingData,
+  GetPingErrors,
+  GetPingResponses,
   GetReadinessData,
   GetReadinessErrors,
   GetReadinessResponses,
@@ -110,21 +197,63 @@ import type {
   GetRecipeVersionData,
   GetRecipeVersionErrors,
   GetRecipeVersionResponses,
+  GetReplayData,
+  GetReplayErrors,
+  GetReplayResponses,
+  GetRetentionData,
+  GetRetentionErrors,
+  GetRetentionResponses,
   GetScheduleData,
   GetScheduleErrors,
   GetScheduleResponses,
+  GetTemplateData,
+  GetTemplateErrors,
+  GetTemplateResponses,
+  GetWebhookData,
+  GetWebhookDeliveryData,
+  GetWebhookDeliveryErrors,
+  GetWebhookDeliveryResponses,
+  GetWebhookErrors,
+  GetWebhookResponses,
+  GetWebhookSubscriptionData,
+  GetWebhookSubscriptionErrors,
+  GetWebhookSubscriptionResponses,
   GetWelcomeData,
   GetWelcomeErrors,
   GetWelcomeResponses,
+  GetWorkflowData,
+  GetWorkflowErrors,
+  GetWorkflowPlanByNumberData,
+  GetWorkflowPlanByNumberErrors,
+  GetWorkflowPlanByNumberResponses,
+  GetWorkflowPlanData,
+  GetWorkflowPlanErrors,
+  GetWorkflowPlanResponses,
+  GetWorkflowResponses,
+  GetWorkflowResultData,
+  GetWorkflowResultErrors,
+  GetWorkflowResultResponses,
+  GetWorkflowStatsData,
+  GetWorkflowStatsErrors,
+  GetWorkflowStatsResponses,
   GetWorkspaceData,
   GetWorkspaceErrors,
   GetWorkspaceResponses,
+  ListActiveWorkflowsData,
+  ListActiveWorkflowsErrors,
+  ListActiveWorkflowsResponses,
   ListAgentsData,
   ListAgentsErrors,
   ListAgentsResponses,
   ListApiKeysData,
   ListApiKeysErrors,
   ListApiKeysResponses,
+  ListApprovalsData,
+  ListApprovalsErrors,
+  ListApprovalsResponses,
+  ListBackfillsData,
+  ListBackfillsErrors,
+  ListBackfillsResponses,
   ListBackgroundServicesData,
   ListBackgroundServicesErrors,
   ListBackgroundServicesResponses,
@@ -140,9 +269,15 @@ import type {
   ListExecutionStepsData,
   ListExecutionStepsErrors,
   ListExecutionStepsResponses,
+  ListFilesData,
+  ListFilesErrors,
+  ListFilesResponses,
   ListInstancesData,
   ListInstancesErrors,
   ListInstancesResponses,
+  ListLedgerData,
+  ListLedgerErrors,
+  ListLedgerResponses,
   ListModelsData,
   ListModelsErrors,
   ListModelsResponses,
@@ -158,54 +293,174 @@ import type {
   ListRecipeVersionsData,
   ListRecipeVersionsErrors,
   ListRecipeVersionsResponses,
+  ListReplayedExecutionsData,
+  ListReplayedExecutionsErrors,
+  ListReplayedExecutionsResponses,
+  ListReplaysData,
+  ListReplaysErrors,
+  ListReplaysResponses,
+  ListScheduleAlertsData,
+  ListScheduleAlertsErrors,
+  ListScheduleAlertsResponses,
   ListSchedulesData,
   ListSchedulesErrors,
   ListSchedulesResponses,
   ListSlotsData,
   ListSlotsErrors,
   ListSlotsResponses,
+  ListTemplateCategoriesData,
+  ListTemplateCategoriesErrors,
+  ListTemplateCategoriesResponses,
+  ListTemplatesData,
+  ListTemplatesErrors,
+  ListTemplatesResponses,
+  ListUpcomingSlotsData,
+  ListUpcomingSlotsErrors,
+  ListUpcomingSlotsResponses,
+  ListWebhookDeliveriesData,
+  ListWebhookDeliveriesErrors,
+  ListWebhookDeliveriesResponses,
+  ListWebhookEventTypesData,
+  ListWebhookEventTypesErrors,
+  ListWebhookEventTypesResponses,
+  ListWebhookReceiptsData,
+  ListWebhookReceiptsErrors,
+  ListWebhookReceiptsResponses,
+  ListWebhooksData,
+  ListWebhooksErrors,
+  ListWebhooksResponses,
+  ListWebhookSubscriptionsData,
+  ListWebhookSubscriptionsErrors,
+  ListWebhookSubscriptionsResponses,
+  ListWorkflowPlansData,
+  ListWorkflowPlansErrors,
+  ListWorkflowPlansResponses,
+  ListWorkflowsData,
+  ListWorkflowsErrors,
+  ListWorkflowsResponses,
   ListWorkspacesData,
   ListWorkspacesErrors,
   ListWorkspacesResponses,
+  PauseExecutionData,
+  PauseExecutionErrors,
+  PauseExecutionResponses,
   PauseScheduleData,
   PauseScheduleErrors,
   PauseScheduleResponses,
+  PauseSchedulesData,
+  PauseSchedulesErrors,
+  PauseSchedulesResponses,
+  PauseWorkspaceData,
+  PauseWorkspaceErrors,
+  PauseWorkspaceResponses,
+  PostPingData,
+  PostPingErrors,
+  PostPingResponses,
   PreviewScheduleData,
   PreviewScheduleErrors,
   PreviewScheduleResponses,
   PutAgentData,
   PutAgentErrors,
   PutAgentResponses,
+  ReceiveWebhookData,
+  ReceiveWebhookErrors,
+  ReceiveWebhookResponses,
+  RedeliverWebhookData,
+  RedeliverWebhookDeliveryData,
+  RedeliverWebhookDeliveryErrors,
+  RedeliverWebhookDeliveryResponses,
+  RedeliverWebhookErrors,
+  RedeliverWebhookResponses,
+  ReplaceWorkflowPlanData,
+  ReplaceWorkflowPlanErrors,
+  ReplaceWorkflowPlanResponses,
+  ReplayExecutionData,
+  ReplayExecutionErrors,
+  ReplayExecutionResponses,
   RestoreRecipeVersionData,
   RestoreRecipeVersionErrors,
   RestoreRecipeVersionResponses,
+  ResumeExecutionData,
+  ResumeExecutionErrors,
+  ResumeExecutionResponses,
   ResumeScheduleData,
   ResumeScheduleErrors,
   ResumeScheduleResponses,
+  ResumeSchedulesData,
+  ResumeSchedulesErrors,
+  ResumeSchedulesResponses,
+  ResumeWorkspaceData,
+  ResumeWorkspaceErrors,
+  ResumeWorkspaceResponses,
+  RetryExecutionData,
+  RetryExecutionErrors,
+  RetryExecutionResponses,
   RevokeApiKeyData,
   RevokeApiKeyErrors,
   RevokeApiKeyResponses,
+  RotateWebhookSecretData,
+  RotateWebhookSecretErrors,
+  RotateWebhookSecretResponses,
+  RotateWebhookSubscriptionSecretData,
+  RotateWebhookSubscriptionSecretErrors,
+  RotateWebhookSubscriptionSecretResponses,
   SaveRecipeData,
   SaveRecipeErrors,
   SaveRecipeResponses,
+  SendEventData,
+  SendEventErrors,
+  SendEventResponses,
+  SendPingData,
+  SendPingErrors,
+  SendPingResponses,
+  SendSignalData,
+  SendSignalErrors,
+  SendSignalResponses,
   SignOutEverywhereData,
   SignOutEverywhereErrors,
   SignOutEverywhereResponses,
   TestModelData,
   TestModelErrors,
   TestModelResponses,
+  TestRecipeStepData,
+  TestRecipeStepErrors,
+  TestRecipeStepResponses,
+  TestWebhookSubscriptionData,
+  TestWebhookSubscriptionErrors,
+  TestWebhookSubscriptionResponses,
   UpdateAgentData,
   UpdateAgentErrors,
   UpdateAgentResponses,
   UpdateCurrentWorkspaceData,
   UpdateCurrentWorkspaceErrors,
   UpdateCurrentWorkspaceResponses,
+  UpdatePingData,
+  UpdatePingErrors,
+  UpdatePingResponses,
   UpdateRecipeData,
   UpdateRecipeErrors,
   UpdateRecipeResponses,
+  UpdateRetentionData,
+  UpdateRetentionErrors,
+  UpdateRetentionResponses,
   UpdateScheduleData,
   UpdateScheduleErrors,
   UpdateScheduleResponses,
+  UpdateWebhookData,
+  UpdateWebhookErrors,
+  UpdateWebhookResponses,
+  UpdateWebhookSubscriptionData,
+  UpdateWebhookSubscriptionErrors,
+  UpdateWebhookSubscriptionResponses,
+  UpdateWorkflowData,
+  UpdateWorkflowErrors,
+  UpdateWorkflowResponses,
+  UploadFileData,
+  UploadFileErrors,
+  UploadFileResponses,
+  UseTemplateData,
+  UseTemplateErrors,
+  UseTemplateResponses,
   ValidateRecipeData,
   ValidateRecipeErrors,
   ValidateRecipeResponses,
@@ -554,6 +809,66 @@ export class AutomatosApi extends HeyApiClient {
       ],
       url: '/api/workspaces/{workspace}',
       ...options,
+    })
+  }
+
+  /**
+   * Read how long the workspace keeps what has ended
+   *
+   * Needs the permission `workspaces:read`.
+   */
+  public getRetention<ThrowOnError extends boolean = true>(
+    options?: Options<GetRetentionData, ThrowOnError>,
+  ): RequestResult<GetRetentionResponses, GetRetentionErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<GetRetentionResponses, GetRetentionErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/current/retention',
+      ...options,
+    })
+  }
+
+  /**
+   * Change how long the workspace keeps what has ended
+   *
+   * What is not given stays; null goes back to the default, 0 keeps for ever.
+   *
+   * Needs the permission `workspaces:manage`.
+   */
+  public updateRetention<ThrowOnError extends boolean = true>(
+    options: Options<UpdateRetentionData, ThrowOnError>,
+  ): RequestResult<UpdateRetentionResponses, UpdateRetentionErrors, ThrowOnError> {
+    return (options.client ?? this.client).patch<UpdateRetentionResponses, UpdateRetentionErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/current/retention',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
     })
   }
 
@@ -1563,6 +1878,39 @@ export class AutomatosApi extends HeyApiClient {
   }
 
   /**
+   * Run one step of a recipe by itself
+   *
+   * Once, with what the steps before it gave as it is given here. The effect is real: a request is sent, a model is asked. No execution is made of it and no result is stored; only the cost of model calls is noted. Steps that need an execution to wait in (approvals, events, other recipes) are refused. It may take two minutes. Loops take 100 items together; `log` tells where there were more. Two of a workspace run at a time; more are refused with 429 and `Retry-After`.
+   *
+   * Needs the permission `recipes:execute`.
+   */
+  public testRecipeStep<ThrowOnError extends boolean = true>(
+    options: Options<TestRecipeStepData, ThrowOnError>,
+  ): RequestResult<TestRecipeStepResponses, TestRecipeStepErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<TestRecipeStepResponses, TestRecipeStepErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflow-recipes/{recipe}/steps/{step}/test',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
    * Start an execution of a recipe
    *
    * Queues a run of the latest version and answers at once, or with `Prefer: wait=30` once it has ended, however it ended. `Idempotency-Key` makes a repeated request answer the run it made before.
@@ -1622,6 +1970,871 @@ export class AutomatosApi extends HeyApiClient {
         ...options,
       },
     )
+  }
+
+  /**
+   * List the templates
+   *
+   * Needs the permission `recipes:read`.
+   */
+  public listTemplates<ThrowOnError extends boolean = true>(
+    options?: Options<ListTemplatesData, ThrowOnError>,
+  ): RequestResult<ListTemplatesResponses, ListTemplatesErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListTemplatesResponses, ListTemplatesErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflow-templates',
+      ...options,
+    })
+  }
+
+  /**
+   * List the categories of templates
+   *
+   * Needs the permission `recipes:read`.
+   */
+  public listTemplateCategories<ThrowOnError extends boolean = true>(
+    options?: Options<ListTemplateCategoriesData, ThrowOnError>,
+  ): RequestResult<ListTemplateCategoriesResponses, ListTemplateCategoriesErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<
+      ListTemplateCategoriesResponses,
+      ListTemplateCategoriesErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflow-templates/categories',
+      ...options,
+    })
+  }
+
+  /**
+   * Read a template with its definition
+   *
+   * Needs the permission `recipes:read`.
+   */
+  public getTemplate<ThrowOnError extends boolean = true>(
+    options: Options<GetTemplateData, ThrowOnError>,
+  ): RequestResult<GetTemplateResponses, GetTemplateErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetTemplateResponses, GetTemplateErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflow-templates/{template}',
+      ...options,
+    })
+  }
+
+  /**
+   * Make a recipe from a template
+   *
+   * The recipe is yours from then on: change it, run it, put it on a schedule.
+   *
+   * Needs the permission `recipes:write`.
+   */
+  public useTemplate<ThrowOnError extends boolean = true>(
+    options: Options<UseTemplateData, ThrowOnError>,
+  ): RequestResult<UseTemplateResponses, UseTemplateErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<UseTemplateResponses, UseTemplateErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflow-templates/{template}/use',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * List the workflows of the workspace
+   *
+   * Needs the permission `recipes:read`.
+   */
+  public listWorkflows<ThrowOnError extends boolean = true>(
+    options?: Options<ListWorkflowsData, ThrowOnError>,
+  ): RequestResult<ListWorkflowsResponses, ListWorkflowsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListWorkflowsResponses, ListWorkflowsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows',
+      ...options,
+    })
+  }
+
+  /**
+   * Give a goal to be planned
+   *
+   * Answers as soon as it is certain that the goal will be planned. The plan is read at `/plan`; the execution of the planner tells how it goes. It needs recipes:execute besides recipes:write, as the planner is run.
+   *
+   * Needs the permission `recipes:write`.
+   */
+  public createWorkflow<ThrowOnError extends boolean = true>(
+    options: Options<CreateWorkflowData, ThrowOnError>,
+  ): RequestResult<CreateWorkflowResponses, CreateWorkflowErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CreateWorkflowResponses, CreateWorkflowErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * List the workflows that have not ended, with their progress
+   *
+   * Needs the permission `recipes:read`.
+   */
+  public listActiveWorkflows<ThrowOnError extends boolean = true>(
+    options?: Options<ListActiveWorkflowsData, ThrowOnError>,
+  ): RequestResult<ListActiveWorkflowsResponses, ListActiveWorkflowsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListActiveWorkflowsResponses, ListActiveWorkflowsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/active',
+      ...options,
+    })
+  }
+
+  /**
+   * Read what workflows have come to
+   *
+   * Counted from rows. Null where nothing was measured.
+   *
+   * Needs the permission `recipes:read`.
+   */
+  public getWorkflowStats<ThrowOnError extends boolean = true>(
+    options?: Options<GetWorkflowStatsData, ThrowOnError>,
+  ): RequestResult<GetWorkflowStatsResponses, GetWorkflowStatsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<GetWorkflowStatsResponses, GetWorkflowStatsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/stats/dashboard',
+      ...options,
+    })
+  }
+
+  /**
+   * Pause the whole workspace
+   *
+   * No execution of the workspace is taken up and no workflow goes on until it is resumed. What triggers start meanwhile is recorded and waits. Executions under way go on until they end or wait.
+   *
+   * Needs the permission `executions:control`.
+   */
+  public pauseWorkspace<ThrowOnError extends boolean = true>(
+    options?: Options<PauseWorkspaceData, ThrowOnError>,
+  ): RequestResult<PauseWorkspaceResponses, PauseWorkspaceErrors, ThrowOnError> {
+    return (options?.client ?? this.client).post<PauseWorkspaceResponses, PauseWorkspaceErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/pause',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options?.headers,
+      },
+    })
+  }
+
+  /**
+   * Resume the workspace after a pause
+   *
+   * Needs the permission `executions:control`.
+   */
+  public resumeWorkspace<ThrowOnError extends boolean = true>(
+    options?: Options<ResumeWorkspaceData, ThrowOnError>,
+  ): RequestResult<ResumeWorkspaceResponses, ResumeWorkspaceErrors, ThrowOnError> {
+    return (options?.client ?? this.client).post<ResumeWorkspaceResponses, ResumeWorkspaceErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/resume',
+      ...options,
+    })
+  }
+
+  /**
+   * Delete a workflow and its plans
+   *
+   * Its executions stay. One that is being planned or runs is canceled first.
+   *
+   * Needs the permission `recipes:write`.
+   */
+  public deleteWorkflow<ThrowOnError extends boolean = true>(
+    options: Options<DeleteWorkflowData, ThrowOnError>,
+  ): RequestResult<DeleteWorkflowResponses, DeleteWorkflowErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<DeleteWorkflowResponses, DeleteWorkflowErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/{workflow}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read a workflow
+   *
+   * Needs the permission `recipes:read`.
+   */
+  public getWorkflow<ThrowOnError extends boolean = true>(
+    options: Options<GetWorkflowData, ThrowOnError>,
+  ): RequestResult<GetWorkflowResponses, GetWorkflowErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetWorkflowResponses, GetWorkflowErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/{workflow}',
+      ...options,
+    })
+  }
+
+  /**
+   * Change the name, the approval or the budget of a workflow
+   *
+   * What is not given stays; null removes the budget. Plans that wait already go on waiting.
+   *
+   * Needs the permission `recipes:write`.
+   */
+  public updateWorkflow<ThrowOnError extends boolean = true>(
+    options: Options<UpdateWorkflowData, ThrowOnError>,
+  ): RequestResult<UpdateWorkflowResponses, UpdateWorkflowErrors, ThrowOnError> {
+    return (options.client ?? this.client).patch<UpdateWorkflowResponses, UpdateWorkflowErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/{workflow}',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Approve the latest plan, which then runs
+   *
+   * Needs the permission `recipes:execute`.
+   */
+  public approveWorkflow<ThrowOnError extends boolean = true>(
+    options: Options<ApproveWorkflowData, ThrowOnError>,
+  ): RequestResult<ApproveWorkflowResponses, ApproveWorkflowErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<ApproveWorkflowResponses, ApproveWorkflowErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/{workflow}/approve',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Cancel a workflow, or turn its plan down
+   *
+   * What runs for it is canceled with it.
+   *
+   * Needs the permission `executions:control`.
+   */
+  public cancelWorkflow<ThrowOnError extends boolean = true>(
+    options: Options<CancelWorkflowData, ThrowOnError>,
+  ): RequestResult<CancelWorkflowResponses, CancelWorkflowErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CancelWorkflowResponses, CancelWorkflowErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/{workflow}/cancel',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Copy a workflow with its plan
+   *
+   * The copy has the same goal and the latest plan of the whole, and waits for approval. Where there is no plan yet it is planned. Needs recipes:execute besides recipes:write.
+   *
+   * Needs the permission `recipes:write`.
+   */
+  public duplicateWorkflow<ThrowOnError extends boolean = true>(
+    options: Options<DuplicateWorkflowData, ThrowOnError>,
+  ): RequestResult<DuplicateWorkflowResponses, DuplicateWorkflowErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<DuplicateWorkflowResponses, DuplicateWorkflowErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/{workflow}/duplicate',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Read what came of a workflow, and who did which part
+   *
+   * The steps of all plans that ran, in their order: agent, models, cost and times of each, as they were recorded.
+   *
+   * Needs the permission `executions:read`.
+   */
+  public getWorkflowResult<ThrowOnError extends boolean = true>(
+    options: Options<GetWorkflowResultData, ThrowOnError>,
+  ): RequestResult<GetWorkflowResultResponses, GetWorkflowResultErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetWorkflowResultResponses, GetWorkflowResultErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/{workflow}/result',
+      ...options,
+    })
+  }
+
+  /**
+   * Read the latest plan of a workflow
+   *
+   * Needs the permission `recipes:read`.
+   */
+  public getWorkflowPlan<ThrowOnError extends boolean = true>(
+    options: Options<GetWorkflowPlanData, ThrowOnError>,
+  ): RequestResult<GetWorkflowPlanResponses, GetWorkflowPlanErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetWorkflowPlanResponses, GetWorkflowPlanErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/{workflow}/plan',
+      ...options,
+    })
+  }
+
+  /**
+   * Change the latest plan
+   *
+   * Members that are given change, null takes one away; steps are replaced whole. Makes the next plan; the one before it stays readable. Only while the workflow waits for approval. Every fault is listed at once, by JSON pointer.
+   *
+   * Needs the permission `recipes:write`.
+   */
+  public editWorkflowPlan<ThrowOnError extends boolean = true>(
+    options: Options<EditWorkflowPlanData, ThrowOnError>,
+  ): RequestResult<EditWorkflowPlanResponses, EditWorkflowPlanErrors, ThrowOnError> {
+    return (options.client ?? this.client).patch<EditWorkflowPlanResponses, EditWorkflowPlanErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/{workflow}/plan',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Put another plan in the place of the latest one
+   *
+   * What is not given is gone. Makes the next plan; the one before it stays readable. Only while the workflow waits for approval. Every fault is listed at once, by JSON pointer.
+   *
+   * Needs the permission `recipes:write`.
+   */
+  public replaceWorkflowPlan<ThrowOnError extends boolean = true>(
+    options: Options<ReplaceWorkflowPlanData, ThrowOnError>,
+  ): RequestResult<ReplaceWorkflowPlanResponses, ReplaceWorkflowPlanErrors, ThrowOnError> {
+    return (options.client ?? this.client).put<ReplaceWorkflowPlanResponses, ReplaceWorkflowPlanErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/{workflow}/plan',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * List all plans of a workflow
+   *
+   * Needs the permission `recipes:read`.
+   */
+  public listWorkflowPlans<ThrowOnError extends boolean = true>(
+    options: Options<ListWorkflowPlansData, ThrowOnError>,
+  ): RequestResult<ListWorkflowPlansResponses, ListWorkflowPlansErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<ListWorkflowPlansResponses, ListWorkflowPlansErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/{workflow}/plans',
+      ...options,
+    })
+  }
+
+  /**
+   * Read one plan of a workflow
+   *
+   * Needs the permission `recipes:read`.
+   */
+  public getWorkflowPlanByNumber<ThrowOnError extends boolean = true>(
+    options: Options<GetWorkflowPlanByNumberData, ThrowOnError>,
+  ): RequestResult<GetWorkflowPlanByNumberResponses, GetWorkflowPlanByNumberErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<
+      GetWorkflowPlanByNumberResponses,
+      GetWorkflowPlanByNumberErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workflows/{workflow}/plans/{plan}',
+      ...options,
+    })
+  }
+
+  /**
+   * List the replays
+   *
+   * Needs the permission `executions:read`.
+   */
+  public listReplays<ThrowOnError extends boolean = true>(
+    options?: Options<ListReplaysData, ThrowOnError>,
+  ): RequestResult<ListReplaysResponses, ListReplaysErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListReplaysResponses, ListReplaysErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/executions/replays',
+      ...options,
+    })
+  }
+
+  /**
+   * Compare past executions with another version or model
+   *
+   * Goes through each execution again, in the background. Recorded answers of models, tools and requests are used where what was asked is unchanged; where it has changed the step is reported and not done. Nothing is sent anywhere, but for questions to models where `call_models` asks for them.
+   *
+   * Needs the permission `recipes:execute`.
+   */
+  public createReplay<ThrowOnError extends boolean = true>(
+    options: Options<CreateReplayData, ThrowOnError>,
+  ): RequestResult<CreateReplayResponses, CreateReplayErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CreateReplayResponses, CreateReplayErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/executions/replays',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Get a replay
+   *
+   * Needs the permission `executions:read`.
+   */
+  public getReplay<ThrowOnError extends boolean = true>(
+    options: Options<GetReplayData, ThrowOnError>,
+  ): RequestResult<GetReplayResponses, GetReplayErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetReplayResponses, GetReplayErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/executions/replays/{replay}',
+      ...options,
+    })
+  }
+
+  /**
+   * List what a replay has found, execution by execution
+   *
+   * Needs the permission `executions:read`.
+   */
+  public listReplayedExecutions<ThrowOnError extends boolean = true>(
+    options: Options<ListReplayedExecutionsData, ThrowOnError>,
+  ): RequestResult<ListReplayedExecutionsResponses, ListReplayedExecutionsErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<
+      ListReplayedExecutionsResponses,
+      ListReplayedExecutionsErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/executions/replays/{replay}/executions',
+      ...options,
+    })
+  }
+
+  /**
+   * Cancel a replay
+   *
+   * What has been compared stays. Canceling what is canceled changes nothing.
+   *
+   * Needs the permission `executions:control`.
+   */
+  public cancelReplay<ThrowOnError extends boolean = true>(
+    options: Options<CancelReplayData, ThrowOnError>,
+  ): RequestResult<CancelReplayResponses, CancelReplayErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CancelReplayResponses, CancelReplayErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/executions/replays/{replay}/cancel',
+      ...options,
+    })
+  }
+
+  /**
+   * Get the figures of the executions of a time
+   *
+   * Counted from the rows of the executions that were created in the window, at the moment of the request. What was not measured is null.
+   *
+   * Needs the permission `executions:read`.
+   */
+  public getExecutionStats<ThrowOnError extends boolean = true>(
+    options?: Options<GetExecutionStatsData, ThrowOnError>,
+  ): RequestResult<GetExecutionStatsResponses, GetExecutionStatsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<GetExecutionStatsResponses, GetExecutionStatsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/executions/stats',
+      ...options,
+    })
+  }
+
+  /**
+   * Find executions that are stuck or orphaned
+   *
+   * By facts of the database alone: leases that have run out, times that are past, rows that contradict each other. Nothing is found for being old. A finding that the next tick settles, such as `lease_expired` and `wait_overdue`, is a fault only where it stays.
+   *
+   * Needs the permission `executions:read`.
+   */
+  public findStuckExecutions<ThrowOnError extends boolean = true>(
+    options?: Options<FindStuckExecutionsData, ThrowOnError>,
+  ): RequestResult<FindStuckExecutionsResponses, FindStuckExecutionsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<FindStuckExecutionsResponses, FindStuckExecutionsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/executions/stuck',
+      ...options,
+    })
   }
 
   /**
@@ -1710,7 +2923,7 @@ export class AutomatosApi extends HeyApiClient {
   /**
    * Cancel an execution
    *
-   * A run that no worker holds ends at once. One that is being worked on has its effects aborted within about a second. Canceling what has ended changes nothing.
+   * A run that no worker holds ends at once. One that is being worked on has its effects aborted within about a second. So do the executions that its steps have started. Canceling what has ended changes nothing.
    *
    * Needs the permission `executions:control`.
    */
@@ -1732,6 +2945,130 @@ export class AutomatosApi extends HeyApiClient {
         { name: 'X-API-Key', type: 'apiKey' },
       ],
       url: '/api/executions/{execution}/cancel',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Pause an execution
+   *
+   * It begins no further step and holds no worker until it is resumed. A step that is under way comes to its end first: until then the status is `running`. Waits and time limits go on: what falls due meanwhile is due as soon as the execution is resumed. Pausing what is paused changes nothing.
+   *
+   * Needs the permission `executions:control`.
+   */
+  public pauseExecution<ThrowOnError extends boolean = true>(
+    options: Options<PauseExecutionData, ThrowOnError>,
+  ): RequestResult<PauseExecutionResponses, PauseExecutionErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<PauseExecutionResponses, PauseExecutionErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/executions/{execution}/pause',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Resume a paused execution
+   *
+   * It goes on where it stands. A pause that has not taken effect yet is withdrawn.
+   *
+   * Needs the permission `executions:control`.
+   */
+  public resumeExecution<ThrowOnError extends boolean = true>(
+    options: Options<ResumeExecutionData, ThrowOnError>,
+  ): RequestResult<ResumeExecutionResponses, ResumeExecutionErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<ResumeExecutionResponses, ResumeExecutionErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/executions/{execution}/resume',
+      ...options,
+    })
+  }
+
+  /**
+   * Retry a failed execution from the step that failed
+   *
+   * The same execution goes on, in its next generation: steps that succeeded are kept, those that failed or were cut off are done again under idempotency keys of their own, and the time limit begins anew.
+   *
+   * Needs the permission `executions:control`.
+   */
+  public retryExecution<ThrowOnError extends boolean = true>(
+    options: Options<RetryExecutionData, ThrowOnError>,
+  ): RequestResult<RetryExecutionResponses, RetryExecutionErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<RetryExecutionResponses, RetryExecutionErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/executions/{execution}/retry',
+      ...options,
+    })
+  }
+
+  /**
+   * Run an execution once more, from any step on
+   *
+   * Makes a new execution. The steps before `from_step` have the results that they had, and are not done again; without one it begins at the beginning. With `recipe_version` it goes on in another version, with `input_data` on another input.
+   *
+   * Needs the permission `recipes:execute`.
+   */
+  public replayExecution<ThrowOnError extends boolean = true>(
+    options: Options<ReplayExecutionData, ThrowOnError>,
+  ): RequestResult<ReplayExecutionResponses, ReplayExecutionErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<ReplayExecutionResponses, ReplayExecutionErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/executions/{execution}/replay',
       ...options,
       headers: {
         'Content-Type': 'application/json',
@@ -1833,6 +3170,405 @@ export class AutomatosApi extends HeyApiClient {
   }
 
   /**
+   * Send an event to one execution
+   *
+   * One wait of the run takes it: one that is open, or else the next that begins before `keep` is over. 409 where the run has ended, or the workspace keeps as many events as it may.
+   *
+   * Needs the permission `events:send`.
+   */
+  public sendSignal<ThrowOnError extends boolean = true>(
+    options: Options<SendSignalData, ThrowOnError>,
+  ): RequestResult<SendSignalResponses, SendSignalErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<SendSignalResponses, SendSignalErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/executions/{execution}/signals',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Send an event to the runs that wait for it
+   *
+   * Every wait of the workspace for this name whose match fits gets it. It is kept, so that a wait which begins later finds it too; a run is given a kept event once. 409 where the workspace keeps as many as it may.
+   *
+   * Needs the permission `events:send`.
+   */
+  public sendEvent<ThrowOnError extends boolean = true>(
+    options: Options<SendEventData, ThrowOnError>,
+  ): RequestResult<SendEventResponses, SendEventErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<SendEventResponses, SendEventErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/events',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * List approvals
+   *
+   * The inbox is `?status=pending`.
+   *
+   * Needs the permission `approvals:read`.
+   */
+  public listApprovals<ThrowOnError extends boolean = true>(
+    options?: Options<ListApprovalsData, ThrowOnError>,
+  ): RequestResult<ListApprovalsResponses, ListApprovalsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListApprovalsResponses, ListApprovalsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/approvals',
+      ...options,
+    })
+  }
+
+  /**
+   * Get an approval
+   *
+   * Needs the permission `approvals:read`.
+   */
+  public getApproval<ThrowOnError extends boolean = true>(
+    options: Options<GetApprovalData, ThrowOnError>,
+  ): RequestResult<GetApprovalResponses, GetApprovalErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetApprovalResponses, GetApprovalErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/approvals/{approval}',
+      ...options,
+    })
+  }
+
+  /**
+   * Approve or reject
+   *
+   * Decides once: whoever comes second gets 409, whatever they wanted. The run goes on at once; an approved payload is what the steps behind it read.
+   *
+   * Needs the permission `approvals:decide`.
+   */
+  public decideApproval<ThrowOnError extends boolean = true>(
+    options: Options<DecideApprovalData, ThrowOnError>,
+  ): RequestResult<DecideApprovalResponses, DecideApprovalErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<DecideApprovalResponses, DecideApprovalErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/approvals/{approval}/decide',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Make a link that decides an approval
+   *
+   * For somebody without an account: a small page shows what is to be decided, and a form there decides it, once. Opening the page decides nothing. The link ends with its time, and with the key or the member that made it. An approval has at most 20 links at a time.
+   *
+   * Needs the permission `approvals:decide`.
+   */
+  public createApprovalLink<ThrowOnError extends boolean = true>(
+    options: Options<CreateApprovalLinkData, ThrowOnError>,
+  ): RequestResult<CreateApprovalLinkResponses, CreateApprovalLinkErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CreateApprovalLinkResponses, CreateApprovalLinkErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/approvals/{approval}/links',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Show the coming slots of all schedules
+   *
+   * Those that are paused or parked have none. In the order of their times.
+   *
+   * Needs the permission `schedules:read`.
+   */
+  public listUpcomingSlots<ThrowOnError extends boolean = true>(
+    options?: Options<ListUpcomingSlotsData, ThrowOnError>,
+  ): RequestResult<ListUpcomingSlotsResponses, ListUpcomingSlotsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListUpcomingSlotsResponses, ListUpcomingSlotsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/upcoming',
+      ...options,
+    })
+  }
+
+  /**
+   * Search the slot ledger of all schedules
+   *
+   * `state=missed,late` finds what did not go as planned. Newest first.
+   *
+   * Needs the permission `schedules:read`.
+   */
+  public listLedger<ThrowOnError extends boolean = true>(
+    options?: Options<ListLedgerData, ThrowOnError>,
+  ): RequestResult<ListLedgerResponses, ListLedgerErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListLedgerResponses, ListLedgerErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/slots',
+      ...options,
+    })
+  }
+
+  /**
+   * List what there was to tell of schedules
+   *
+   * Slots that were missed or late, schedules that were parked, jobs that fell silent and came back; and what became of the delivery to the address that the schedule names in `alerts`. Newest first.
+   *
+   * Needs the permission `schedules:read`.
+   */
+  public listScheduleAlerts<ThrowOnError extends boolean = true>(
+    options?: Options<ListScheduleAlertsData, ThrowOnError>,
+  ): RequestResult<ListScheduleAlertsResponses, ListScheduleAlertsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListScheduleAlertsResponses, ListScheduleAlertsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/alerts',
+      ...options,
+    })
+  }
+
+  /**
+   * Forecast runs and cost of a schedule before there is one
+   *
+   * Writes nothing.
+   *
+   * Needs the permission `schedules:read`.
+   */
+  public forecastNewSchedule<ThrowOnError extends boolean = true>(
+    options: Options<ForecastNewScheduleData, ThrowOnError>,
+  ): RequestResult<ForecastNewScheduleResponses, ForecastNewScheduleErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<ForecastNewScheduleResponses, ForecastNewScheduleErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/forecast',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Pause many schedules
+   *
+   * Needs the permission `schedules:write`.
+   */
+  public pauseSchedules<ThrowOnError extends boolean = true>(
+    options: Options<PauseSchedulesData, ThrowOnError>,
+  ): RequestResult<PauseSchedulesResponses, PauseSchedulesErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<PauseSchedulesResponses, PauseSchedulesErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/pause',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Resume many schedules
+   *
+   * Also takes up parked ones again. Needs recipes:execute besides schedules:write.
+   *
+   * Needs the permission `schedules:write`.
+   */
+  public resumeSchedules<ThrowOnError extends boolean = true>(
+    options: Options<ResumeSchedulesData, ThrowOnError>,
+  ): RequestResult<ResumeSchedulesResponses, ResumeSchedulesErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<ResumeSchedulesResponses, ResumeSchedulesErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/resume',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Forecast runs and cost of a schedule
+   *
+   * Needs the permission `schedules:read`.
+   */
+  public forecastSchedule<ThrowOnError extends boolean = true>(
+    options: Options<ForecastScheduleData, ThrowOnError>,
+  ): RequestResult<ForecastScheduleResponses, ForecastScheduleErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<ForecastScheduleResponses, ForecastScheduleErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/{schedule}/forecast',
+      ...options,
+    })
+  }
+
+  /**
    * List the schedules of the workspace
    *
    * Needs the permission `schedules:read`.
@@ -1861,6 +3597,8 @@ export class AutomatosApi extends HeyApiClient {
 
   /**
    * Run a recipe on a schedule
+   *
+   * Needs recipes:execute besides schedules:write.
    *
    * Needs the permission `schedules:write`.
    */
@@ -1982,7 +3720,7 @@ export class AutomatosApi extends HeyApiClient {
   /**
    * Change a schedule
    *
-   * What is not given stays. A change of the times takes effect now: old slots that are past and have not fired are entered in the ledger as skipped.
+   * What is not given stays. A change of the times takes effect now: old slots that are past and have not fired are entered in the ledger as skipped. Needs recipes:execute besides schedules:write.
    *
    * Needs the permission `schedules:write`.
    */
@@ -2044,7 +3782,7 @@ export class AutomatosApi extends HeyApiClient {
   /**
    * Resume a schedule
    *
-   * Slots begin again now; those of the pause are one range in the ledger. Also takes up a parked schedule again.
+   * Slots begin again now; those of the pause are one range in the ledger. Also takes up a parked schedule again. Needs recipes:execute besides schedules:write.
    *
    * Needs the permission `schedules:write`.
    */
@@ -2093,6 +3831,1069 @@ export class AutomatosApi extends HeyApiClient {
         { name: 'X-API-Key', type: 'apiKey' },
       ],
       url: '/api/schedules/{schedule}/slots',
+      ...options,
+    })
+  }
+
+  /**
+   * List the backfills of a schedule
+   *
+   * Needs the permission `schedules:read`.
+   */
+  public listBackfills<ThrowOnError extends boolean = true>(
+    options: Options<ListBackfillsData, ThrowOnError>,
+  ): RequestResult<ListBackfillsResponses, ListBackfillsErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<ListBackfillsResponses, ListBackfillsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/{schedule}/backfills',
+      ...options,
+    })
+  }
+
+  /**
+   * Fire the slots of a past window that never fired
+   *
+   * Oldest first, `concurrency` at a time, in the background. A slot that has fired never fires again. One backfill a schedule at a time, of at most 10,000 slots; it waits while the schedule is paused. Needs recipes:execute besides schedules:write.
+   *
+   * Needs the permission `schedules:write`.
+   */
+  public createBackfill<ThrowOnError extends boolean = true>(
+    options: Options<CreateBackfillData, ThrowOnError>,
+  ): RequestResult<CreateBackfillResponses, CreateBackfillErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CreateBackfillResponses, CreateBackfillErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/{schedule}/backfills',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Read how far a backfill is
+   *
+   * Needs the permission `schedules:read`.
+   */
+  public getBackfill<ThrowOnError extends boolean = true>(
+    options: Options<GetBackfillData, ThrowOnError>,
+  ): RequestResult<GetBackfillResponses, GetBackfillErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetBackfillResponses, GetBackfillErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/{schedule}/backfills/{backfill}',
+      ...options,
+    })
+  }
+
+  /**
+   * Cancel a backfill
+   *
+   * No further slot fires. What has fired stays in the ledger.
+   *
+   * Needs the permission `schedules:write`.
+   */
+  public cancelBackfill<ThrowOnError extends boolean = true>(
+    options: Options<CancelBackfillData, ThrowOnError>,
+  ): RequestResult<CancelBackfillResponses, CancelBackfillErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CancelBackfillResponses, CancelBackfillErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/{schedule}/backfills/{backfill}/cancel',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Expect no calls any more
+   *
+   * The address works no longer.
+   *
+   * Needs the permission `schedules:write`.
+   */
+  public deletePing<ThrowOnError extends boolean = true>(
+    options: Options<DeletePingData, ThrowOnError>,
+  ): RequestResult<DeletePingResponses, DeletePingErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<DeletePingResponses, DeletePingErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/{schedule}/ping',
+      ...options,
+    })
+  }
+
+  /**
+   * Read whether the outside job calls
+   *
+   * Needs the permission `schedules:read`.
+   */
+  public getPing<ThrowOnError extends boolean = true>(
+    options: Options<GetPingData, ThrowOnError>,
+  ): RequestResult<GetPingResponses, GetPingErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetPingResponses, GetPingErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/{schedule}/ping',
+      ...options,
+    })
+  }
+
+  /**
+   * Change how often the outside job has to call
+   *
+   * The address stays. What is not given stays, too. The new period counts from now.
+   *
+   * Needs the permission `schedules:write`.
+   */
+  public updatePing<ThrowOnError extends boolean = true>(
+    options: Options<UpdatePingData, ThrowOnError>,
+  ): RequestResult<UpdatePingResponses, UpdatePingErrors, ThrowOnError> {
+    return (options.client ?? this.client).patch<UpdatePingResponses, UpdatePingErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/{schedule}/ping',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Give a schedule an address that an outside job has to call
+   *
+   * When no call comes within `period` and `grace`, the schedule is `overdue` and `schedule.overdue` is told, once. Takes the place of an address that it had.
+   *
+   * Needs the permission `schedules:write`.
+   */
+  public createPing<ThrowOnError extends boolean = true>(
+    options: Options<CreatePingData, ThrowOnError>,
+  ): RequestResult<CreatePingResponses, CreatePingErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CreatePingResponses, CreatePingErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/schedules/{schedule}/ping',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Say that a job is alive
+   *
+   * For whatever can send no POST: `curl -fsS <address>` at the end of a script will do.
+   */
+  public sendPing<ThrowOnError extends boolean = true>(
+    options: Options<SendPingData, ThrowOnError>,
+  ): RequestResult<SendPingResponses, SendPingErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<SendPingResponses, SendPingErrors, ThrowOnError>({
+      url: '/api/pings/{token}',
+      ...options,
+    })
+  }
+
+  /**
+   * Say by POST that a job is alive
+   */
+  public postPing<ThrowOnError extends boolean = true>(
+    options: Options<PostPingData, ThrowOnError>,
+  ): RequestResult<PostPingResponses, PostPingErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<PostPingResponses, PostPingErrors, ThrowOnError>({
+      url: '/api/pings/{token}',
+      ...options,
+    })
+  }
+
+  /**
+   * Deliver to a webhook
+   *
+   * For senders. The proof is what the webhook asks for: a signature, a token in a header, or `?token=`. The body is JSON, a form, with or without files, or text. An event that comes twice is answered with the execution that it started first; where the body alone is signed, the same signature is the same event.
+   */
+  public receiveWebhook<ThrowOnError extends boolean = true>(
+    options: Options<ReceiveWebhookData, ThrowOnError>,
+  ): RequestResult<ReceiveWebhookResponses, ReceiveWebhookErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<ReceiveWebhookResponses, ReceiveWebhookErrors, ThrowOnError>({
+      url: '/api/webhooks/recipe/{webhook}',
+      ...options,
+    })
+  }
+
+  /**
+   * List the subscriptions of the workspace
+   *
+   * Needs the permission `webhooks:read`.
+   */
+  public listWebhookSubscriptions<ThrowOnError extends boolean = true>(
+    options?: Options<ListWebhookSubscriptionsData, ThrowOnError>,
+  ): RequestResult<ListWebhookSubscriptionsResponses, ListWebhookSubscriptionsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<
+      ListWebhookSubscriptionsResponses,
+      ListWebhookSubscriptionsErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/subscriptions',
+      ...options,
+    })
+  }
+
+  /**
+   * Subscribe an address to events
+   *
+   * It is told of executions that are started after it was made.
+   *
+   * Needs the permission `webhooks:write`.
+   */
+  public createWebhookSubscription<ThrowOnError extends boolean = true>(
+    options: Options<CreateWebhookSubscriptionData, ThrowOnError>,
+  ): RequestResult<CreateWebhookSubscriptionResponses, CreateWebhookSubscriptionErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<
+      CreateWebhookSubscriptionResponses,
+      CreateWebhookSubscriptionErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/subscriptions',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * List what can be subscribed to
+   *
+   * Needs the permission `webhooks:read`.
+   */
+  public listWebhookEventTypes<ThrowOnError extends boolean = true>(
+    options?: Options<ListWebhookEventTypesData, ThrowOnError>,
+  ): RequestResult<ListWebhookEventTypesResponses, ListWebhookEventTypesErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<
+      ListWebhookEventTypesResponses,
+      ListWebhookEventTypesErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/subscriptions/event-types',
+      ...options,
+    })
+  }
+
+  /**
+   * Delete a subscription and its log
+   *
+   * Needs the permission `webhooks:write`.
+   */
+  public deleteWebhookSubscription<ThrowOnError extends boolean = true>(
+    options: Options<DeleteWebhookSubscriptionData, ThrowOnError>,
+  ): RequestResult<DeleteWebhookSubscriptionResponses, DeleteWebhookSubscriptionErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<
+      DeleteWebhookSubscriptionResponses,
+      DeleteWebhookSubscriptionErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/subscriptions/{subscription}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read a subscription
+   *
+   * Needs the permission `webhooks:read`.
+   */
+  public getWebhookSubscription<ThrowOnError extends boolean = true>(
+    options: Options<GetWebhookSubscriptionData, ThrowOnError>,
+  ): RequestResult<GetWebhookSubscriptionResponses, GetWebhookSubscriptionErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<
+      GetWebhookSubscriptionResponses,
+      GetWebhookSubscriptionErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/subscriptions/{subscription}',
+      ...options,
+    })
+  }
+
+  /**
+   * Change a subscription
+   *
+   * What is not given stays. `active: true` switches one on again that had failed for too long, and sends what has waited.
+   *
+   * Needs the permission `webhooks:write`.
+   */
+  public updateWebhookSubscription<ThrowOnError extends boolean = true>(
+    options: Options<UpdateWebhookSubscriptionData, ThrowOnError>,
+  ): RequestResult<UpdateWebhookSubscriptionResponses, UpdateWebhookSubscriptionErrors, ThrowOnError> {
+    return (options.client ?? this.client).patch<
+      UpdateWebhookSubscriptionResponses,
+      UpdateWebhookSubscriptionErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/subscriptions/{subscription}',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Give a subscription a new secret
+   *
+   * Messages carry the signatures of both for `keep_previous`, so that the receiver can change in between.
+   *
+   * Needs the permission `webhooks:write`.
+   */
+  public rotateWebhookSubscriptionSecret<ThrowOnError extends boolean = true>(
+    options: Options<RotateWebhookSubscriptionSecretData, ThrowOnError>,
+  ): RequestResult<RotateWebhookSubscriptionSecretResponses, RotateWebhookSubscriptionSecretErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<
+      RotateWebhookSubscriptionSecretResponses,
+      RotateWebhookSubscriptionSecretErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/subscriptions/{subscription}/rotate-secret',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Send a message that says nothing
+   *
+   * Of the type `webhook.test`. How it fared is in the log within seconds.
+   *
+   * Needs the permission `webhooks:write`.
+   */
+  public testWebhookSubscription<ThrowOnError extends boolean = true>(
+    options: Options<TestWebhookSubscriptionData, ThrowOnError>,
+  ): RequestResult<TestWebhookSubscriptionResponses, TestWebhookSubscriptionErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<
+      TestWebhookSubscriptionResponses,
+      TestWebhookSubscriptionErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/subscriptions/{subscription}/test',
+      ...options,
+    })
+  }
+
+  /**
+   * Read the log of what was sent
+   *
+   * Kept for 30 days.
+   *
+   * Needs the permission `webhooks:read`.
+   */
+  public listWebhookDeliveries<ThrowOnError extends boolean = true>(
+    options: Options<ListWebhookDeliveriesData, ThrowOnError>,
+  ): RequestResult<ListWebhookDeliveriesResponses, ListWebhookDeliveriesErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<
+      ListWebhookDeliveriesResponses,
+      ListWebhookDeliveriesErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/subscriptions/{subscription}/deliveries',
+      ...options,
+    })
+  }
+
+  /**
+   * Read a delivery with what is sent
+   *
+   * Needs the permission `webhooks:read`.
+   */
+  public getWebhookDelivery<ThrowOnError extends boolean = true>(
+    options: Options<GetWebhookDeliveryData, ThrowOnError>,
+  ): RequestResult<GetWebhookDeliveryResponses, GetWebhookDeliveryErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetWebhookDeliveryResponses, GetWebhookDeliveryErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/subscriptions/{subscription}/deliveries/{delivery}',
+      ...options,
+    })
+  }
+
+  /**
+   * Send a delivery again
+   *
+   * Under the id that it had, so that a receiver which has it already can tell.
+   *
+   * Needs the permission `webhooks:write`.
+   */
+  public redeliverWebhookDelivery<ThrowOnError extends boolean = true>(
+    options: Options<RedeliverWebhookDeliveryData, ThrowOnError>,
+  ): RequestResult<RedeliverWebhookDeliveryResponses, RedeliverWebhookDeliveryErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<
+      RedeliverWebhookDeliveryResponses,
+      RedeliverWebhookDeliveryErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/subscriptions/{subscription}/deliveries/{delivery}/redeliver',
+      ...options,
+    })
+  }
+
+  /**
+   * List the webhooks of the workspace
+   *
+   * Needs the permission `webhooks:read`.
+   */
+  public listWebhooks<ThrowOnError extends boolean = true>(
+    options?: Options<ListWebhooksData, ThrowOnError>,
+  ): RequestResult<ListWebhooksResponses, ListWebhooksErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListWebhooksResponses, ListWebhooksErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks',
+      ...options,
+    })
+  }
+
+  /**
+   * Make an address that starts a recipe
+   *
+   * Needs recipes:execute besides webhooks:write. A workspace can have a hundred. Senders that wait are told the output where whoever makes or changes it may read executions.
+   *
+   * Needs the permission `webhooks:write`.
+   */
+  public createWebhook<ThrowOnError extends boolean = true>(
+    options: Options<CreateWebhookData, ThrowOnError>,
+  ): RequestResult<CreateWebhookResponses, CreateWebhookErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CreateWebhookResponses, CreateWebhookErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Delete a webhook and its log
+   *
+   * Its executions stay.
+   *
+   * Needs the permission `webhooks:write`.
+   */
+  public deleteWebhook<ThrowOnError extends boolean = true>(
+    options: Options<DeleteWebhookData, ThrowOnError>,
+  ): RequestResult<DeleteWebhookResponses, DeleteWebhookErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<DeleteWebhookResponses, DeleteWebhookErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/{webhook}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read a webhook
+   *
+   * Needs the permission `webhooks:read`.
+   */
+  public getWebhook<ThrowOnError extends boolean = true>(
+    options: Options<GetWebhookData, ThrowOnError>,
+  ): RequestResult<GetWebhookResponses, GetWebhookErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetWebhookResponses, GetWebhookErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/{webhook}',
+      ...options,
+    })
+  }
+
+  /**
+   * Change a webhook
+   *
+   * What is not given stays. `auth` is replaced as a whole. Needs recipes:execute besides webhooks:write.
+   *
+   * Needs the permission `webhooks:write`.
+   */
+  public updateWebhook<ThrowOnError extends boolean = true>(
+    options: Options<UpdateWebhookData, ThrowOnError>,
+  ): RequestResult<UpdateWebhookResponses, UpdateWebhookErrors, ThrowOnError> {
+    return (options.client ?? this.client).patch<UpdateWebhookResponses, UpdateWebhookErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/{webhook}',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Give a webhook a new secret
+   *
+   * The old one stays valid for `keep_previous`, so that the sender can change without losing a delivery. Needs recipes:execute besides webhooks:write.
+   *
+   * Needs the permission `webhooks:write`.
+   */
+  public rotateWebhookSecret<ThrowOnError extends boolean = true>(
+    options: Options<RotateWebhookSecretData, ThrowOnError>,
+  ): RequestResult<RotateWebhookSecretResponses, RotateWebhookSecretErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<RotateWebhookSecretResponses, RotateWebhookSecretErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/{webhook}/rotate-secret',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Read the log of what came in
+   *
+   * Kept for 30 days. Refused requests are logged up to twenty a minute.
+   *
+   * Needs the permission `webhooks:read`.
+   */
+  public listWebhookReceipts<ThrowOnError extends boolean = true>(
+    options: Options<ListWebhookReceiptsData, ThrowOnError>,
+  ): RequestResult<ListWebhookReceiptsResponses, ListWebhookReceiptsErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<ListWebhookReceiptsResponses, ListWebhookReceiptsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/{webhook}/deliveries',
+      ...options,
+    })
+  }
+
+  /**
+   * Run a delivery again
+   *
+   * The same request goes through the filter, the mapping and the recipe as they are now. That it came before does not matter. Needs recipes:execute besides webhooks:write.
+   *
+   * Needs the permission `webhooks:write`.
+   */
+  public redeliverWebhook<ThrowOnError extends boolean = true>(
+    options: Options<RedeliverWebhookData, ThrowOnError>,
+  ): RequestResult<RedeliverWebhookResponses, RedeliverWebhookErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<RedeliverWebhookResponses, RedeliverWebhookErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/webhooks/{webhook}/deliveries/{delivery}/redeliver',
+      ...options,
+    })
+  }
+
+  /**
+   * List the files of the workspace
+   *
+   * Needs the permission `files:read`.
+   */
+  public listFiles<ThrowOnError extends boolean = true>(
+    options?: Options<ListFilesData, ThrowOnError>,
+  ): RequestResult<ListFilesResponses, ListFilesErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListFilesResponses, ListFilesErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/files',
+      ...options,
+    })
+  }
+
+  /**
+   * Upload a file
+   *
+   * The body is the file, under its media type; or `multipart/form-data` with one part. Files have at most `FILE_MAX_BYTES` bytes.
+   *
+   * Needs the permission `files:write`.
+   */
+  public uploadFile<ThrowOnError extends boolean = true>(
+    options: Options<UploadFileData, ThrowOnError>,
+  ): RequestResult<UploadFileResponses, UploadFileErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<UploadFileResponses, UploadFileErrors, ThrowOnError>({
+      bodySerializer: null,
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/files',
+      ...options,
+      headers: {
+        'Content-Type': 'application/octet-stream',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Delete a file
+   *
+   * What still names it by its handle finds nothing from then on.
+   *
+   * Needs the permission `files:write`.
+   */
+  public deleteFile<ThrowOnError extends boolean = true>(
+    options: Options<DeleteFileData, ThrowOnError>,
+  ): RequestResult<DeleteFileResponses, DeleteFileErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<DeleteFileResponses, DeleteFileErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/files/{file}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read what is known of a file
+   *
+   * Needs the permission `files:read`.
+   */
+  public getFile<ThrowOnError extends boolean = true>(
+    options: Options<GetFileData, ThrowOnError>,
+  ): RequestResult<GetFileResponses, GetFileErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetFileResponses, GetFileErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/files/{file}',
+      ...options,
+    })
+  }
+
+  /**
+   * Download a file
+   *
+   * The bytes under the media type that was declared for them, as an attachment: no browser shows or runs what is in it.
+   *
+   * Needs the permission `files:read`.
+   */
+  public downloadFile<ThrowOnError extends boolean = true>(
+    options: Options<DownloadFileData, ThrowOnError>,
+  ): RequestResult<DownloadFileResponses, DownloadFileErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<DownloadFileResponses, DownloadFileErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+        {
+          in: 'query',
+          name: 'ticket',
+          type: 'apiKey',
+        },
+      ],
+      url: '/api/files/{file}/content',
+      ...options,
+    })
+  }
+
+  /**
+   * Get an address that a file can be downloaded from
+   *
+   * For `EventSource`, `<img>`, downloads and whatever else can send no headers. The address acts for who asked for it: revoking that key, or ending that membership, ends it too.
+   *
+   * Needs the permission `files:read`.
+   */
+  public createFileLink<ThrowOnError extends boolean = true>(
+    options: Options<CreateFileLinkData, ThrowOnError>,
+  ): RequestResult<CreateFileLinkResponses, CreateFileLinkErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CreateFileLinkResponses, CreateFileLinkErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/files/{file}/content/link',
       ...options,
     })
   }

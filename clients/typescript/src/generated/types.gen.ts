@@ -18,10 +18,12 @@ export type Problem = {
     | '/problems/not-found'
     | '/problems/method-not-allowed'
     | '/problems/conflict'
+    | '/problems/request-in-progress'
     | '/problems/precondition-failed'
     | '/problems/too-large'
     | '/problems/unsupported-media-type'
     | '/problems/invalid'
+    | '/problems/idempotency-key-reused'
     | '/problems/rate-limited'
     | '/problems/headers-too-large'
     | '/problems/internal'
@@ -131,6 +133,34 @@ export type ExecutionEvent =
       type: 'execution.recovered'
       data: {
         recoveries: number
+        [key: string]: unknown
+      }
+      created_at: string
+    }
+  | {
+      /**
+       * Place in the log of the run, from 1 without a gap.
+       */
+      seq: number
+      type: 'execution.paused'
+      data: {
+        reason: string | null
+        [key: string]: unknown
+      }
+      created_at: string
+    }
+  | {
+      /**
+       * Place in the log of the run, from 1 without a gap.
+       */
+      seq: number
+      type: 'execution.retried'
+      data: {
+        generation: number
+        /**
+         * Paths of what is done again, the first hundred.
+         */
+        steps: Array<string>
         [key: string]: unknown
       }
       created_at: string
@@ -303,6 +333,70 @@ export type ExecutionEvent =
         kind: string
         until?: string
         delay_ms?: number
+        /**
+         * Name of the event that it waits for.
+         */
+        event?: string
+        approval_id?: string
+        /**
+         * Of the run that it has started.
+         */
+        execution_id?: string
+        [key: string]: unknown
+      }
+      created_at: string
+    }
+  | {
+      /**
+       * Place in the log of the run, from 1 without a gap.
+       */
+      seq: number
+      type: 'approval.requested'
+      data: {
+        /**
+         * Path of the step: `fetch`, `each/3/note`.
+         */
+        path: string
+        approval_id: string
+        message: string
+        [key: string]: unknown
+      }
+      created_at: string
+    }
+  | {
+      /**
+       * Place in the log of the run, from 1 without a gap.
+       */
+      seq: number
+      type: 'approval.decided'
+      data: {
+        /**
+         * Path of the step: `fetch`, `each/3/note`.
+         */
+        path: string
+        approval_id: string
+        decision: 'approved' | 'rejected'
+        comment: string | null
+        decided_by: {
+          kind: string
+          [key: string]: unknown
+        }
+        [key: string]: unknown
+      }
+      created_at: string
+    }
+  | {
+      /**
+       * Place in the log of the run, from 1 without a gap.
+       */
+      seq: number
+      type: 'approval.expired'
+      data: {
+        /**
+         * Path of the step: `fetch`, `each/3/note`.
+         */
+        path: string
+        approval_id: string
         [key: string]: unknown
       }
       created_at: string
@@ -339,9 +433,9 @@ export type ExecutionEvent =
          */
         call: string
         /**
-         * The id that the model gave the call.
+         * The id that the model gave the call; none where a step calls.
          */
-        id: string
+        id?: string
         name: string
         input:
           | {
@@ -372,9 +466,9 @@ export type ExecutionEvent =
          */
         call: string
         /**
-         * The id that the model gave the call.
+         * The id that the model gave the call; none where a step calls.
          */
-        id: string
+        id?: string
         name: string
         result:
           | {
@@ -680,6 +774,87 @@ export type WorkspacePatch = {
   }
 }
 
+export type Retention = {
+  /**
+   * In effect. 0 keeps for ever.
+   */
+  days: {
+    /**
+     * Ended executions with their steps, calls, events, waits, approvals, files and large values.
+     */
+    executions_days: number
+    /**
+     * Slots of the ledger, and alerts.
+     */
+    schedule_slots_days: number
+    /**
+     * What webhooks received and what subscriptions were told.
+     */
+    webhook_logs_days: number
+    /**
+     * Uploaded files without an `expires_at`; applies to those that are uploaded from then on.
+     */
+    files_days: number
+  }
+  /**
+   * Of the workspace. Null = the default of the installation.
+   */
+  settings: {
+    /**
+     * Ended executions with their steps, calls, events, waits, approvals, files and large values.
+     */
+    executions_days: number | null
+    /**
+     * Slots of the ledger, and alerts.
+     */
+    schedule_slots_days: number | null
+    /**
+     * What webhooks received and what subscriptions were told.
+     */
+    webhook_logs_days: number | null
+    /**
+     * Uploaded files without an `expires_at`; applies to those that are uploaded from then on.
+     */
+    files_days: number | null
+  }
+  /**
+   * What was deleted so far.
+   */
+  deleted: {
+    executions: {
+      count: number
+      last_deleted_at: string | null
+    }
+    schedule_slots: {
+      count: number
+      last_deleted_at: string | null
+    }
+    webhook_logs: {
+      count: number
+      last_deleted_at: string | null
+    }
+  }
+}
+
+export type RetentionPatch = {
+  /**
+   * Ended executions with their steps, calls, events, waits, approvals, files and large values.
+   */
+  executions_days?: number | null
+  /**
+   * Slots of the ledger, and alerts.
+   */
+  schedule_slots_days?: number | null
+  /**
+   * What webhooks received and what subscriptions were told.
+   */
+  webhook_logs_days?: number | null
+  /**
+   * Uploaded files without an `expires_at`; applies to those that are uploaded from then on.
+   */
+  files_days?: number | null
+}
+
 export type Permissions = {
   /**
    * Every permission there is.
@@ -755,8 +930,15 @@ export type NewApiKey = {
         | 'recipes:execute'
         | 'executions:read'
         | 'executions:control'
+        | 'approvals:read'
+        | 'approvals:decide'
+        | 'events:send'
         | 'schedules:read'
         | 'schedules:write'
+        | 'webhooks:read'
+        | 'webhooks:write'
+        | 'files:read'
+        | 'files:write'
         | 'system:read'
       >
     | 'owner'
@@ -1037,6 +1219,10 @@ export type AgentChanges = {
 
 export type Execution = ExecutionSummary & {
   /**
+   * Number of the last entry in its log of events.
+   */
+  last_seq: number
+  /**
    * What the run was given.
    */
   input:
@@ -1139,6 +1325,22 @@ export type ExecutionSummary = {
     cost_usd: string | null
     [key: string]: unknown
   }
+  /**
+   * Grows by one with every retry.
+   */
+  generation: number
+  /**
+   * The execution whose step started this one.
+   */
+  parent_execution_id: string | null
+  /**
+   * The execution that this one repeats.
+   */
+  replay_of: string | null
+  /**
+   * Path of the step that a replay began with; null where it began at the beginning.
+   */
+  replayed_from: string | null
   created_at: string
   started_at: string | null
   finished_at: string | null
@@ -1551,6 +1753,81 @@ export type SignedLink = {
   expires_at: string
 }
 
+export type StepTestResult = {
+  step_id: string
+  kind: string
+  recipe_version: number
+  /**
+   * `waiting`: a run would rest here.
+   */
+  status: 'succeeded' | 'failed' | 'skipped' | 'waiting'
+  output:
+    | {
+        [key: string]: unknown
+      }
+    | Array<unknown>
+    | string
+    | number
+    | boolean
+    | null
+  error: {
+    kind: string
+    detail: string
+    [key: string]: unknown
+  } | null
+  duration_ms: number
+  usage: {
+    model_calls: number
+    input_tokens: number
+    output_tokens: number
+    /**
+     * Exact decimal; null when any cost is unknown.
+     */
+    cost_usd: string | null
+    [key: string]: unknown
+  }
+  /**
+   * What the step logged, and the tools that it called.
+   */
+  log: Array<{
+    type: string
+    data: {
+      [key: string]: unknown
+    }
+  }>
+}
+
+export type StepTest = {
+  /**
+   * Default: the latest version.
+   */
+  recipe_version?: number
+  /**
+   * Checked against the `inputs` of the recipe.
+   */
+  input_data?: {
+    [key: string]: unknown
+  }
+  /**
+   * What other steps gave, by their id: `{"fetch": {"status": 200, "body": {}}}`.
+   */
+  outputs?: {
+    [key: string]: unknown
+  }
+  /**
+   * Of a step inside a foreach: its loop variables.
+   */
+  variables?: {
+    [key: string]: unknown
+  }
+  /**
+   * What `trigger` is in expressions. Default `{"kind": "test"}`.
+   */
+  trigger?: {
+    [key: string]: unknown
+  }
+}
+
 export type StartedExecution = {
   id: string
   /**
@@ -1583,6 +1860,836 @@ export type ExecutionList = {
   next_cursor: string | null
 }
 
+export type TemplateList = {
+  items: Array<TemplateSummary>
+  next_cursor: null
+}
+
+export type TemplateSummary = {
+  slug: string
+  name: string
+  category: TemplateCategory
+  description: string
+  required_inputs: Array<string>
+  step_kinds: Array<string>
+}
+
+export type TemplateCategory = 'monitoring' | 'content' | 'data' | 'support' | 'operations'
+
+export type TemplateCategoryList = {
+  items: Array<{
+    name: TemplateCategory
+    description: string
+    count: number
+  }>
+  next_cursor: null
+}
+
+export type Template = {
+  slug: string
+  name: string
+  category: TemplateCategory
+  description: string
+  required_inputs: Array<string>
+  step_kinds: Array<string>
+  /**
+   * A recipe: `/schemas/recipe.json`. `inputs` documents what a run is given.
+   */
+  definition: {
+    name: string
+    steps: Array<{
+      id: string
+      kind: string
+      [key: string]: unknown
+    }>
+    [key: string]: unknown
+  }
+  /**
+   * An `input_data` that it runs with.
+   */
+  example_input: {
+    [key: string]: unknown
+  }
+}
+
+export type UseTemplate = {
+  name?: string
+  /**
+   * Default: made from the name.
+   */
+  slug?: string
+}
+
+export type Workflow = {
+  id: string
+  name: string
+  goal: string
+  /**
+   * As it was given.
+   */
+  context:
+    | {
+        [key: string]: unknown
+      }
+    | Array<unknown>
+    | string
+    | number
+    | boolean
+    | null
+  agents: Array<string> | null
+  tools: Array<string> | null
+  model: {
+    provider: string
+    model: string
+    [key: string]: unknown
+  } | null
+  /**
+   * `required`: every plan waits for somebody. `auto`: plans run at once, but for those that reach hosts which the goal does not name, leave addresses to an agent, or send stored credentials.
+   */
+  approval: 'auto' | 'required'
+  /**
+   * Null: no bound.
+   */
+  budget_usd: string | null
+  status: WorkflowStatus
+  /**
+   * Why it failed or ended: a kind for programs, a sentence for people.
+   */
+  error: {
+    kind: string
+    detail: string
+    [key: string]: unknown
+  } | null
+  /**
+   * The recipe whose versions the plans are.
+   */
+  recipe_id: string | null
+  /**
+   * Number of the latest plan.
+   */
+  plan: number | null
+  /**
+   * Plans that were made because a step had failed; two at most.
+   */
+  replans: number
+  /**
+   * Why the plan waits although plans approve themselves.
+   */
+  attention: Array<string>
+  /**
+   * The execution of the planner; its events tell how it goes.
+   */
+  planning_execution_id: string | null
+  /**
+   * The execution of the latest plan; its events tell how it goes.
+   */
+  execution_id: string | null
+  /**
+   * Exact, of executions that have ended, planning included; null when the cost of any call is unknown.
+   */
+  cost_usd: string | null
+  progress: WorkflowProgress
+  created_by: string
+  approved_by: string | null
+  created_at: string
+  updated_at: string
+  planned_at: string | null
+  approved_at: string | null
+  finished_at: string | null
+  version: number
+}
+
+export type WorkflowStatus = 'planning' | 'awaiting_approval' | 'running' | 'succeeded' | 'failed' | 'canceled'
+
+/**
+ * Read from the execution that is awaited; null while none is.
+ */
+export type WorkflowProgress = {
+  execution_id: string
+  purpose: 'plan' | 'run'
+  status: string
+  steps_finished: number
+  /**
+   * Of the list that the plan is; steps inside of others count with them.
+   */
+  steps_known: number
+  /**
+   * Paths of the steps that are under way.
+   */
+  current: Array<string>
+  started_at: string | null
+} | null
+
+export type NewWorkflow = {
+  /**
+   * What is to be reached, in plain words.
+   */
+  goal: string
+  /**
+   * For people. Default: the beginning of the goal.
+   */
+  name?: string
+  /**
+   * Data for the planner and the steps, 64 KB at most. It is never taken for instructions.
+   */
+  context?:
+    | {
+        [key: string]: unknown
+      }
+    | Array<unknown>
+    | string
+    | number
+    | boolean
+    | null
+  /**
+   * Ids or slugs of the agents that may be assigned. Default: any of the workspace.
+   */
+  agents?: Array<string>
+  /**
+   * Tools that may be used; agents that hold others are not assigned. Default: any.
+   */
+  tools?: Array<string>
+  model?: PlannerModel
+  /**
+   * `required`: every plan waits for somebody. `auto`: plans run at once, but for those that reach hosts which the goal does not name, leave addresses to an agent, or send stored credentials.
+   */
+  approval?: 'auto' | 'required'
+  /**
+   * What planning and running may cost in all, in US dollars. Default: no bound.
+   */
+  budget_usd?: number | string
+}
+
+/**
+ * Which model plans. Default: that of the workspace.
+ */
+export type PlannerModel = {
+  provider: string
+  model: string
+  temperature?: number
+  max_output_tokens?: number
+  top_p?: number
+  /**
+   * Base URL of an OpenAI-compatible server.
+   */
+  base_url?: string
+  /**
+   * Slug of a stored credential for base_url.
+   */
+  credential?: string
+  /**
+   * Tried in order on 408, 429, 5xx and timeouts.
+   */
+  fallbacks?: Array<{
+    provider: string
+    model: string
+    base_url?: string
+    credential?: string
+  }>
+}
+
+export type WorkflowList = {
+  items: Array<Workflow>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type ActiveWorkflows = WorkflowList & {
+  paused: WorkspacePause
+}
+
+export type WorkspacePause = {
+  reason: string | null
+  paused_by: string
+  paused_at: string
+} | null
+
+export type WorkflowStats = {
+  days: number
+  paused: WorkspacePause
+  total: number
+  by_status: {
+    planning: number
+    awaiting_approval: number
+    running: number
+    succeeded: number
+    failed: number
+    canceled: number
+  }
+  /**
+   * Of those that succeeded or failed.
+   */
+  success_rate: number | null
+  planning_ms: WorkflowSpread
+  duration_ms: WorkflowSpread & unknown
+  replans: number
+  edited_plans: number
+  mean_steps: number | null
+  /**
+   * Null also when the cost of any call is unknown.
+   */
+  cost_usd: string | null
+  today: {
+    created: number
+    succeeded: number
+    failed: number
+    canceled: number
+  }
+  /**
+   * Days, in UTC, on which anything happened.
+   */
+  trend: Array<{
+    day: string
+    created: number
+    succeeded: number
+    failed: number
+    canceled: number
+  }>
+}
+
+/**
+ * From the goal to the first plan.
+ */
+export type WorkflowSpread = {
+  p50: number | null
+  p95: number | null
+}
+
+export type WorkspacePauseState = {
+  paused: WorkspacePause & unknown
+}
+
+export type PauseWorkspace = {
+  reason?: string
+}
+
+export type WorkflowChange = {
+  /**
+   * For people. Default: the beginning of the goal.
+   */
+  name?: string
+  /**
+   * `required`: every plan waits for somebody. `auto`: plans run at once, but for those that reach hosts which the goal does not name, leave addresses to an agent, or send stored credentials.
+   */
+  approval?: 'auto' | 'required'
+  /**
+   * What planning and running may cost in all, in US dollars. Default: no bound.
+   */
+  budget_usd?: number | string
+}
+
+export type ApproveWorkflow = {
+  /**
+   * Number of the plan that was looked at: another latest one is a conflict.
+   */
+  plan?: number
+}
+
+export type CancelWorkflow = {
+  reason?: string
+}
+
+export type DuplicateWorkflow = {
+  /**
+   * For people. Default: the beginning of the goal.
+   */
+  name?: string
+}
+
+export type WorkflowResult = {
+  workflow_id: string
+  status: WorkflowStatus
+  /**
+   * Null until the workflow has succeeded.
+   */
+  output:
+    | {
+        [key: string]: unknown
+      }
+    | Array<unknown>
+    | string
+    | number
+    | boolean
+    | null
+  /**
+   * Where `/api/executions/{execution}/output` gives the whole of a large output.
+   */
+  output_execution_id: string | null
+  steps: Array<WorkflowStep>
+}
+
+export type WorkflowStep = {
+  plan: number
+  execution_id: string
+  path: string
+  step_id: string
+  kind: string
+  status: 'pending' | 'running' | 'waiting' | 'succeeded' | 'failed' | 'skipped' | 'canceled'
+  attempts: number
+  agent: {
+    id: string
+    slug: string
+    version: number
+  } | null
+  assignment: WorkflowAssignment
+  models: Array<{
+    provider: string
+    model: string
+    calls: number
+    simulated: boolean
+  }>
+  /**
+   * Exact; null when the cost of any call is unknown.
+   */
+  cost_usd: string | null
+  /**
+   * Why it failed or ended: a kind for programs, a sentence for people.
+   */
+  error: {
+    kind: string
+    detail: string
+    [key: string]: unknown
+  } | null
+  started_at: string | null
+  finished_at: string | null
+}
+
+export type WorkflowAssignment = {
+  step_id: string
+  agent_id: string | null
+  agent_slug: string | null
+  /**
+   * `named`: the plan says so. `similarity`: its description fits the step best. `load`: of those that fit about as well, the least busy. `none`: no agent fits, so the step asks a model.
+   */
+  chosen_by: 'named' | 'similarity' | 'load' | 'none'
+  considered: Array<{
+    agent_slug: string
+    similarity: number
+    /**
+     * Model calls of the last 15 minutes and steps of this plan.
+     */
+    load: number
+  }>
+} | null
+
+export type WorkflowPlan = {
+  workflow_id: string
+  number: number
+  source: 'planner' | 'edit' | 'replan' | 'copy'
+  /**
+   * A recipe: `/schemas/recipe.json`.
+   */
+  definition: {
+    name: string
+    steps: Array<{
+      id: string
+      kind: string
+      [key: string]: unknown
+    }>
+    [key: string]: unknown
+  }
+  assignments: Array<WorkflowAssignment>
+  attention: Array<string>
+  /**
+   * Of a plan for the rest: which plan failed, at which step, and how.
+   */
+  failed: {
+    plan: number
+    [key: string]: unknown
+  } | null
+  recipe_id: string
+  recipe_version: number
+  planning_execution_id: string | null
+  execution_id: string | null
+  created_by: string
+  created_at: string
+}
+
+export type WorkflowPlanInput = {
+  /**
+   * For people.
+   */
+  name?: string
+  /**
+   * For people.
+   */
+  description?: string | null
+  /**
+   * At most 20, those inside of others counted. `"agent": "auto"` picks an agent.
+   */
+  steps: Array<{
+    [key: string]: unknown
+  }>
+  /**
+   * The result of the whole.
+   */
+  output?: unknown
+  [key: string]: unknown
+}
+
+export type WorkflowPlanPatch = {
+  /**
+   * For people.
+   */
+  name?: string
+  /**
+   * For people.
+   */
+  description?: string | null
+  /**
+   * At most 20, those inside of others counted. `"agent": "auto"` picks an agent.
+   */
+  steps?: Array<{
+    [key: string]: unknown
+  }>
+  /**
+   * The result of the whole.
+   */
+  output?: unknown
+  [key: string]: unknown
+}
+
+export type WorkflowPlanList = {
+  items: Array<WorkflowPlan>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type Replay = {
+  id: string
+  recipe_id: string
+  recipe_version: number
+  model: {
+    provider: string
+    model: string
+    [key: string]: unknown
+  } | null
+  call_models: boolean
+  status: 'queued' | 'running' | 'finished' | 'canceled'
+  /**
+   * Executions to compare.
+   */
+  total: number
+  compared: number
+  /**
+   * That could not be compared; each says why.
+   */
+  failed: number
+  same: number
+  different: number
+  /**
+   * Gone through up to a step for which nothing is recorded.
+   */
+  unknown: number
+  cost_usd: ReplayCost
+  created_at: string
+  finished_at: string | null
+}
+
+/**
+ * What the compared executions have cost, what they would cost now, and what the comparison itself has cost. Exact decimals; null where any part is not known.
+ */
+export type ReplayCost = {
+  recorded: string | null
+  replayed: string | null
+  spent: string | null
+}
+
+export type NewReplay = {
+  /**
+   * Slug or id of the recipe.
+   */
+  recipe: string
+  /**
+   * How many of its last executions that succeeded or failed. Default 10.
+   */
+  last?: number
+  /**
+   * These executions, in place of the last.
+   */
+  execution_ids?: Array<string>
+  /**
+   * Default: the latest version.
+   */
+  recipe_version?: number
+  model?: ReplayModel
+  /**
+   * Ask models where the recorded answers do not fit any more. It costs what they cost. Tools and requests are never made.
+   */
+  call_models?: boolean
+}
+
+/**
+ * In place of the model of every agent and llm step. Default: the models that the version names.
+ */
+export type ReplayModel = {
+  provider: string
+  model: string
+  temperature?: number
+  max_output_tokens?: number
+  top_p?: number
+  /**
+   * Base URL of an OpenAI-compatible server.
+   */
+  base_url?: string
+  /**
+   * Slug of a stored credential for base_url.
+   */
+  credential?: string
+  /**
+   * Tried in order on 408, 429, 5xx and timeouts.
+   */
+  fallbacks?: Array<{
+    provider: string
+    model: string
+    base_url?: string
+    credential?: string
+  }>
+}
+
+export type ReplayList = {
+  items: Array<Replay>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type ComparedExecutionList = {
+  items: Array<ComparedExecution>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type ComparedExecution = {
+  execution_id: string
+  status: 'pending' | 'compared' | 'failed'
+  verdict: 'same' | 'different' | 'unknown' | null
+  report: {
+    status: {
+      recorded: string | null
+      replayed: string | null
+    }
+    output_is_same: boolean | null
+    output_changes: Array<ReplayChange>
+    counts: {
+      same: number
+      changed: number
+      would_call: number
+      added: number
+      removed: number
+      not_reached: number
+    }
+    stopped_at: string | null
+    cost_usd: ReplayCost & unknown
+    /**
+     * Those that are not the same, the first 200.
+     */
+    steps: Array<ReplayStep>
+    steps_omitted: number
+  } | null
+  error: {
+    kind: string
+    detail: string
+    [key: string]: unknown
+  } | null
+  finished_at: string | null
+}
+
+/**
+ * As in the difference of two versions; long values are told by their length.
+ */
+export type ReplayChange = {
+  op: string
+  [key: string]: unknown
+}
+
+export type ReplayStep = {
+  path: string
+  kind: string
+  /**
+   * `changed`: it came out otherwise. `would_call`: what it goes out with has changed, so no recorded answer is one to it; it was not sent. `not_reached`: behind the step where the comparison stopped.
+   */
+  verdict: 'same' | 'changed' | 'would_call' | 'added' | 'removed' | 'not_reached'
+  /**
+   * Models were asked anew.
+   */
+  called: boolean
+  /**
+   * It builds on a recorded output that stands for one which a step before it would have given.
+   */
+  assumed: boolean
+  status: {
+    recorded: string | null
+    replayed: string | null
+  }
+  cost_usd: {
+    recorded: string | null
+    replayed: string | null
+  }
+  input_changes: Array<ReplayChange>
+  output_changes: Array<ReplayChange>
+}
+
+export type ExecutionStats = {
+  from: string
+  to: string
+  measured_at: string
+  total: number
+  succeeded: number
+  /**
+   * Those that ran out of time included.
+   */
+  failed: number
+  /**
+   * Generations behind the first.
+   */
+  retries: number
+  /**
+   * Succeeded of those that succeeded or failed; null while there is none.
+   */
+  success_rate: number | null
+  duration_ms: ExecutionSpread
+  queue_ms: ExecutionSpread & unknown
+  usage: {
+    model_calls: number
+    input_tokens: number
+    output_tokens: number
+    /**
+     * Exact decimal; null when any cost in it is unknown.
+     */
+    cost_usd: string | null
+    executions_of_unknown_cost: number
+  }
+  /**
+   * Every status, those without any included.
+   */
+  by_status: {
+    queued?: number
+    blocked?: number
+    running?: number
+    waiting?: number
+    paused?: number
+    succeeded?: number
+    failed?: number
+    canceled?: number
+    timed_out?: number
+  }
+  by_trigger: Array<{
+    trigger: string
+    count: number
+  }>
+  /**
+   * The 20 with the most executions.
+   */
+  by_recipe: Array<{
+    /**
+     * Null: executions of agents alone.
+     */
+    recipe_id: string | null
+    slug: string | null
+    name: string | null
+    total: number
+    succeeded: number
+    /**
+     * Those that ran out of time included.
+     */
+    failed: number
+    /**
+     * Generations behind the first.
+     */
+    retries: number
+    /**
+     * Succeeded of those that succeeded or failed; null while there is none.
+     */
+    success_rate: number | null
+    duration_ms: ExecutionSpread
+    queue_ms: ExecutionSpread & unknown
+    usage: {
+      model_calls: number
+      input_tokens: number
+      output_tokens: number
+      /**
+       * Exact decimal; null when any cost in it is unknown.
+       */
+      cost_usd: string | null
+      executions_of_unknown_cost: number
+    }
+  }>
+  bucket: 'hour' | 'day'
+  /**
+   * By the time of creation; a bucket without any execution is left out.
+   */
+  series: Array<{
+    at: string
+    total: number
+    succeeded: number
+    failed: number
+  }>
+  /**
+   * At this moment, whatever the window: ready for a worker, and held by one.
+   */
+  now: {
+    ready: number
+    oldest_ready_ms: number | null
+    running: number
+  }
+}
+
+/**
+ * From the first start to the end, waits included, of those that have ended; null where none has.
+ */
+export type ExecutionSpread = {
+  p50: number | null
+  p95: number | null
+  max: number | null
+}
+
+export type StuckExecutions = {
+  checked_at: string
+  /**
+   * How far back the findings go that look through executions.
+   */
+  window_days: number
+  findings: Array<{
+    kind:
+      | 'lease_expired'
+      | 'lease_missing'
+      | 'recovering'
+      | 'wait_overdue'
+      | 'unknown_engine'
+      | 'stray_queue_row'
+      | 'orphaned'
+      | 'not_in_queue'
+      | 'not_waiting'
+      | 'command_left'
+    description: string
+    count: number
+    /**
+     * The first 20.
+     */
+    executions: Array<{
+      id: string
+      status: ExecutionStatus
+      /**
+       * When the lease ended, when it was due, when its parent ended.
+       */
+      at: string | null
+      overdue_ms: number | null
+      /**
+       * Who holds the lease, or did.
+       */
+      worker: string | null
+    }>
+  }>
+}
+
 export type ExecutionStepList = {
   items: Array<ExecutionStep>
   /**
@@ -1593,6 +2700,395 @@ export type ExecutionStepList = {
 
 export type CancelExecution = {
   reason?: string
+}
+
+export type PauseExecution = {
+  reason?: string
+}
+
+export type ReplayedExecution = StartedExecution & {
+  recipe_id?: string | null
+  recipe_version?: number | null
+}
+
+export type ReplayExecution = {
+  /**
+   * Path of a step of the execution: `send`, `each/3/note`.
+   */
+  from_step?: string
+  /**
+   * Default: the version that it had.
+   */
+  recipe_version?: number
+  /**
+   * Default: the input that it had.
+   */
+  input_data?: {
+    [key: string]: unknown
+  }
+}
+
+export type SentEvent = {
+  id: string
+  name: string
+  /**
+   * Of a signal; null for an event of the workspace.
+   */
+  execution_id: string | null
+  /**
+   * Waits that it has ended so far.
+   */
+  delivered: number
+  created_at: string
+  expires_at: string
+}
+
+export type SendEvent = {
+  name: string
+  /**
+   * The output of the step that waited for it. Default null.
+   */
+  payload?:
+    | {
+        [key: string]: unknown
+      }
+    | Array<unknown>
+    | string
+    | number
+    | boolean
+    | null
+  /**
+   * How long it is kept for waits that begin later: a duration, at most 30d. Default 24h.
+   */
+  keep?: string
+}
+
+export type ApprovalList = {
+  items: Array<Approval>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type Approval = {
+  id: string
+  status: ApprovalStatus
+  execution_id: string
+  recipe_id: string | null
+  recipe_name: string | null
+  step_id: string
+  /**
+   * Path of the step in the execution: `ok`, `each/3/ok`.
+   */
+  step_path: string
+  /**
+   * Name of the step, for people.
+   */
+  name: string | null
+  message: string
+  /**
+   * What is decided on.
+   */
+  payload:
+    | {
+        [key: string]: unknown
+      }
+    | Array<unknown>
+    | string
+    | number
+    | boolean
+    | null
+  /**
+   * JSON Schema of an edited payload.
+   */
+  payload_schema: {
+    [key: string]: unknown
+  } | null
+  comment: string | null
+  /**
+   * The payload as it was approved, where it was edited; else null.
+   */
+  decided_payload:
+    | {
+        [key: string]: unknown
+      }
+    | Array<unknown>
+    | string
+    | number
+    | boolean
+    | null
+  /**
+   * `{kind: key | user | link, id, name}`.
+   */
+  decided_by: {
+    kind: string
+    [key: string]: unknown
+  } | null
+  decided_at: string | null
+  created_at: string
+  expires_at: string | null
+}
+
+/**
+ * `canceled`: the run, or the step, ended without a decision.
+ */
+export type ApprovalStatus = 'pending' | 'approved' | 'rejected' | 'expired' | 'canceled'
+
+export type DecideApproval = {
+  decision: 'approved' | 'rejected'
+  comment?: string
+  /**
+   * In place of the payload, with an approval only. Checked against `payload_schema`.
+   */
+  payload?:
+    | {
+        [key: string]: unknown
+      }
+    | Array<unknown>
+    | string
+    | number
+    | boolean
+    | null
+}
+
+export type ApprovalLink = {
+  /**
+   * Opens without an account. Shown once.
+   */
+  url: string
+  issued_to: string | null
+  expires_at: string
+}
+
+export type CreateApprovalLink = {
+  /**
+   * Whom it is for; shown with the decision.
+   */
+  issued_to?: string
+  /**
+   * A duration, at most 30d. Default 7d, and never longer than the approval.
+   */
+  expires_in?: string
+}
+
+export type UpcomingSlotList = {
+  items: Array<UpcomingSlot>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type UpcomingSlot = {
+  slot_at: string
+  /**
+   * The same instant on the wall clock of the schedule's zone.
+   */
+  local: string
+  /**
+   * True on a local day whose clocks change.
+   */
+  dst_day: boolean
+  /**
+   * What the change of the clocks does to this very slot.
+   */
+  dst: 'shifted' | 'first_of_two' | 'second_of_two' | null
+  /**
+   * The slot and its jitter.
+   */
+  fires_at: string
+  schedule_id: string
+  schedule_name: string
+  recipe_id: string
+  timezone: string
+}
+
+export type LedgerSlotList = {
+  items: Array<LedgerSlot>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type LedgerSlot = {
+  schedule_id: string
+  schedule_name: string
+  recipe_id: string
+  slot_at: string
+  status: 'fired' | 'skipped' | 'missed' | 'coalesced' | 'pending'
+  reason: string | null
+  execution_id: string | null
+  fired_at: string | null
+  /**
+   * It fired more than two seconds after its time.
+   */
+  late: boolean
+  /**
+   * Of a range: its last slot.
+   */
+  slot_to?: string
+  /**
+   * Of a range: how many slots it stands for.
+   */
+  count?: number
+}
+
+export type ScheduleAlertList = {
+  items: Array<ScheduleAlert>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type ScheduleAlert = {
+  id: string
+  type: 'schedule.slot_missed' | 'schedule.slot_late' | 'schedule.parked' | 'schedule.overdue' | 'schedule.recovered'
+  schedule_id: string
+  data: {
+    [key: string]: unknown
+  }
+  delivery: {
+    /**
+     * `none`: the schedule named no address for this type.
+     */
+    status: 'none' | 'pending' | 'delivered' | 'failed'
+    attempts: number
+    next_attempt_at: string | null
+    last_status: number | null
+    last_error: string | null
+    delivered_at: string | null
+  }
+  created_at: string
+}
+
+export type ScheduleForecast = {
+  timezone: string
+  per_run: {
+    /**
+     * An exact decimal. Null: not known.
+     */
+    cost_usd: string | null
+    /**
+     * The median of past runs, or the prices of the models that the steps call.
+     */
+    basis: 'past_runs' | 'price_table' | null
+    /**
+     * Past runs that the median is of.
+     */
+    runs: number
+    /**
+     * In words, also why a cost is not known.
+     */
+    detail: string
+  }
+  months: Array<{
+    month: string
+    from: string
+    /**
+     * Exclusive.
+     */
+    to: string
+    /**
+     * Slots; an overlap policy may leave some out.
+     */
+    runs: number
+    /**
+     * An exact decimal. Null: not known.
+     */
+    cost_usd: string | null
+  }>
+}
+
+export type ForecastRequest = {
+  /**
+   * Id or slug. Without one, no cost.
+   */
+  recipe_id?: string
+  /**
+   * Five fields, or six with seconds first. Excludes `interval`.
+   */
+  cron?: string
+  /**
+   * Time between slots, one second at least, whatever the clocks do. Excludes `cron`. A duration such as 90s or 1h30m, or a number of seconds.
+   */
+  interval?: string | number
+  /**
+   * IANA name of the zone that `cron` speaks of. Default UTC.
+   */
+  timezone?: string
+  dst?: {
+    /**
+     * A fixed time that a clock change leaves out: fire at the end of the gap, or not. Default shift.
+     */
+    gap?: 'shift' | 'skip'
+    /**
+     * A fixed time that a clock change repeats: fire once, or twice. Default first.
+     */
+    fold?: 'first' | 'both'
+  }
+  /**
+   * No slot before it; an interval counts from it.
+   */
+  start_at?: string
+  /**
+   * No slot at or after it.
+   */
+  end_at?: string
+  /**
+   * Each slot fires up to this much later, always by the same amount for the same schedule and slot. Default 0. A duration such as 90s or 1h30m, or a number of seconds.
+   */
+  jitter?: string | number
+  /**
+   * Calendar months, this one included.
+   */
+  months?: number
+}
+
+export type BulkOutcome = {
+  changed: Array<{
+    id: string
+    name: string
+    recipe_id: string
+  }>
+  /**
+   * How many were so already.
+   */
+  unchanged: number
+  /**
+   * Given ids that are none of this workspace.
+   */
+  unknown: Array<string>
+  failed: Array<{
+    id: string
+    name: string
+    recipe_id: string
+    detail: string
+  }>
+  /**
+   * One call changes 500: send it again for the next.
+   */
+  has_more: boolean
+}
+
+/**
+ * Exactly one of the three.
+ */
+export type BulkTarget = {
+  /**
+   * Id or slug: all of this recipe.
+   */
+  recipe_id?: string
+  /**
+   * Ids of schedules.
+   */
+  ids?: Array<string>
+  /**
+   * All of the workspace.
+   */
+  all?: true
 }
 
 export type Schedule = {
@@ -1650,10 +3146,24 @@ export type Schedule = {
       | null
   }
   paused: boolean
+  alerts: {
+    url: string
+    auth: {
+      credential: string
+    } | null
+    on: Array<
+      'schedule.slot_missed' | 'schedule.slot_late' | 'schedule.parked' | 'schedule.overdue' | 'schedule.recovered'
+    >
+    /**
+     * Seconds.
+     */
+    late_after: number
+  } | null
   /**
-   * `finished`: no slot is left. `parked`: its slots could not be computed, see `fault`.
+   * `finished`: no slot is left. `parked`: its slots could not be computed, see `fault`. `overdue`: it fires, but the outside job of its ping address is silent.
    */
-  status: 'active' | 'paused' | 'finished' | 'parked'
+  status: 'active' | 'paused' | 'finished' | 'parked' | 'overdue'
+  overdue_since: string | null
   fault: string | null
   /**
    * The next five.
@@ -1757,6 +3267,31 @@ export type NewSchedule = {
    * A paused schedule fires nothing until it is resumed.
    */
   paused?: boolean
+  /**
+   * Where events of this schedule are posted to.
+   */
+  alerts?: {
+    /**
+     * Gets a POST for each event, again and again until it answers 2xx, for most of a day.
+     */
+    url: string
+    /**
+     * Slug of a stored credential to send along.
+     */
+    auth?: {
+      credential: string
+    } | null
+    /**
+     * Types of events to send. Default all.
+     */
+    on?: Array<
+      'schedule.slot_missed' | 'schedule.slot_late' | 'schedule.parked' | 'schedule.overdue' | 'schedule.recovered'
+    >
+    /**
+     * How late a slot must fire to be told as late. Default 60 seconds. A duration such as 90s or 1h30m, or a number of seconds.
+     */
+    late_after?: string | number
+  } | null
 }
 
 export type ScheduleList = {
@@ -1886,6 +3421,31 @@ export type ScheduleChange = {
    * A paused schedule fires nothing until it is resumed.
    */
   paused?: boolean
+  /**
+   * Where events of this schedule are posted to.
+   */
+  alerts?: {
+    /**
+     * Gets a POST for each event, again and again until it answers 2xx, for most of a day.
+     */
+    url: string
+    /**
+     * Slug of a stored credential to send along.
+     */
+    auth?: {
+      credential: string
+    } | null
+    /**
+     * Types of events to send. Default all.
+     */
+    on?: Array<
+      'schedule.slot_missed' | 'schedule.slot_late' | 'schedule.parked' | 'schedule.overdue' | 'schedule.recovered'
+    >
+    /**
+     * How late a slot must fire to be told as late. Default 60 seconds. A duration such as 90s or 1h30m, or a number of seconds.
+     */
+    late_after?: string | number
+  } | null
 }
 
 export type SlotList = {
@@ -1914,6 +3474,538 @@ export type Slot = {
    * Of a range: how many slots it stands for.
    */
   count?: number
+}
+
+export type Backfill = {
+  id: string
+  schedule_id: string
+  status: 'running' | 'canceling' | 'finished' | 'canceled' | 'failed'
+  from: string
+  to: string
+  concurrency: number
+  /**
+   * Of the window.
+   */
+  slots: number
+  fired: number
+  /**
+   * Had fired before, or are not the backfill’s to fire.
+   */
+  passed_over: number
+  remaining: number
+  executions: {
+    open: number
+    succeeded: number
+    failed: number
+    canceled: number
+  }
+  /**
+   * Why it failed.
+   */
+  fault: string | null
+  created_at: string
+  finished_at: string | null
+}
+
+export type NewBackfill = {
+  /**
+   * The first slot is at or after it.
+   */
+  from: string
+  /**
+   * Exclusive; not later than now.
+   */
+  to: string
+  /**
+   * Executions of this backfill that are open at a time.
+   */
+  concurrency?: number
+}
+
+export type BackfillList = {
+  items: Array<Backfill>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type CancelBackfill = {
+  /**
+   * Cancel its open executions as well. Default: they go on.
+   */
+  cancel_executions?: boolean
+}
+
+export type CreatedPing = Ping & {
+  /**
+   * What the job calls. Shown this once: only a hash of it is stored.
+   */
+  url: string
+}
+
+export type Ping = {
+  schedule_id: string
+  /**
+   * Seconds.
+   */
+  period: number
+  /**
+   * Seconds.
+   */
+  grace: number
+  /**
+   * `waiting`: for the first ping.
+   */
+  status: 'waiting' | 'ok' | 'overdue' | 'paused'
+  last_ping_at: string | null
+  /**
+   * It is overdue then, unless a ping comes before.
+   */
+  due_at: string | null
+  overdue_since: string | null
+  created_at: string
+  updated_at: string
+}
+
+export type NewPing = {
+  /**
+   * How long a silence is normal. A duration such as 90s or 1h30m, or a number of seconds.
+   */
+  period: string | number
+  /**
+   * How much longer it may last. Default 300 seconds. A duration such as 90s or 1h30m, or a number of seconds.
+   */
+  grace?: string | number
+}
+
+export type PingChange = {
+  /**
+   * How long a silence is normal. A duration such as 90s or 1h30m, or a number of seconds.
+   */
+  period?: string | number
+  /**
+   * How much longer it may last. Default 300 seconds. A duration such as 90s or 1h30m, or a number of seconds.
+   */
+  grace?: string | number
+}
+
+export type Pong = {
+  received_at: string
+}
+
+export type WebhookAnswer = {
+  verdict: 'accepted' | 'filtered' | 'duplicate'
+  delivery_id: string
+  /**
+   * Of a duplicate: the execution that the first one started.
+   */
+  execution_id: string | null
+  status: ExecutionStatus & (string | null)
+  /**
+   * With `Prefer: wait`, once it has ended.
+   */
+  output?:
+    | {
+        [key: string]: unknown
+      }
+    | Array<unknown>
+    | string
+    | number
+    | boolean
+    | null
+  error?: {
+    kind: string
+    detail: string
+    [key: string]: unknown
+  } | null
+}
+
+export type WebhookSubscriptionWithSecret = WebhookSubscription & {
+  /**
+   * Shown this once.
+   */
+  secret: string
+}
+
+export type WebhookSubscription = {
+  id: string
+  name: string
+  url: string
+  events: Array<string>
+  recipe_id: string | null
+  active: boolean
+  /**
+   * Why it was switched off without being asked.
+   */
+  disabled_reason: string | null
+  /**
+   * Until then messages are signed with both secrets.
+   */
+  previous_secret_until: string | null
+  failing_since: string | null
+  /**
+   * Attempts that have failed since the last that did not.
+   */
+  failures: number
+  created_at: string
+  updated_at: string
+}
+
+export type NewWebhookSubscription = {
+  /**
+   * For people. Default: the host of the address.
+   */
+  name?: string
+  /**
+   * Where messages are posted to. Redirects are not followed.
+   */
+  url: string
+  /**
+   * Types of events, or `*` for all of them. Default all.
+   */
+  events?: Array<string>
+  /**
+   * Id or slug: executions of this recipe alone. Null: of all.
+   */
+  recipe_id?: string | null
+  /**
+   * What is switched off keeps what waits to be sent. Default true.
+   */
+  active?: boolean
+  /**
+   * whsec_ and the base64 of 16 to 64 bytes. Default: one is made.
+   */
+  secret?: string
+}
+
+export type WebhookSubscriptionList = {
+  items: Array<WebhookSubscription>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type WebhookEventTypes = {
+  items: Array<{
+    type: string
+  }>
+}
+
+export type WebhookSubscriptionChange = {
+  /**
+   * For people. Default: the host of the address.
+   */
+  name?: string
+  /**
+   * Where messages are posted to. Redirects are not followed.
+   */
+  url?: string
+  /**
+   * Types of events, or `*` for all of them. Default all.
+   */
+  events?: Array<string>
+  /**
+   * Id or slug: executions of this recipe alone. Null: of all.
+   */
+  recipe_id?: string | null
+  /**
+   * What is switched off keeps what waits to be sent. Default true.
+   */
+  active?: boolean
+}
+
+export type SecretRotation = {
+  /**
+   * A secret that the sender has given you. Default: one is made. With the scheme standard: whsec_ and base64.
+   */
+  secret?: string
+  /**
+   * How long the old secret stays valid: a duration of 7 days at most. Default 24h.
+   */
+  keep_previous?: string
+}
+
+export type WebhookDelivery = {
+  /**
+   * The `webhook-id`, the same at each attempt.
+   */
+  id: string
+  subscription_id: string
+  event_type: string
+  execution_id: string | null
+  status: 'pending' | 'delivered' | 'failed'
+  attempts: number
+  next_attempt_at: string | null
+  /**
+   * The last twenty attempts, oldest first.
+   */
+  log: Array<{
+    attempt: number
+    at: string
+    status: number | null
+    error: string | null
+    duration_ms: number
+  }>
+  created_at: string
+  finished_at: string | null
+}
+
+export type WebhookDeliveryList = {
+  items: Array<WebhookDelivery>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type WebhookDeliveryWithBody = WebhookDelivery & {
+  /**
+   * The text that is signed and sent.
+   */
+  body: string
+}
+
+export type WebhookWithSecret = Webhook & {
+  /**
+   * Shown this once.
+   */
+  secret: string
+  /**
+   * A command that sends a delivery as it is.
+   */
+  curl: string
+}
+
+/**
+ * How a sender proves itself. A signature is best; a token in a header, or in the address as `?token=`, is for senders that can do no better.
+ */
+export type WebhookAuth =
+  | {
+      mode: 'signature'
+      /**
+       * `standard`: webhook-id, webhook-timestamp and webhook-signature as Standard Webhooks has them. `hmac_sha256`: one header with the HMAC of the body. Default standard.
+       */
+      scheme?: 'standard' | 'hmac_sha256'
+      /**
+       * Of hmac_sha256. Default X-Hub-Signature-256.
+       */
+      header?: string
+      /**
+       * What stands before the signature. Default `sha256=` without a `header`, else nothing.
+       */
+      prefix?: string
+      /**
+       * Of hmac_sha256. Default hex.
+       */
+      encoding?: 'hex' | 'base64'
+      /**
+       * A header with Unix seconds; then `<timestamp>.<body>` is what is signed. Default none.
+       */
+      timestamp_header?: string | null
+      /**
+       * Seconds that a timestamp may be away. Default 300.
+       */
+      tolerance?: number
+    }
+  | {
+      mode: 'header_token'
+      /**
+       * Default X-Webhook-Token.
+       */
+      header?: string
+    }
+  | {
+      mode: 'url_token'
+    }
+
+export type Webhook = {
+  id: string
+  name: string
+  recipe_id: string
+  /**
+   * Where senders post to. With `url_token`, append `?token=` and the secret.
+   */
+  url: string
+  auth: WebhookAuth
+  filter: string | null
+  input_mapping: {
+    [key: string]: unknown
+  } | null
+  event_id_header: string | null
+  rate_limit: number
+  max_body_bytes: number
+  active: boolean
+  /**
+   * Until then the secret before this one is valid too.
+   */
+  previous_secret_until: string | null
+  created_at: string
+  updated_at: string
+}
+
+export type NewWebhook = {
+  /**
+   * Id or slug of the recipe to run.
+   */
+  recipe_id: string
+  /**
+   * A secret that the sender has given you. Default: one is made. With the scheme standard: whsec_ and base64.
+   */
+  secret?: string
+  /**
+   * Default: the slug of the recipe.
+   */
+  name?: string
+  auth?: WebhookAuth
+  /**
+   * A CEL expression over `body`, `headers`, `query` and `webhook`. What it answers false for starts nothing. Null: everything passes.
+   */
+  filter?: string | null
+  /**
+   * The input of the execution: texts are Liquid, `{"$expr"}` is CEL, over the same names as the filter. Null: the body, where it is an object; else `{"body": …}`.
+   */
+  input_mapping?: {
+    [key: string]: unknown
+  } | null
+  /**
+   * Which header names the event, so that one which comes twice has its effect once. Null: webhook-id, X-GitHub-Delivery or Idempotency-Key.
+   */
+  event_id_header?: string | null
+  /**
+   * Requests a minute. Default 60.
+   */
+  rate_limit?: number
+  /**
+   * Default 1 MB.
+   */
+  max_body_bytes?: number
+  /**
+   * One that is not answers as if it did not exist. Default true.
+   */
+  active?: boolean
+}
+
+export type WebhookList = {
+  items: Array<Webhook>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type WebhookChange = {
+  /**
+   * Default: the slug of the recipe.
+   */
+  name?: string
+  auth?: WebhookAuth
+  /**
+   * A CEL expression over `body`, `headers`, `query` and `webhook`. What it answers false for starts nothing. Null: everything passes.
+   */
+  filter?: string | null
+  /**
+   * The input of the execution: texts are Liquid, `{"$expr"}` is CEL, over the same names as the filter. Null: the body, where it is an object; else `{"body": …}`.
+   */
+  input_mapping?: {
+    [key: string]: unknown
+  } | null
+  /**
+   * Which header names the event, so that one which comes twice has its effect once. Null: webhook-id, X-GitHub-Delivery or Idempotency-Key.
+   */
+  event_id_header?: string | null
+  /**
+   * Requests a minute. Default 60.
+   */
+  rate_limit?: number
+  /**
+   * Default 1 MB.
+   */
+  max_body_bytes?: number
+  /**
+   * One that is not answers as if it did not exist. Default true.
+   */
+  active?: boolean
+}
+
+export type WebhookReceiptList = {
+  items: Array<WebhookReceipt>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type WebhookReceipt = {
+  id: string
+  webhook_id: string
+  /**
+   * What the sender called it.
+   */
+  event_id: string | null
+  verdict: 'accepted' | 'filtered' | 'duplicate' | 'rejected'
+  reason: string | null
+  /**
+   * What the sender was answered.
+   */
+  status: number
+  execution_id: string | null
+  redelivery_of: string | null
+  content_type: string | null
+  /**
+   * Bytes of the body.
+   */
+  size: number
+  redeliverable: boolean
+  created_at: string
+}
+
+export type File = {
+  id: string
+  name: string
+  /**
+   * As it was declared; nothing is guessed from the bytes.
+   */
+  media_type: string
+  /**
+   * In bytes.
+   */
+  size: number
+  /**
+   * Of the bytes, in hexadecimal digits.
+   */
+  sha256: string
+  source: 'upload' | 'step' | 'webhook'
+  /**
+   * The execution that made it or that it came for: it is deleted with that.
+   */
+  execution_id: string | null
+  created_at: string
+  /**
+   * When it is deleted. Null = never by itself.
+   */
+  expires_at: string | null
+  handle: FileHandle
+}
+
+/**
+ * Stands for the file in inputs, outputs and bodies of http steps.
+ */
+export type FileHandle = {
+  $file: string
+  name: string
+  media_type: string
+  size: number
+  sha256: string
+}
+
+export type FileList = {
+  items: Array<File>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
 }
 
 export type InstanceList = {
@@ -2471,6 +4563,10 @@ export type CreateWorkspaceData = {
      * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
      */
     'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
   }
   path?: never
   query?: never
@@ -2495,7 +4591,7 @@ export type CreateWorkspaceErrors = {
    */
   404: Problem
   /**
-   * Conflict with the current state (`conflict`)
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
    */
   409: Problem
   /**
@@ -2507,7 +4603,7 @@ export type CreateWorkspaceErrors = {
    */
   415: Problem
   /**
-   * Invalid input (`invalid`)
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
    */
   422: Problem
   /**
@@ -2733,6 +4829,136 @@ export type GetWorkspaceResponses = {
 
 export type GetWorkspaceResponse = GetWorkspaceResponses[keyof GetWorkspaceResponses]
 
+export type GetRetentionData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/workspaces/current/retention'
+}
+
+export type GetRetentionErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetRetentionError = GetRetentionErrors[keyof GetRetentionErrors]
+
+export type GetRetentionResponses = {
+  /**
+   * The retention and its figures.
+   */
+  200: Retention
+}
+
+export type GetRetentionResponse = GetRetentionResponses[keyof GetRetentionResponses]
+
+export type UpdateRetentionData = {
+  body: RetentionPatch
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/workspaces/current/retention'
+}
+
+export type UpdateRetentionErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type UpdateRetentionError = UpdateRetentionErrors[keyof UpdateRetentionErrors]
+
+export type UpdateRetentionResponses = {
+  /**
+   * The retention as it is now.
+   */
+  200: Retention
+}
+
+export type UpdateRetentionResponse = UpdateRetentionResponses[keyof UpdateRetentionResponses]
+
 export type ListPermissionsData = {
   body?: never
   headers?: {
@@ -2859,6 +5085,10 @@ export type CreateApiKeyData = {
      * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
      */
     'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
   }
   path?: never
   query?: never
@@ -2883,6 +5113,10 @@ export type CreateApiKeyErrors = {
    */
   404: Problem
   /**
+   * The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
    * Request body too large (`too-large`)
    */
   413: Problem
@@ -2891,7 +5125,7 @@ export type CreateApiKeyErrors = {
    */
   415: Problem
   /**
-   * Invalid input (`invalid`)
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
    */
   422: Problem
   /**
@@ -3134,6 +5368,10 @@ export type CreateCredentialData = {
      * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
      */
     'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
   }
   path?: never
   query?: never
@@ -3158,7 +5396,7 @@ export type CreateCredentialErrors = {
    */
   404: Problem
   /**
-   * Conflict with the current state (`conflict`)
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
    */
   409: Problem
   /**
@@ -3170,7 +5408,7 @@ export type CreateCredentialErrors = {
    */
   415: Problem
   /**
-   * Invalid input (`invalid`)
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
    */
   422: Problem
   /**
@@ -3413,6 +5651,10 @@ export type CreateAgentData = {
      * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
      */
     'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
   }
   path?: never
   query?: never
@@ -3437,7 +5679,7 @@ export type CreateAgentErrors = {
    */
   404: Problem
   /**
-   * Conflict with the current state (`conflict`)
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
    */
   409: Problem
   /**
@@ -3449,7 +5691,7 @@ export type CreateAgentErrors = {
    */
   415: Problem
   /**
-   * Invalid input (`invalid`)
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
    */
   422: Problem
   /**
@@ -3793,7 +6035,7 @@ export type ExecuteAgentData = {
      */
     'X-Workspace-ID'?: string
     /**
-     * The same key with the same request starts one run.
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
      */
     'idempotency-key'?: string
     /**
@@ -3841,7 +6083,7 @@ export type ExecuteAgentErrors = {
    */
   415: Problem
   /**
-   * Invalid input (`invalid`)
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
    */
   422: Problem
   /**
@@ -3949,6 +6191,10 @@ export type CloneAgentData = {
      * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
      */
     'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
   }
   path: {
     /**
@@ -3978,7 +6224,7 @@ export type CloneAgentErrors = {
    */
   404: Problem
   /**
-   * Conflict with the current state (`conflict`)
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
    */
   409: Problem
   /**
@@ -3990,7 +6236,7 @@ export type CloneAgentErrors = {
    */
   415: Problem
   /**
-   * Invalid input (`invalid`)
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
    */
   422: Problem
   /**
@@ -4292,6 +6538,10 @@ export type CreateRecipeData = {
      * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
      */
     'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
   }
   path?: never
   query?: never
@@ -4316,7 +6566,7 @@ export type CreateRecipeErrors = {
    */
   404: Problem
   /**
-   * Conflict with the current state (`conflict`)
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
    */
   409: Problem
   /**
@@ -4328,7 +6578,7 @@ export type CreateRecipeErrors = {
    */
   415: Problem
   /**
-   * Invalid input (`invalid`)
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
    */
   422: Problem
   /**
@@ -4881,6 +7131,10 @@ export type RestoreRecipeVersionData = {
      */
     'X-Workspace-ID'?: string
     /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+    /**
      * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
      */
     'if-match'?: string
@@ -4914,11 +7168,15 @@ export type RestoreRecipeVersionErrors = {
    */
   404: Problem
   /**
+   * The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
    * Changed in the meantime (`precondition-failed`)
    */
   412: Problem
   /**
-   * Invalid input (`invalid`)
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
    */
   422: Problem
   /**
@@ -5161,6 +7419,82 @@ export type CreateExportLinkResponses = {
 
 export type CreateExportLinkResponse = CreateExportLinkResponses[keyof CreateExportLinkResponses]
 
+export type TestRecipeStepData = {
+  body?: StepTest
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Slug or id.
+     */
+    recipe: string
+    /**
+     * Id of a step.
+     */
+    step: string
+  }
+  query?: never
+  url: '/api/workflow-recipes/{recipe}/steps/{step}/test'
+}
+
+export type TestRecipeStepErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type TestRecipeStepError = TestRecipeStepErrors[keyof TestRecipeStepErrors]
+
+export type TestRecipeStepResponses = {
+  /**
+   * What the step gave, or why it failed.
+   */
+  200: StepTestResult
+}
+
+export type TestRecipeStepResponse = TestRecipeStepResponses[keyof TestRecipeStepResponses]
+
 export type ExecuteRecipeData = {
   body?: ExecuteRecipe
   headers?: {
@@ -5169,7 +7503,7 @@ export type ExecuteRecipeData = {
      */
     'X-Workspace-ID'?: string
     /**
-     * The same key with the same request starts one run.
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
      */
     'idempotency-key'?: string
     /**
@@ -5217,7 +7551,7 @@ export type ExecuteRecipeErrors = {
    */
   415: Problem
   /**
-   * Invalid input (`invalid`)
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
    */
   422: Problem
   /**
@@ -5322,6 +7656,2073 @@ export type ListRecipeExecutionsResponses = {
 }
 
 export type ListRecipeExecutionsResponse = ListRecipeExecutionsResponses[keyof ListRecipeExecutionsResponses]
+
+export type ListTemplatesData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    category?: TemplateCategory
+    /**
+     * Part of the name or the description.
+     */
+    q?: string
+  }
+  url: '/api/workflow-templates'
+}
+
+export type ListTemplatesErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListTemplatesError = ListTemplatesErrors[keyof ListTemplatesErrors]
+
+export type ListTemplatesResponses = {
+  /**
+   * All of them, by category.
+   */
+  200: TemplateList
+}
+
+export type ListTemplatesResponse = ListTemplatesResponses[keyof ListTemplatesResponses]
+
+export type ListTemplateCategoriesData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/workflow-templates/categories'
+}
+
+export type ListTemplateCategoriesErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListTemplateCategoriesError = ListTemplateCategoriesErrors[keyof ListTemplateCategoriesErrors]
+
+export type ListTemplateCategoriesResponses = {
+  /**
+   * Categories with the number of their templates.
+   */
+  200: TemplateCategoryList
+}
+
+export type ListTemplateCategoriesResponse = ListTemplateCategoriesResponses[keyof ListTemplateCategoriesResponses]
+
+export type GetTemplateData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Slug of the template.
+     */
+    template: string
+  }
+  query?: never
+  url: '/api/workflow-templates/{template}'
+}
+
+export type GetTemplateErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetTemplateError = GetTemplateErrors[keyof GetTemplateErrors]
+
+export type GetTemplateResponses = {
+  /**
+   * The template.
+   */
+  200: Template
+}
+
+export type GetTemplateResponse = GetTemplateResponses[keyof GetTemplateResponses]
+
+export type UseTemplateData = {
+  body?: UseTemplate
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Slug of the template.
+     */
+    template: string
+  }
+  query?: never
+  url: '/api/workflow-templates/{template}/use'
+}
+
+export type UseTemplateErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type UseTemplateError = UseTemplateErrors[keyof UseTemplateErrors]
+
+export type UseTemplateResponses = {
+  /**
+   * The recipe, at version 1.
+   */
+  201: Recipe
+}
+
+export type UseTemplateResponse = UseTemplateResponses[keyof UseTemplateResponses]
+
+export type ListWorkflowsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+    status?: WorkflowStatus
+    /**
+     * Part of the name or the goal.
+     */
+    q?: string
+  }
+  url: '/api/workflows'
+}
+
+export type ListWorkflowsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListWorkflowsError = ListWorkflowsErrors[keyof ListWorkflowsErrors]
+
+export type ListWorkflowsResponses = {
+  /**
+   * Workflows, newest first.
+   */
+  200: WorkflowList
+}
+
+export type ListWorkflowsResponse = ListWorkflowsResponses[keyof ListWorkflowsResponses]
+
+export type CreateWorkflowData = {
+  body: NewWorkflow
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/workflows'
+}
+
+export type CreateWorkflowErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreateWorkflowError = CreateWorkflowErrors[keyof CreateWorkflowErrors]
+
+export type CreateWorkflowResponses = {
+  /**
+   * The workflow, which is being planned.
+   */
+  202: Workflow
+}
+
+export type CreateWorkflowResponse = CreateWorkflowResponses[keyof CreateWorkflowResponses]
+
+export type ListActiveWorkflowsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/workflows/active'
+}
+
+export type ListActiveWorkflowsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListActiveWorkflowsError = ListActiveWorkflowsErrors[keyof ListActiveWorkflowsErrors]
+
+export type ListActiveWorkflowsResponses = {
+  /**
+   * Workflows, newest first.
+   */
+  200: ActiveWorkflows
+}
+
+export type ListActiveWorkflowsResponse = ListActiveWorkflowsResponses[keyof ListActiveWorkflowsResponses]
+
+export type GetWorkflowStatsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * Of these last days.
+     */
+    days?: number
+  }
+  url: '/api/workflows/stats/dashboard'
+}
+
+export type GetWorkflowStatsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetWorkflowStatsError = GetWorkflowStatsErrors[keyof GetWorkflowStatsErrors]
+
+export type GetWorkflowStatsResponses = {
+  /**
+   * The figures.
+   */
+  200: WorkflowStats
+}
+
+export type GetWorkflowStatsResponse = GetWorkflowStatsResponses[keyof GetWorkflowStatsResponses]
+
+export type PauseWorkspaceData = {
+  body?: PauseWorkspace
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/workflows/pause'
+}
+
+export type PauseWorkspaceErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type PauseWorkspaceError = PauseWorkspaceErrors[keyof PauseWorkspaceErrors]
+
+export type PauseWorkspaceResponses = {
+  /**
+   * The pause.
+   */
+  200: WorkspacePauseState
+}
+
+export type PauseWorkspaceResponse = PauseWorkspaceResponses[keyof PauseWorkspaceResponses]
+
+export type ResumeWorkspaceData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/workflows/resume'
+}
+
+export type ResumeWorkspaceErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ResumeWorkspaceError = ResumeWorkspaceErrors[keyof ResumeWorkspaceErrors]
+
+export type ResumeWorkspaceResponses = {
+  /**
+   * It works again.
+   */
+  200: WorkspacePauseState
+}
+
+export type ResumeWorkspaceResponse = ResumeWorkspaceResponses[keyof ResumeWorkspaceResponses]
+
+export type DeleteWorkflowData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: never
+  url: '/api/workflows/{workflow}'
+}
+
+export type DeleteWorkflowErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DeleteWorkflowError = DeleteWorkflowErrors[keyof DeleteWorkflowErrors]
+
+export type DeleteWorkflowResponses = {
+  /**
+   * The workflow is gone.
+   */
+  204: void
+}
+
+export type DeleteWorkflowResponse = DeleteWorkflowResponses[keyof DeleteWorkflowResponses]
+
+export type GetWorkflowData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: never
+  url: '/api/workflows/{workflow}'
+}
+
+export type GetWorkflowErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetWorkflowError = GetWorkflowErrors[keyof GetWorkflowErrors]
+
+export type GetWorkflowResponses = {
+  /**
+   * The workflow.
+   */
+  200: Workflow
+}
+
+export type GetWorkflowResponse = GetWorkflowResponses[keyof GetWorkflowResponses]
+
+export type UpdateWorkflowData = {
+  body: WorkflowChange
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: never
+  url: '/api/workflows/{workflow}'
+}
+
+export type UpdateWorkflowErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type UpdateWorkflowError = UpdateWorkflowErrors[keyof UpdateWorkflowErrors]
+
+export type UpdateWorkflowResponses = {
+  /**
+   * The workflow.
+   */
+  200: Workflow
+}
+
+export type UpdateWorkflowResponse = UpdateWorkflowResponses[keyof UpdateWorkflowResponses]
+
+export type ApproveWorkflowData = {
+  body?: ApproveWorkflow
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: never
+  url: '/api/workflows/{workflow}/approve'
+}
+
+export type ApproveWorkflowErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ApproveWorkflowError = ApproveWorkflowErrors[keyof ApproveWorkflowErrors]
+
+export type ApproveWorkflowResponses = {
+  /**
+   * The workflow.
+   */
+  200: Workflow
+}
+
+export type ApproveWorkflowResponse = ApproveWorkflowResponses[keyof ApproveWorkflowResponses]
+
+export type CancelWorkflowData = {
+  body?: CancelWorkflow
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: never
+  url: '/api/workflows/{workflow}/cancel'
+}
+
+export type CancelWorkflowErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CancelWorkflowError = CancelWorkflowErrors[keyof CancelWorkflowErrors]
+
+export type CancelWorkflowResponses = {
+  /**
+   * The workflow.
+   */
+  200: Workflow
+}
+
+export type CancelWorkflowResponse = CancelWorkflowResponses[keyof CancelWorkflowResponses]
+
+export type DuplicateWorkflowData = {
+  body?: DuplicateWorkflow
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: never
+  url: '/api/workflows/{workflow}/duplicate'
+}
+
+export type DuplicateWorkflowErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DuplicateWorkflowError = DuplicateWorkflowErrors[keyof DuplicateWorkflowErrors]
+
+export type DuplicateWorkflowResponses = {
+  /**
+   * The workflow.
+   */
+  202: Workflow
+}
+
+export type DuplicateWorkflowResponse = DuplicateWorkflowResponses[keyof DuplicateWorkflowResponses]
+
+export type GetWorkflowResultData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: never
+  url: '/api/workflows/{workflow}/result'
+}
+
+export type GetWorkflowResultErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetWorkflowResultError = GetWorkflowResultErrors[keyof GetWorkflowResultErrors]
+
+export type GetWorkflowResultResponses = {
+  /**
+   * The result so far.
+   */
+  200: WorkflowResult
+}
+
+export type GetWorkflowResultResponse = GetWorkflowResultResponses[keyof GetWorkflowResultResponses]
+
+export type GetWorkflowPlanData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: never
+  url: '/api/workflows/{workflow}/plan'
+}
+
+export type GetWorkflowPlanErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetWorkflowPlanError = GetWorkflowPlanErrors[keyof GetWorkflowPlanErrors]
+
+export type GetWorkflowPlanResponses = {
+  /**
+   * The plan.
+   */
+  200: WorkflowPlan
+}
+
+export type GetWorkflowPlanResponse = GetWorkflowPlanResponses[keyof GetWorkflowPlanResponses]
+
+export type EditWorkflowPlanData = {
+  body: WorkflowPlanPatch
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: never
+  url: '/api/workflows/{workflow}/plan'
+}
+
+export type EditWorkflowPlanErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type EditWorkflowPlanError = EditWorkflowPlanErrors[keyof EditWorkflowPlanErrors]
+
+export type EditWorkflowPlanResponses = {
+  /**
+   * The new plan.
+   */
+  200: WorkflowPlan
+}
+
+export type EditWorkflowPlanResponse = EditWorkflowPlanResponses[keyof EditWorkflowPlanResponses]
+
+export type ReplaceWorkflowPlanData = {
+  body: WorkflowPlanInput
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: never
+  url: '/api/workflows/{workflow}/plan'
+}
+
+export type ReplaceWorkflowPlanErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ReplaceWorkflowPlanError = ReplaceWorkflowPlanErrors[keyof ReplaceWorkflowPlanErrors]
+
+export type ReplaceWorkflowPlanResponses = {
+  /**
+   * The new plan.
+   */
+  200: WorkflowPlan
+}
+
+export type ReplaceWorkflowPlanResponse = ReplaceWorkflowPlanResponses[keyof ReplaceWorkflowPlanResponses]
+
+export type ListWorkflowPlansData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/workflows/{workflow}/plans'
+}
+
+export type ListWorkflowPlansErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListWorkflowPlansError = ListWorkflowPlansErrors[keyof ListWorkflowPlansErrors]
+
+export type ListWorkflowPlansResponses = {
+  /**
+   * Plans, newest first.
+   */
+  200: WorkflowPlanList
+}
+
+export type ListWorkflowPlansResponse = ListWorkflowPlansResponses[keyof ListWorkflowPlansResponses]
+
+export type GetWorkflowPlanByNumberData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+    /**
+     * Number of the plan.
+     */
+    plan: string
+  }
+  query?: never
+  url: '/api/workflows/{workflow}/plans/{plan}'
+}
+
+export type GetWorkflowPlanByNumberErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetWorkflowPlanByNumberError = GetWorkflowPlanByNumberErrors[keyof GetWorkflowPlanByNumberErrors]
+
+export type GetWorkflowPlanByNumberResponses = {
+  /**
+   * The plan.
+   */
+  200: WorkflowPlan
+}
+
+export type GetWorkflowPlanByNumberResponse = GetWorkflowPlanByNumberResponses[keyof GetWorkflowPlanByNumberResponses]
+
+export type ListReplaysData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/executions/replays'
+}
+
+export type ListReplaysErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListReplaysError = ListReplaysErrors[keyof ListReplaysErrors]
+
+export type ListReplaysResponses = {
+  /**
+   * Newest first.
+   */
+  200: ReplayList
+}
+
+export type ListReplaysResponse = ListReplaysResponses[keyof ListReplaysResponses]
+
+export type CreateReplayData = {
+  body: NewReplay
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/executions/replays'
+}
+
+export type CreateReplayErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreateReplayError = CreateReplayErrors[keyof CreateReplayErrors]
+
+export type CreateReplayResponses = {
+  /**
+   * The replay.
+   */
+  202: Replay
+}
+
+export type CreateReplayResponse = CreateReplayResponses[keyof CreateReplayResponses]
+
+export type GetReplayData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the replay.
+     */
+    replay: string
+  }
+  query?: never
+  url: '/api/executions/replays/{replay}'
+}
+
+export type GetReplayErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetReplayError = GetReplayErrors[keyof GetReplayErrors]
+
+export type GetReplayResponses = {
+  /**
+   * The replay.
+   */
+  200: Replay
+}
+
+export type GetReplayResponse = GetReplayResponses[keyof GetReplayResponses]
+
+export type ListReplayedExecutionsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the replay.
+     */
+    replay: string
+  }
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: number | null
+  }
+  url: '/api/executions/replays/{replay}/executions'
+}
+
+export type ListReplayedExecutionsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListReplayedExecutionsError = ListReplayedExecutionsErrors[keyof ListReplayedExecutionsErrors]
+
+export type ListReplayedExecutionsResponses = {
+  /**
+   * Newest execution first.
+   */
+  200: ComparedExecutionList
+}
+
+export type ListReplayedExecutionsResponse = ListReplayedExecutionsResponses[keyof ListReplayedExecutionsResponses]
+
+export type CancelReplayData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the replay.
+     */
+    replay: string
+  }
+  query?: never
+  url: '/api/executions/replays/{replay}/cancel'
+}
+
+export type CancelReplayErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CancelReplayError = CancelReplayErrors[keyof CancelReplayErrors]
+
+export type CancelReplayResponses = {
+  /**
+   * The replay.
+   */
+  202: Replay
+}
+
+export type CancelReplayResponse = CancelReplayResponses[keyof CancelReplayResponses]
+
+export type GetExecutionStatsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * Default: a day before `to`. At most 93 days before it.
+     */
+    from?: string
+    /**
+     * Default: now.
+     */
+    to?: string
+    /**
+     * Id or slug of a recipe.
+     */
+    recipe_id?: string
+  }
+  url: '/api/executions/stats'
+}
+
+export type GetExecutionStatsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetExecutionStatsError = GetExecutionStatsErrors[keyof GetExecutionStatsErrors]
+
+export type GetExecutionStatsResponses = {
+  /**
+   * The figures.
+   */
+  200: ExecutionStats
+}
+
+export type GetExecutionStatsResponse = GetExecutionStatsResponses[keyof GetExecutionStatsResponses]
+
+export type FindStuckExecutionsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How far back to look for executions that nothing points to any more.
+     */
+    days?: number
+  }
+  url: '/api/executions/stuck'
+}
+
+export type FindStuckExecutionsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type FindStuckExecutionsError = FindStuckExecutionsErrors[keyof FindStuckExecutionsErrors]
+
+export type FindStuckExecutionsResponses = {
+  /**
+   * Every finding, also those without any.
+   */
+  200: StuckExecutions
+}
+
+export type FindStuckExecutionsResponse = FindStuckExecutionsResponses[keyof FindStuckExecutionsResponses]
 
 export type ListExecutionsData = {
   body?: never
@@ -5606,6 +10007,310 @@ export type CancelExecutionResponses = {
 
 export type CancelExecutionResponse = CancelExecutionResponses[keyof CancelExecutionResponses]
 
+export type PauseExecutionData = {
+  body?: PauseExecution
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the execution.
+     */
+    execution: string
+  }
+  query?: never
+  url: '/api/executions/{execution}/pause'
+}
+
+export type PauseExecutionErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type PauseExecutionError = PauseExecutionErrors[keyof PauseExecutionErrors]
+
+export type PauseExecutionResponses = {
+  /**
+   * The execution.
+   */
+  202: Execution
+}
+
+export type PauseExecutionResponse = PauseExecutionResponses[keyof PauseExecutionResponses]
+
+export type ResumeExecutionData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the execution.
+     */
+    execution: string
+  }
+  query?: never
+  url: '/api/executions/{execution}/resume'
+}
+
+export type ResumeExecutionErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ResumeExecutionError = ResumeExecutionErrors[keyof ResumeExecutionErrors]
+
+export type ResumeExecutionResponses = {
+  /**
+   * The execution.
+   */
+  202: Execution
+}
+
+export type ResumeExecutionResponse = ResumeExecutionResponses[keyof ResumeExecutionResponses]
+
+export type RetryExecutionData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Id of the execution.
+     */
+    execution: string
+  }
+  query?: never
+  url: '/api/executions/{execution}/retry'
+}
+
+export type RetryExecutionErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type RetryExecutionError = RetryExecutionErrors[keyof RetryExecutionErrors]
+
+export type RetryExecutionResponses = {
+  /**
+   * The execution.
+   */
+  202: Execution
+}
+
+export type RetryExecutionResponse = RetryExecutionResponses[keyof RetryExecutionResponses]
+
+export type ReplayExecutionData = {
+  body?: ReplayExecution
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+    /**
+     * `wait=30`: answer 200 with the execution if it ends within so many seconds (at most 60). RFC 7240; what cannot be read is ignored.
+     */
+    prefer?: string
+  }
+  path: {
+    /**
+     * Id of the execution.
+     */
+    execution: string
+  }
+  query?: never
+  url: '/api/executions/{execution}/replay'
+}
+
+export type ReplayExecutionErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ReplayExecutionError = ReplayExecutionErrors[keyof ReplayExecutionErrors]
+
+export type ReplayExecutionResponses = {
+  /**
+   * The execution, which ended within the time that `Prefer: wait` allows. It may have failed: see `status`.
+   */
+  200: Execution
+  /**
+   * The queued execution.
+   */
+  202: ReplayedExecution
+}
+
+export type ReplayExecutionResponse = ReplayExecutionResponses[keyof ReplayExecutionResponses]
+
 export type CreateEventsTicketData = {
   body?: never
   headers?: {
@@ -5818,6 +10523,977 @@ export type CreateOutputLinkResponses = {
 
 export type CreateOutputLinkResponse = CreateOutputLinkResponses[keyof CreateOutputLinkResponses]
 
+export type SendSignalData = {
+  body: SendEvent
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Id of the execution.
+     */
+    execution: string
+  }
+  query?: never
+  url: '/api/executions/{execution}/signals'
+}
+
+export type SendSignalErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type SendSignalError = SendSignalErrors[keyof SendSignalErrors]
+
+export type SendSignalResponses = {
+  /**
+   * It is stored, and has been given to those who wait for it.
+   */
+  202: SentEvent
+}
+
+export type SendSignalResponse = SendSignalResponses[keyof SendSignalResponses]
+
+export type SendEventData = {
+  body: SendEvent
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/events'
+}
+
+export type SendEventErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type SendEventError = SendEventErrors[keyof SendEventErrors]
+
+export type SendEventResponses = {
+  /**
+   * It is stored, and has been given to those who wait for it.
+   */
+  202: SentEvent
+}
+
+export type SendEventResponse = SendEventResponses[keyof SendEventResponses]
+
+export type ListApprovalsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+    /**
+     * `canceled`: the run, or the step, ended without a decision.
+     */
+    status?: ApprovalStatus
+    execution_id?: string
+  }
+  url: '/api/approvals'
+}
+
+export type ListApprovalsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListApprovalsError = ListApprovalsErrors[keyof ListApprovalsErrors]
+
+export type ListApprovalsResponses = {
+  /**
+   * Newest first.
+   */
+  200: ApprovalList
+}
+
+export type ListApprovalsResponse = ListApprovalsResponses[keyof ListApprovalsResponses]
+
+export type GetApprovalData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the approval.
+     */
+    approval: string
+  }
+  query?: never
+  url: '/api/approvals/{approval}'
+}
+
+export type GetApprovalErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetApprovalError = GetApprovalErrors[keyof GetApprovalErrors]
+
+export type GetApprovalResponses = {
+  /**
+   * The approval.
+   */
+  200: Approval
+}
+
+export type GetApprovalResponse = GetApprovalResponses[keyof GetApprovalResponses]
+
+export type DecideApprovalData = {
+  body: DecideApproval
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the approval.
+     */
+    approval: string
+  }
+  query?: never
+  url: '/api/approvals/{approval}/decide'
+}
+
+export type DecideApprovalErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DecideApprovalError = DecideApprovalErrors[keyof DecideApprovalErrors]
+
+export type DecideApprovalResponses = {
+  /**
+   * As it was decided.
+   */
+  200: Approval
+}
+
+export type DecideApprovalResponse = DecideApprovalResponses[keyof DecideApprovalResponses]
+
+export type CreateApprovalLinkData = {
+  body?: CreateApprovalLink
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Id of the approval.
+     */
+    approval: string
+  }
+  query?: never
+  url: '/api/approvals/{approval}/links'
+}
+
+export type CreateApprovalLinkErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreateApprovalLinkError = CreateApprovalLinkErrors[keyof CreateApprovalLinkErrors]
+
+export type CreateApprovalLinkResponses = {
+  /**
+   * The link.
+   */
+  201: ApprovalLink
+}
+
+export type CreateApprovalLinkResponse = CreateApprovalLinkResponses[keyof CreateApprovalLinkResponses]
+
+export type ListUpcomingSlotsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+    /**
+     * Id or slug: schedules of this recipe alone.
+     */
+    recipe_id?: string
+    /**
+     * Default, and at the earliest: now.
+     */
+    from?: string
+    /**
+     * Exclusive; at most 366 days later. Default a day later.
+     */
+    to?: string
+  }
+  url: '/api/schedules/upcoming'
+}
+
+export type ListUpcomingSlotsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListUpcomingSlotsError = ListUpcomingSlotsErrors[keyof ListUpcomingSlotsErrors]
+
+export type ListUpcomingSlotsResponses = {
+  /**
+   * Coming slots.
+   */
+  200: UpcomingSlotList
+}
+
+export type ListUpcomingSlotsResponse = ListUpcomingSlotsResponses[keyof ListUpcomingSlotsResponses]
+
+export type ListLedgerData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+    /**
+     * Id: of this schedule alone.
+     */
+    schedule_id?: string
+    /**
+     * Id or slug: schedules of this recipe alone.
+     */
+    recipe_id?: string
+    /**
+     * Any of fired, skipped, missed, coalesced, pending, late, with commas between.
+     */
+    state?: string
+    /**
+     * Such as `misfire` or `overlap`.
+     */
+    reason?: string
+    /**
+     * Slots from then on, and ranges that reach beyond it.
+     */
+    from?: string
+    /**
+     * Exclusive.
+     */
+    to?: string
+  }
+  url: '/api/schedules/slots'
+}
+
+export type ListLedgerErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListLedgerError = ListLedgerErrors[keyof ListLedgerErrors]
+
+export type ListLedgerResponses = {
+  /**
+   * Slots that were due.
+   */
+  200: LedgerSlotList
+}
+
+export type ListLedgerResponse = ListLedgerResponses[keyof ListLedgerResponses]
+
+export type ListScheduleAlertsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+    /**
+     * Id: of this schedule alone.
+     */
+    schedule_id?: string
+    type?: 'schedule.slot_missed' | 'schedule.slot_late' | 'schedule.parked' | 'schedule.overdue' | 'schedule.recovered'
+  }
+  url: '/api/schedules/alerts'
+}
+
+export type ListScheduleAlertsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListScheduleAlertsError = ListScheduleAlertsErrors[keyof ListScheduleAlertsErrors]
+
+export type ListScheduleAlertsResponses = {
+  /**
+   * Events of schedules.
+   */
+  200: ScheduleAlertList
+}
+
+export type ListScheduleAlertsResponse = ListScheduleAlertsResponses[keyof ListScheduleAlertsResponses]
+
+export type ForecastNewScheduleData = {
+  body: ForecastRequest
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/schedules/forecast'
+}
+
+export type ForecastNewScheduleErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ForecastNewScheduleError = ForecastNewScheduleErrors[keyof ForecastNewScheduleErrors]
+
+export type ForecastNewScheduleResponses = {
+  /**
+   * Runs and cost by month.
+   */
+  200: ScheduleForecast
+}
+
+export type ForecastNewScheduleResponse = ForecastNewScheduleResponses[keyof ForecastNewScheduleResponses]
+
+export type PauseSchedulesData = {
+  body: BulkTarget
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/schedules/pause'
+}
+
+export type PauseSchedulesErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type PauseSchedulesError = PauseSchedulesErrors[keyof PauseSchedulesErrors]
+
+export type PauseSchedulesResponses = {
+  /**
+   * What has changed, and what has not.
+   */
+  200: BulkOutcome
+}
+
+export type PauseSchedulesResponse = PauseSchedulesResponses[keyof PauseSchedulesResponses]
+
+export type ResumeSchedulesData = {
+  body: BulkTarget
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/schedules/resume'
+}
+
+export type ResumeSchedulesErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ResumeSchedulesError = ResumeSchedulesErrors[keyof ResumeSchedulesErrors]
+
+export type ResumeSchedulesResponses = {
+  /**
+   * What has changed, and what has not.
+   */
+  200: BulkOutcome
+}
+
+export type ResumeSchedulesResponse = ResumeSchedulesResponses[keyof ResumeSchedulesResponses]
+
+export type ForecastScheduleData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the schedule.
+     */
+    schedule: string
+  }
+  query?: {
+    /**
+     * Calendar months, this one included.
+     */
+    months?: number
+  }
+  url: '/api/schedules/{schedule}/forecast'
+}
+
+export type ForecastScheduleErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ForecastScheduleError = ForecastScheduleErrors[keyof ForecastScheduleErrors]
+
+export type ForecastScheduleResponses = {
+  /**
+   * Runs and cost by month.
+   */
+  200: ScheduleForecast
+}
+
+export type ForecastScheduleResponse = ForecastScheduleResponses[keyof ForecastScheduleResponses]
+
 export type ListSchedulesData = {
   body?: never
   headers?: {
@@ -5897,6 +11573,10 @@ export type CreateScheduleData = {
      * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
      */
     'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
   }
   path?: never
   query?: never
@@ -5921,7 +11601,7 @@ export type CreateScheduleErrors = {
    */
   404: Problem
   /**
-   * Conflict with the current state (`conflict`)
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
    */
   409: Problem
   /**
@@ -5933,7 +11613,7 @@ export type CreateScheduleErrors = {
    */
   415: Problem
   /**
-   * Invalid input (`invalid`)
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
    */
   422: Problem
   /**
@@ -6468,6 +12148,2608 @@ export type ListSlotsResponses = {
 }
 
 export type ListSlotsResponse = ListSlotsResponses[keyof ListSlotsResponses]
+
+export type ListBackfillsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the schedule.
+     */
+    schedule: string
+  }
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/schedules/{schedule}/backfills'
+}
+
+export type ListBackfillsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListBackfillsError = ListBackfillsErrors[keyof ListBackfillsErrors]
+
+export type ListBackfillsResponses = {
+  /**
+   * Newest first.
+   */
+  200: BackfillList
+}
+
+export type ListBackfillsResponse = ListBackfillsResponses[keyof ListBackfillsResponses]
+
+export type CreateBackfillData = {
+  body: NewBackfill
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Id of the schedule.
+     */
+    schedule: string
+  }
+  query?: never
+  url: '/api/schedules/{schedule}/backfills'
+}
+
+export type CreateBackfillErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreateBackfillError = CreateBackfillErrors[keyof CreateBackfillErrors]
+
+export type CreateBackfillResponses = {
+  /**
+   * The backfill has been taken on.
+   */
+  201: Backfill
+}
+
+export type CreateBackfillResponse = CreateBackfillResponses[keyof CreateBackfillResponses]
+
+export type GetBackfillData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the schedule.
+     */
+    schedule: string
+    /**
+     * Id of the backfill.
+     */
+    backfill: string
+  }
+  query?: never
+  url: '/api/schedules/{schedule}/backfills/{backfill}'
+}
+
+export type GetBackfillErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetBackfillError = GetBackfillErrors[keyof GetBackfillErrors]
+
+export type GetBackfillResponses = {
+  /**
+   * The backfill and how far it is.
+   */
+  200: Backfill
+}
+
+export type GetBackfillResponse = GetBackfillResponses[keyof GetBackfillResponses]
+
+export type CancelBackfillData = {
+  body?: CancelBackfill
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the schedule.
+     */
+    schedule: string
+    /**
+     * Id of the backfill.
+     */
+    backfill: string
+  }
+  query?: never
+  url: '/api/schedules/{schedule}/backfills/{backfill}/cancel'
+}
+
+export type CancelBackfillErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CancelBackfillError = CancelBackfillErrors[keyof CancelBackfillErrors]
+
+export type CancelBackfillResponses = {
+  /**
+   * It is `canceling` until its open executions have ended.
+   */
+  200: Backfill
+}
+
+export type CancelBackfillResponse = CancelBackfillResponses[keyof CancelBackfillResponses]
+
+export type DeletePingData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the schedule.
+     */
+    schedule: string
+  }
+  query?: never
+  url: '/api/schedules/{schedule}/ping'
+}
+
+export type DeletePingErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DeletePingError = DeletePingErrors[keyof DeletePingErrors]
+
+export type DeletePingResponses = {
+  /**
+   * The address is gone.
+   */
+  204: void
+}
+
+export type DeletePingResponse = DeletePingResponses[keyof DeletePingResponses]
+
+export type GetPingData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the schedule.
+     */
+    schedule: string
+  }
+  query?: never
+  url: '/api/schedules/{schedule}/ping'
+}
+
+export type GetPingErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetPingError = GetPingErrors[keyof GetPingErrors]
+
+export type GetPingResponses = {
+  /**
+   * What is expected, and when it last came.
+   */
+  200: Ping
+}
+
+export type GetPingResponse = GetPingResponses[keyof GetPingResponses]
+
+export type UpdatePingData = {
+  body: PingChange
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the schedule.
+     */
+    schedule: string
+  }
+  query?: never
+  url: '/api/schedules/{schedule}/ping'
+}
+
+export type UpdatePingErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type UpdatePingError = UpdatePingErrors[keyof UpdatePingErrors]
+
+export type UpdatePingResponses = {
+  /**
+   * What is expected, and when it last came.
+   */
+  200: Ping
+}
+
+export type UpdatePingResponse = UpdatePingResponses[keyof UpdatePingResponses]
+
+export type CreatePingData = {
+  body: NewPing
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Id of the schedule.
+     */
+    schedule: string
+  }
+  query?: never
+  url: '/api/schedules/{schedule}/ping'
+}
+
+export type CreatePingErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreatePingError = CreatePingErrors[keyof CreatePingErrors]
+
+export type CreatePingResponses = {
+  /**
+   * With the address, this once.
+   */
+  201: CreatedPing
+}
+
+export type CreatePingResponse = CreatePingResponses[keyof CreatePingResponses]
+
+export type SendPingData = {
+  body?: never
+  path: {
+    /**
+     * The secret part of the address.
+     */
+    token: string
+  }
+  query?: never
+  url: '/api/pings/{token}'
+}
+
+export type SendPingErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+}
+
+export type SendPingError = SendPingErrors[keyof SendPingErrors]
+
+export type SendPingResponses = {
+  /**
+   * The ping has been counted.
+   */
+  200: Pong
+}
+
+export type SendPingResponse = SendPingResponses[keyof SendPingResponses]
+
+export type PostPingData = {
+  body?: never
+  path: {
+    /**
+     * The secret part of the address.
+     */
+    token: string
+  }
+  query?: never
+  url: '/api/pings/{token}'
+}
+
+export type PostPingErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+}
+
+export type PostPingError = PostPingErrors[keyof PostPingErrors]
+
+export type PostPingResponses = {
+  /**
+   * The ping has been counted.
+   */
+  200: Pong
+}
+
+export type PostPingResponse = PostPingResponses[keyof PostPingResponses]
+
+export type ReceiveWebhookData = {
+  body?: never
+  headers?: {
+    /**
+     * `wait=30`: answer 200 with the execution if it ends within so many seconds (at most 60). RFC 7240; what cannot be read is ignored.
+     */
+    prefer?: string
+  }
+  path: {
+    /**
+     * Id of the webhook.
+     */
+    webhook: string
+  }
+  query?: {
+    /**
+     * The secret of a webhook with `url_token`.
+     */
+    token?: string
+  }
+  url: '/api/webhooks/recipe/{webhook}'
+}
+
+export type ReceiveWebhookErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`)
+   */
+  503: Problem
+}
+
+export type ReceiveWebhookError = ReceiveWebhookErrors[keyof ReceiveWebhookErrors]
+
+export type ReceiveWebhookResponses = {
+  /**
+   * Ended within the time that `Prefer: wait` allows, kept out by the filter, or known already.
+   */
+  200: WebhookAnswer
+  /**
+   * An execution was started.
+   */
+  202: WebhookAnswer
+}
+
+export type ReceiveWebhookResponse = ReceiveWebhookResponses[keyof ReceiveWebhookResponses]
+
+export type ListWebhookSubscriptionsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/webhooks/subscriptions'
+}
+
+export type ListWebhookSubscriptionsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListWebhookSubscriptionsError = ListWebhookSubscriptionsErrors[keyof ListWebhookSubscriptionsErrors]
+
+export type ListWebhookSubscriptionsResponses = {
+  /**
+   * Subscriptions, newest first, without their secrets.
+   */
+  200: WebhookSubscriptionList
+}
+
+export type ListWebhookSubscriptionsResponse =
+  ListWebhookSubscriptionsResponses[keyof ListWebhookSubscriptionsResponses]
+
+export type CreateWebhookSubscriptionData = {
+  body: NewWebhookSubscription
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/webhooks/subscriptions'
+}
+
+export type CreateWebhookSubscriptionErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreateWebhookSubscriptionError = CreateWebhookSubscriptionErrors[keyof CreateWebhookSubscriptionErrors]
+
+export type CreateWebhookSubscriptionResponses = {
+  /**
+   * The subscription with its secret, which is shown this once.
+   */
+  201: WebhookSubscriptionWithSecret
+}
+
+export type CreateWebhookSubscriptionResponse =
+  CreateWebhookSubscriptionResponses[keyof CreateWebhookSubscriptionResponses]
+
+export type ListWebhookEventTypesData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/webhooks/subscriptions/event-types'
+}
+
+export type ListWebhookEventTypesErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListWebhookEventTypesError = ListWebhookEventTypesErrors[keyof ListWebhookEventTypesErrors]
+
+export type ListWebhookEventTypesResponses = {
+  /**
+   * Types of events.
+   */
+  200: WebhookEventTypes
+}
+
+export type ListWebhookEventTypesResponse = ListWebhookEventTypesResponses[keyof ListWebhookEventTypesResponses]
+
+export type DeleteWebhookSubscriptionData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the subscription.
+     */
+    subscription: string
+  }
+  query?: never
+  url: '/api/webhooks/subscriptions/{subscription}'
+}
+
+export type DeleteWebhookSubscriptionErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DeleteWebhookSubscriptionError = DeleteWebhookSubscriptionErrors[keyof DeleteWebhookSubscriptionErrors]
+
+export type DeleteWebhookSubscriptionResponses = {
+  /**
+   * The subscription is gone, and what waited to be sent with it.
+   */
+  204: void
+}
+
+export type DeleteWebhookSubscriptionResponse =
+  DeleteWebhookSubscriptionResponses[keyof DeleteWebhookSubscriptionResponses]
+
+export type GetWebhookSubscriptionData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the subscription.
+     */
+    subscription: string
+  }
+  query?: never
+  url: '/api/webhooks/subscriptions/{subscription}'
+}
+
+export type GetWebhookSubscriptionErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetWebhookSubscriptionError = GetWebhookSubscriptionErrors[keyof GetWebhookSubscriptionErrors]
+
+export type GetWebhookSubscriptionResponses = {
+  /**
+   * The subscription without its secret.
+   */
+  200: WebhookSubscription
+}
+
+export type GetWebhookSubscriptionResponse = GetWebhookSubscriptionResponses[keyof GetWebhookSubscriptionResponses]
+
+export type UpdateWebhookSubscriptionData = {
+  body: WebhookSubscriptionChange
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the subscription.
+     */
+    subscription: string
+  }
+  query?: never
+  url: '/api/webhooks/subscriptions/{subscription}'
+}
+
+export type UpdateWebhookSubscriptionErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type UpdateWebhookSubscriptionError = UpdateWebhookSubscriptionErrors[keyof UpdateWebhookSubscriptionErrors]
+
+export type UpdateWebhookSubscriptionResponses = {
+  /**
+   * The subscription without its secret.
+   */
+  200: WebhookSubscription
+}
+
+export type UpdateWebhookSubscriptionResponse =
+  UpdateWebhookSubscriptionResponses[keyof UpdateWebhookSubscriptionResponses]
+
+export type RotateWebhookSubscriptionSecretData = {
+  body?: SecretRotation
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the subscription.
+     */
+    subscription: string
+  }
+  query?: never
+  url: '/api/webhooks/subscriptions/{subscription}/rotate-secret'
+}
+
+export type RotateWebhookSubscriptionSecretErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type RotateWebhookSubscriptionSecretError =
+  RotateWebhookSubscriptionSecretErrors[keyof RotateWebhookSubscriptionSecretErrors]
+
+export type RotateWebhookSubscriptionSecretResponses = {
+  /**
+   * The subscription with its secret, which is shown this once.
+   */
+  200: WebhookSubscriptionWithSecret
+}
+
+export type RotateWebhookSubscriptionSecretResponse =
+  RotateWebhookSubscriptionSecretResponses[keyof RotateWebhookSubscriptionSecretResponses]
+
+export type TestWebhookSubscriptionData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Id of the subscription.
+     */
+    subscription: string
+  }
+  query?: never
+  url: '/api/webhooks/subscriptions/{subscription}/test'
+}
+
+export type TestWebhookSubscriptionErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type TestWebhookSubscriptionError = TestWebhookSubscriptionErrors[keyof TestWebhookSubscriptionErrors]
+
+export type TestWebhookSubscriptionResponses = {
+  /**
+   * The delivery.
+   */
+  202: WebhookDelivery
+}
+
+export type TestWebhookSubscriptionResponse = TestWebhookSubscriptionResponses[keyof TestWebhookSubscriptionResponses]
+
+export type ListWebhookDeliveriesData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the subscription.
+     */
+    subscription: string
+  }
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+    status?: 'pending' | 'delivered' | 'failed'
+  }
+  url: '/api/webhooks/subscriptions/{subscription}/deliveries'
+}
+
+export type ListWebhookDeliveriesErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListWebhookDeliveriesError = ListWebhookDeliveriesErrors[keyof ListWebhookDeliveriesErrors]
+
+export type ListWebhookDeliveriesResponses = {
+  /**
+   * Deliveries, newest first.
+   */
+  200: WebhookDeliveryList
+}
+
+export type ListWebhookDeliveriesResponse = ListWebhookDeliveriesResponses[keyof ListWebhookDeliveriesResponses]
+
+export type GetWebhookDeliveryData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the subscription.
+     */
+    subscription: string
+    /**
+     * Id of the delivery.
+     */
+    delivery: string
+  }
+  query?: never
+  url: '/api/webhooks/subscriptions/{subscription}/deliveries/{delivery}'
+}
+
+export type GetWebhookDeliveryErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetWebhookDeliveryError = GetWebhookDeliveryErrors[keyof GetWebhookDeliveryErrors]
+
+export type GetWebhookDeliveryResponses = {
+  /**
+   * The delivery and its body.
+   */
+  200: WebhookDeliveryWithBody
+}
+
+export type GetWebhookDeliveryResponse = GetWebhookDeliveryResponses[keyof GetWebhookDeliveryResponses]
+
+export type RedeliverWebhookDeliveryData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Id of the subscription.
+     */
+    subscription: string
+    /**
+     * Id of the delivery.
+     */
+    delivery: string
+  }
+  query?: never
+  url: '/api/webhooks/subscriptions/{subscription}/deliveries/{delivery}/redeliver'
+}
+
+export type RedeliverWebhookDeliveryErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type RedeliverWebhookDeliveryError = RedeliverWebhookDeliveryErrors[keyof RedeliverWebhookDeliveryErrors]
+
+export type RedeliverWebhookDeliveryResponses = {
+  /**
+   * The delivery.
+   */
+  202: WebhookDelivery
+}
+
+export type RedeliverWebhookDeliveryResponse =
+  RedeliverWebhookDeliveryResponses[keyof RedeliverWebhookDeliveryResponses]
+
+export type ListWebhooksData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/webhooks'
+}
+
+export type ListWebhooksErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListWebhooksError = ListWebhooksErrors[keyof ListWebhooksErrors]
+
+export type ListWebhooksResponses = {
+  /**
+   * Webhooks, newest first, without their secrets.
+   */
+  200: WebhookList
+}
+
+export type ListWebhooksResponse = ListWebhooksResponses[keyof ListWebhooksResponses]
+
+export type CreateWebhookData = {
+  body: NewWebhook
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/webhooks'
+}
+
+export type CreateWebhookErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreateWebhookError = CreateWebhookErrors[keyof CreateWebhookErrors]
+
+export type CreateWebhookResponses = {
+  /**
+   * The webhook with its secret, which is shown this once, and a command that uses it.
+   */
+  201: WebhookWithSecret
+}
+
+export type CreateWebhookResponse = CreateWebhookResponses[keyof CreateWebhookResponses]
+
+export type DeleteWebhookData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the webhook.
+     */
+    webhook: string
+  }
+  query?: never
+  url: '/api/webhooks/{webhook}'
+}
+
+export type DeleteWebhookErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DeleteWebhookError = DeleteWebhookErrors[keyof DeleteWebhookErrors]
+
+export type DeleteWebhookResponses = {
+  /**
+   * The webhook is gone.
+   */
+  204: void
+}
+
+export type DeleteWebhookResponse = DeleteWebhookResponses[keyof DeleteWebhookResponses]
+
+export type GetWebhookData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the webhook.
+     */
+    webhook: string
+  }
+  query?: never
+  url: '/api/webhooks/{webhook}'
+}
+
+export type GetWebhookErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetWebhookError = GetWebhookErrors[keyof GetWebhookErrors]
+
+export type GetWebhookResponses = {
+  /**
+   * The webhook without its secret.
+   */
+  200: Webhook
+}
+
+export type GetWebhookResponse = GetWebhookResponses[keyof GetWebhookResponses]
+
+export type UpdateWebhookData = {
+  body: WebhookChange
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the webhook.
+     */
+    webhook: string
+  }
+  query?: never
+  url: '/api/webhooks/{webhook}'
+}
+
+export type UpdateWebhookErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type UpdateWebhookError = UpdateWebhookErrors[keyof UpdateWebhookErrors]
+
+export type UpdateWebhookResponses = {
+  /**
+   * The webhook without its secret.
+   */
+  200: Webhook
+}
+
+export type UpdateWebhookResponse = UpdateWebhookResponses[keyof UpdateWebhookResponses]
+
+export type RotateWebhookSecretData = {
+  body?: SecretRotation
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the webhook.
+     */
+    webhook: string
+  }
+  query?: never
+  url: '/api/webhooks/{webhook}/rotate-secret'
+}
+
+export type RotateWebhookSecretErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type RotateWebhookSecretError = RotateWebhookSecretErrors[keyof RotateWebhookSecretErrors]
+
+export type RotateWebhookSecretResponses = {
+  /**
+   * The webhook with its secret, which is shown this once, and a command that uses it.
+   */
+  200: WebhookWithSecret
+}
+
+export type RotateWebhookSecretResponse = RotateWebhookSecretResponses[keyof RotateWebhookSecretResponses]
+
+export type ListWebhookReceiptsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the webhook.
+     */
+    webhook: string
+  }
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+    verdict?: 'accepted' | 'filtered' | 'duplicate' | 'rejected'
+  }
+  url: '/api/webhooks/{webhook}/deliveries'
+}
+
+export type ListWebhookReceiptsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListWebhookReceiptsError = ListWebhookReceiptsErrors[keyof ListWebhookReceiptsErrors]
+
+export type ListWebhookReceiptsResponses = {
+  /**
+   * Deliveries, newest first.
+   */
+  200: WebhookReceiptList
+}
+
+export type ListWebhookReceiptsResponse = ListWebhookReceiptsResponses[keyof ListWebhookReceiptsResponses]
+
+export type RedeliverWebhookData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Id of the webhook.
+     */
+    webhook: string
+    /**
+     * Id of the delivery.
+     */
+    delivery: string
+  }
+  query?: never
+  url: '/api/webhooks/{webhook}/deliveries/{delivery}/redeliver'
+}
+
+export type RedeliverWebhookErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type RedeliverWebhookError = RedeliverWebhookErrors[keyof RedeliverWebhookErrors]
+
+export type RedeliverWebhookResponses = {
+  /**
+   * What became of it.
+   */
+  202: WebhookAnswer
+}
+
+export type RedeliverWebhookResponse = RedeliverWebhookResponses[keyof RedeliverWebhookResponses]
+
+export type ListFilesData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+    /**
+     * Only those of one execution.
+     */
+    execution_id?: string
+    /**
+     * Only those that came this way.
+     */
+    source?: 'upload' | 'step' | 'webhook'
+  }
+  url: '/api/files'
+}
+
+export type ListFilesErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListFilesError = ListFilesErrors[keyof ListFilesErrors]
+
+export type ListFilesResponses = {
+  /**
+   * Files, newest first.
+   */
+  200: FileList
+}
+
+export type ListFilesResponse = ListFilesResponses[keyof ListFilesResponses]
+
+export type UploadFileData = {
+  body: Blob | File
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * Name of the file. Default: what the form says, else `file`.
+     */
+    name?: string
+    /**
+     * When it is deleted. Default: what the retention of the workspace says.
+     */
+    expires_at?: string
+  }
+  url: '/api/files'
+}
+
+export type UploadFileErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type UploadFileError = UploadFileErrors[keyof UploadFileErrors]
+
+export type UploadFileResponses = {
+  /**
+   * The file, with the handle that stands for it.
+   */
+  201: File
+}
+
+export type UploadFileResponse = UploadFileResponses[keyof UploadFileResponses]
+
+export type DeleteFileData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the file.
+     */
+    file: string
+  }
+  query?: never
+  url: '/api/files/{file}'
+}
+
+export type DeleteFileErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DeleteFileError = DeleteFileErrors[keyof DeleteFileErrors]
+
+export type DeleteFileResponses = {
+  /**
+   * Deleted.
+   */
+  204: void
+}
+
+export type DeleteFileResponse = DeleteFileResponses[keyof DeleteFileResponses]
+
+export type GetFileData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the file.
+     */
+    file: string
+  }
+  query?: never
+  url: '/api/files/{file}'
+}
+
+export type GetFileErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetFileError = GetFileErrors[keyof GetFileErrors]
+
+export type GetFileResponses = {
+  /**
+   * The file without its bytes.
+   */
+  200: File
+}
+
+export type GetFileResponse = GetFileResponses[keyof GetFileResponses]
+
+export type DownloadFileData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the file.
+     */
+    file: string
+  }
+  query?: never
+  url: '/api/files/{file}/content'
+}
+
+export type DownloadFileErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DownloadFileError = DownloadFileErrors[keyof DownloadFileErrors]
+
+export type DownloadFileResponses = {
+  /**
+   * The bytes.
+   */
+  200: Blob | File
+}
+
+export type DownloadFileResponse = DownloadFileResponses[keyof DownloadFileResponses]
+
+export type CreateFileLinkData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the file.
+     */
+    file: string
+  }
+  query?: never
+  url: '/api/files/{file}/content/link'
+}
+
+export type CreateFileLinkErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreateFileLinkError = CreateFileLinkErrors[keyof CreateFileLinkErrors]
+
+export type CreateFileLinkResponses = {
+  /**
+   * The address, from `API_URL` on.
+   */
+  200: SignedLink
+}
+
+export type CreateFileLinkResponse = CreateFileLinkResponses[keyof CreateFileLinkResponses]
 
 export type ListInstancesData = {
   body?: never
