@@ -18,8 +18,7 @@ const planned = (goal: string, brief: { [key: string]: Json } = {}) =>
     output?: unknown
   }
 const faultsOf = async (goal: string, plan: unknown) =>
-  (await compilePlan(plan, { goal, context: null, candidates: [], tools: null, agentsNamed: false, by: 'planner' }))
-    .faults
+  (await compilePlan(plan, { goal, candidates: [], tools: null, agentsNamed: false, by: 'planner' })).faults
 const kinds = (plan: { steps: Step[] }) => plan.steps.map(({ kind }) => kind)
 const agents = [{ slug: 'writer', name: 'Writer', description: 'Writes.', tools: [] }]
 
@@ -98,7 +97,6 @@ describe('the offline model takes a goal apart', () => {
     const plan = planned(goal, { agents, context: { a: 1 } })
     const { faults } = await compilePlan(plan, {
       goal,
-      context: null,
       candidates: [],
       tools: null,
       agentsNamed: false,
