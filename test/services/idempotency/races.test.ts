@@ -18,7 +18,7 @@ async function aContext() {
   const { workspaceId } = await signIn()
   return {
     ...app.runtime,
-    actor: { kind: 'system' as const, id: uuidv7(), workspaceId, permissions: new Set<never>() },
+    actor: { kind: 'system' as const, id: uuidv7(), workspaceId, permissions: new Set(['recipes:execute' as const]) },
   }
 }
 const request = (key: string, content: unknown = {}) => ({ operation: 'createThing', key, content, sealed: false })
