@@ -101,7 +101,8 @@ test('in the database as well: ticks, pauses, run ends, backfills and clocks in 
     fc.record({ kind: fc.constantFrom('pause' as const, 'resume' as const, 'end' as const) }),
     fc.record({
       kind: fc.constant('backfill' as const),
-      from: fc.nat(7200),
+      // The slot at the start itself is older than the schedule: a backfill may fire it, and the watermark begins behind it.
+      from: fc.integer({ min: 1, max: 7200 }),
       length: fc.integer({ min: 300, max: 7200 }),
     }),
   )
