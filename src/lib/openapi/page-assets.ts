@@ -1,11 +1,14 @@
 /**
  * Starts Swagger UI. Calls go to the server that the page came from, whichever of its names was used: any other would be
- * another origin. `validatorUrl: null` keeps it from sending the document to a validator outside.
+ * another origin. `validatorUrl: null` keeps it from sending the document to a validator outside. Tags begin closed and the
+ * list of schemas is left out: drawn all at once, so many operations take a browser a minute.
  */
 export const swaggerStart = `SwaggerUIBundle({
   url: '/openapi.json',
   dom_id: '#swagger-ui',
   deepLinking: true,
+  docExpansion: 'none',
+  defaultModelsExpandDepth: -1,
   persistAuthorization: false,
   validatorUrl: null,
   tryItOutEnabled: true,
