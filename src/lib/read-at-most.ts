@@ -1,13 +1,13 @@
-import { AppError } from './errors.ts'
+import type { AppError } from './errors.ts'
 
-/** The body of a request for a handler with a limit of its own. What is larger is refused before more than that is read. */
-export async function readAtMost(request: Request, maxBytes: number, refusal: string): Promise<Uint8Array> {
+/** The whole body of a request. What is larger is refused, with what `tooLarge` makes, before more than that is read. */
+export async function readAtMost(request: Request, maxBytes: number, tooLarge: () => AppError): Promise<Uint8Array> {
   const declared = request.headers.get('content-length')
-  if (declared !== null && Number(declared) > maxBytes) throw new AppError('too-large', refusal)
+  if (declared !== null && Number(declared) > maxBytes) throw tooLarge()
   if (declared !== null) {
     // HTTP itself bounds it.
     const bytes = new Uint8Array(await request.arrayBuffer())
-    if (bytes.byteLength > maxBytes) throw new AppError('too-large', refusal)
+    if (bytes.byteLength > maxBytes) throw tooLarge()
     return bytes
   }
   if (request.body === null) return new Uint8Array(0)
@@ -20,7 +20,7 @@ export async function readAtMost(request: Request, maxBytes: number, refusal: st
     total += value.byteLength
     if (total > maxBytes) {
       await reader.cancel().catch(() => {})
-      throw new AppError('too-large', refusal)
+      throw tooLarge()
     }
     chunks.push(value)
   }

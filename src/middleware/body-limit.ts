@@ -1,4 +1,5 @@
 import { AppError } from '../lib/errors.ts'
+import { readAtMost } from '../lib/read-at-most.ts'
 import { asMiddleware } from './as-middleware.ts'
 import type { Exchange, Layer } from './exchange.ts'
 
@@ -38,38 +39,8 @@ interface PlatformEnv {
 export function readBody(exchange: Exchange, maxBytes: number): Promise<Uint8Array> {
   const { request, env } = exchange
   // With a declared length, which the layer has checked, HTTP itself bounds the body.
-  if (exchange.header('content-length') === null) return readCounted(request, maxBytes)
-  const direct = (env as PlatformEnv | undefined)?.readBody?.()
-  if (direct) return direct
-  return request.arrayBuffer().then((buffer) => {
-    if (buffer.byteLength > maxBytes) throw bodyTooLarge(maxBytes)
-    return new Uint8Array(buffer)
-  })
-}
-
-async function readCounted(request: Request, maxBytes: number): Promise<Uint8Array> {
-  if (request.body === null) return new Uint8Array(0)
-  const chunks: Uint8Array[] = []
-  let total = 0
-  const reader = request.body.getReader()
-  for (;;) {
-    const { done, value } = await reader.read()
-    if (done) break
-    total += value.byteLength
-    if (total > maxBytes) {
-      await reader.cancel().catch(() => {})
-      throw bodyTooLarge(maxBytes)
-    }
-    chunks.push(value)
-  }
-  if (chunks.length === 1) return chunks[0]!
-  const bytes = new Uint8Array(total)
-  let offset = 0
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset)
-    offset += chunk.byteLength
-  }
-  return bytes
+  const direct = exchange.header('content-length') === null ? null : (env as PlatformEnv | undefined)?.readBody?.()
+  return direct ?? readAtMost(request, maxBytes, () => bodyTooLarge(maxBytes))
 }
 
 /** The request for a handler that reads the body by itself: reading beyond the limit throws. */

@@ -122,8 +122,9 @@ export async function redeliverReceipt(
 }
 
 async function readBody(ctx: ServiceContext, hook: WebhookRow, request: Request, told: Told): Promise<Uint8Array> {
-  const refusal = `The webhook takes ${hook.max_body_bytes} bytes at most.`
-  const bytes = await noted(ctx, hook, told, () => readAtMost(request, hook.max_body_bytes, refusal))
+  const { max_body_bytes } = hook
+  const tooLarge = () => new AppError('too-large', `The webhook takes ${max_body_bytes} bytes at most.`)
+  const bytes = await noted(ctx, hook, told, () => readAtMost(request, max_body_bytes, tooLarge))
   told.size = bytes.byteLength
   return bytes
 }
