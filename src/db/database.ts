@@ -31,6 +31,7 @@ import type {
   RunStepsTable,
   WaitsTable,
 } from './tables/runs.table.ts'
+  FailureNoticesTable,
 import type {
   ScheduleBackfillRunsTable,
   ScheduleBackfillsTable,
@@ -38,7 +39,12 @@ import type {
   SchedulePingsTable,
 } from './tables/schedule-operations.table.ts'
 import type { ScheduleSlotsTable, SchedulesTable } from './tables/schedules.table.ts'
-import type { WorkflowPlansTable, WorkflowsTable, WorkspacePausesTable } from './tables/workflows.table.ts'
+import type {
+  WorkflowPlansTable,
+  WorkflowRunsTable,
+  WorkflowsTable,
+  WorkspacePausesTable,
+} from './tables/workflows.table.ts'
 import type {
   WebhookDeliveriesTable,
   WebhookReceiptsTable,
@@ -87,6 +93,7 @@ export interface Database {
   workflow_plans: WorkflowPlansTable
   workspace_pauses: WorkspacePausesTable
   idempotency_keys: IdempotencyKeysTable
+  failure_notices: FailureNoticesTable
   webhooks: WebhooksTable
   webhook_receipts: WebhookReceiptsTable
   webhook_subscriptions: WebhookSubscriptionsTable
@@ -97,3 +104,4 @@ export interface Database {
   retention_policies: RetentionPoliciesTable
   retention_figures: RetentionFiguresTable
 }
+  workflow_runs: WorkflowRunsTable

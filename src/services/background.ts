@@ -2,6 +2,7 @@ import type { BackgroundService } from '../context.ts'
 import type { Config } from '../config.ts'
 import { filesService } from './files.service.ts'
 import { heartbeatService } from './heartbeat.service.ts'
+import { noticesService } from './notify/failure-notices.ts'
 import { replaysService } from './replays/tick.ts'
 import { retentionService } from './retention.service.ts'
 import { childEndsService } from './runs/child-ends.ts'
@@ -24,6 +25,7 @@ export function backgroundServices(config: Config): BackgroundService[] {
     childEndsService,
     eventsService,
     workflowsService,
+    noticesService,
     webhooksService,
     expiryService,
     filesService,

@@ -14,6 +14,8 @@ import { runControl } from './0013-run-control.ts'
 import { webhookGuards } from './0014-webhook-guards.ts'
 import { runFamilies } from './0015-run-families.ts'
 import { turns } from './0016-turns.ts'
+import { concurrency } from './0019-concurrency.ts'
+import { noticesAndStreams } from './0021-notices-and-streams.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -33,4 +35,6 @@ export const migrations: readonly Migration[] = [
   webhookGuards,
   runFamilies,
   turns,
+  concurrency,
+  noticesAndStreams,
 ]

@@ -19,4 +19,6 @@ export const migrationNames: readonly string[] = [
   '0014-webhook-guards',
   '0015-run-families',
   '0016-turns',
+  '0019-concurrency',
+  '0021-notices-and-streams',
 ]

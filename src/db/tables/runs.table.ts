@@ -138,3 +138,18 @@ export interface RunInboxTable {
   created_at: ColumnType<Date, Date | undefined, never>
   applied_at: Date | null
 }
+
+/** What is told of a failed generation of a run; see services/notify/failure-notices.ts. */
+export interface FailureNoticesTable {
+  run_id: string
+  generation: number
+  number: number
+  workspace_id: string
+  state: 'failed' | 'timed_out'
+  notice: JsonColumn<JsonObject>
+  delivery: Generated<'pending' | 'sent' | 'failed'>
+  attempts: Generated<number>
+  next_attempt_at: Date | null
+  error: string | null
+  created_at: ColumnType<Date, Date | undefined, never>
+}

@@ -79,3 +79,10 @@ export interface WorkspacePausesTable {
   paused_by: string
   paused_at: Generated<Date>
 }
+
+/** The runs of a workflow, of its planner and of its plans, in the order in which they were started. */
+export interface WorkflowRunsTable {
+  workflow_id: string
+  number: number
+  run_id: string
+}

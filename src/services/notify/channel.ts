@@ -6,7 +6,15 @@ import type { CallKind, StepContext } from '../runs/step-executor.ts'
 export interface Notice {
   message: string
   data: Json | undefined
+  /** What a webhook is sent instead of message and data. */
+  body?: Json
 }
+
+/** Who is told, and how: a step of kind notify, or a notice of a failure. */
+export type Address = Pick<NotifyStep, 'id' | 'log' | 'webhook' | 'email'>
+
+/** What a channel needs of whoever tells. */
+export type TellingContext = Pick<StepContext, 'ctx' | 'runId' | 'signal' | 'log' | 'renderText'>
 
 /** A notice made ready: all that its sending depends on, so that a repeat after a crash sends the same. */
 export interface Letter {
@@ -23,6 +31,6 @@ export interface Letter {
  * StepError, both where the notice cannot be written and where it cannot be sent.
  */
 export interface Channel {
-  /** Null: the step names another channel. */
-  write(step: NotifyStep, notice: Notice, context: StepContext): Letter | null
+  /** Null: the address is of another channel. */
+  write(address: Address, notice: Notice, context: TellingContext): Letter | null
 }

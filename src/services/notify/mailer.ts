@@ -1,6 +1,7 @@
 import type { ServiceContext } from '../../context.ts'
-import { StepError, type StepContext } from '../runs/step-executor.ts'
+import { StepError } from '../runs/step-executor.ts'
 import { sendOutbound, statusError } from '../steps/outbound.ts'
+import type { TellingContext } from './channel.ts'
 
 export interface Mail {
   to: string[]
@@ -9,7 +10,7 @@ export interface Mail {
 }
 
 /** Hands a message over to what delivers it. Throws StepError. */
-export type Mailer = (mail: Mail, idempotencyKey: string, context: StepContext) => Promise<void>
+export type Mailer = (mail: Mail, idempotencyKey: string, context: TellingContext) => Promise<void>
 
 /** How this installation sends e-mail: by its API where there is one, else by SMTP where the runtime can; null: not at all. */
 export function mailerOf({ config, smtp }: Pick<ServiceContext, 'config' | 'smtp'>): Mailer | null {

@@ -4,10 +4,10 @@ import type { Channel } from './channel.ts'
 
 /** A POST with the message, its data, and what sent it. */
 export const webhookChannel: Channel = {
-  write({ id, webhook }, { message, data }, context) {
+  write({ id, webhook }, { message, data, body: given }, context) {
     if (!webhook) return null
     const url = context.renderText(webhook.url).trim()
-    const body: Json = { message, data: data ?? null, execution_id: context.runId, step: id }
+    const body: Json = given ?? { message, data: data ?? null, execution_id: context.runId, step: id }
     const credential = webhook.auth?.credential
     return {
       kind: 'http',

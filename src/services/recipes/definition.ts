@@ -169,35 +169,39 @@ const recipeStep = z
   .meta({ title: 'recipe', description: 'Runs another recipe and waits for its end; its output is that of the run.' })
 
 const plainAddress = /^[^\s@<>,;:"()[\]\\]+@[^\s@<>,;:"()[\]\\]+$/
+const channels = {
+  log: z.enum(['info', 'warn', 'error']).optional().describe('A line in the log of the server, of this severity.'),
+  webhook: z
+    .strictObject({ url: liquid('Absolute http or https URL; gets a POST.'), auth: credential.optional() })
+    .optional(),
+  email: z
+    .strictObject({
+      to: z
+        .array(
+          z.union([z.string().regex(plainAddress, 'must be an address'), z.string().regex(/\{\{|\{%/)], {
+            error: 'must be an address such as kim@example.org, or a template that gives one',
+          }),
+        )
+        .min(1)
+        .max(50)
+        .describe('Addresses.'),
+      subject: liquid('One line.'),
+    })
+    .optional(),
+}
+const oneChannel = [{ required: ['log'] }, { required: ['webhook'] }, { required: ['email'] }]
 const notifyStep = z
   .strictObject({
     kind: z.literal('notify'),
     ...common,
     message: liquid('What to say.'),
     data: tree('Sent along: as `data` of the log line or of the webhook.').optional(),
-    log: z.enum(['info', 'warn', 'error']).optional().describe('A line in the log of the server, of this severity.'),
-    webhook: z
-      .strictObject({ url: liquid('Absolute http or https URL; gets a POST.'), auth: credential.optional() })
-      .optional(),
-    email: z
-      .strictObject({
-        to: z
-          .array(
-            z.union([z.string().regex(plainAddress, 'must be an address'), z.string().regex(/\{\{|\{%/)], {
-              error: 'must be an address such as kim@example.org, or a template that gives one',
-            }),
-          )
-          .min(1)
-          .max(50)
-          .describe('Addresses.'),
-        subject: liquid('One line.'),
-      })
-      .optional(),
+    ...channels,
   })
   .meta({
     title: 'notify',
     description: 'Tells people or systems; takes exactly one of log, webhook and email.',
-    oneOf: [{ required: ['log'] }, { required: ['webhook'] }, { required: ['email'] }],
+    oneOf: oneChannel,
   })
 
 const failStep = z
@@ -314,8 +318,25 @@ export const stepSchema: z.ZodType<Step> = z.discriminatedUnion(
   },
 )
 
+const failureNotice = z
+  .strictObject({
+    message: liquid('What to say. Default: the name of the recipe and the error.').optional(),
+    data: tree('Sent along. Default: the event and the failed run.').optional(),
+    ...channels,
+  })
+  .meta({ oneOf: oneChannel })
+export type FailureNotice = z.infer<typeof failureNotice>
+
 const settings = z.strictObject({
   timeout: duration('Longest time for the whole run, waits included.').optional(),
+  max_parallel: z
+    .int()
+    .min(1)
+    .max(50)
+    .optional()
+    .describe(
+      'Steps with an effect under way at a time in the whole run, items of foreach included. Default 10, or the largest `concurrency` of a foreach where that is more.',
+    ),
   on_failure: z
     .strictObject({
       log: z.boolean().optional().describe('Write an error to the log of the server.'),
@@ -332,6 +353,12 @@ const settings = z.strictObject({
           auth: credential.optional(),
         })
         .optional(),
+      notify: z
+        .array(failureNotice)
+        .min(1)
+        .max(5)
+        .optional()
+        .describe('Who is told, each by exactly one of log, webhook and email. Templates see `error` too.'),
     })
     .optional(),
 })

@@ -3,7 +3,7 @@ import { isObject } from '../../lib/json.ts'
 import { faultOfSlug } from '../../lib/slug.ts'
 import { definitionLimits, slugPattern, type RecipeDefinition } from './definition.ts'
 import { toPlainJson } from './validation/document.ts'
-import { FieldReader, readStep, type FieldReport } from './validation/fields.ts'
+import { FieldReader, readNotice, readStep, type FieldReport } from './validation/fields.ts'
 import { outlineOf, type Fields, type Outline, type StepPlace } from './validation/outline.ts'
 import { checkShape } from './validation/shape.ts'
 import { gotosOf, visibleAtEnd, visibleTo } from './validation/visibility.ts'
@@ -54,7 +54,23 @@ function meaningFaults(recipe: Fields): Fault[] {
     whole.fault('/inputs/type', 'must be object')
   if (isObject(recipe['settings'])) whole.duration(recipe['settings']['timeout'], '/settings/timeout')
   const scope = { visible: visibleAtEnd(outline.root), variables: [], ids, inputs }
-  return [...faults, ...whole.faults, ...referenceFaults(whole, scope)]
+  const notices = readNotices(recipe['settings'])
+  return [
+    ...faults,
+    ...whole.faults,
+    ...referenceFaults(whole, scope),
+    ...notices.faults,
+    ...referenceFaults(notices, { ...scope, variables: ['error'] }),
+  ]
+}
+
+function readNotices(settings: unknown): FieldReport {
+  const reader = new FieldReader()
+  const policy = isObject(settings) ? settings['on_failure'] : null
+  const notices = isObject(policy) && Array.isArray(policy['notify']) ? policy['notify'] : []
+  for (const [index, notice] of notices.entries())
+    if (isObject(notice)) readNotice(reader, notice, `/settings/on_failure/notify/${index}`)
+  return reader
 }
 
 function slugFaults({ slug }: Fields): Fault[] {

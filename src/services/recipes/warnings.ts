@@ -23,6 +23,12 @@ export async function warningsFor(
   if (webhook?.auth) {
     credentials.push({ pointer: '/settings/on_failure/webhook/auth/credential', name: webhook.auth.credential })
   }
+  for (const [index, { webhook: hook }] of (definition.settings?.on_failure?.notify ?? []).entries())
+    if (hook?.auth)
+      credentials.push({
+        pointer: `/settings/on_failure/notify/${index}/webhook/auth/credential`,
+        name: hook.auth.credential,
+      })
   const handler = definition.settings?.on_failure?.recipe
   if (handler !== undefined) recipes.push({ pointer: '/settings/on_failure/recipe', name: handler })
   const known = new Set<string>()

@@ -1,14 +1,18 @@
-import type { JsonObject } from '../../lib/json.ts'
+import { sql } from 'kysely'
+import { toJsonText } from '../../db/json.ts'
+import type { Json, JsonObject } from '../../lib/json.ts'
+import { LanguageError } from '../../lib/language/scope.ts'
+import { renderText } from '../../lib/language/template.ts'
+import { renderTree } from '../../lib/language/tree.ts'
+import type { StoredNotice } from '../notify/failure-notices.ts'
+import type { FailureNotice } from '../recipes/definition.ts'
 import type { Flow } from './flow.ts'
 import { startOnFailure } from './on-failure-recipe.ts'
 
-const tries = 3
-const timeoutMs = 10_000
-
 /**
- * `settings.on_failure`: a line in the server's log, a run of another recipe, a POST to a webhook. It comes before the
- * checkpoint that ends the run, so a crash in between sends it once more under the same Idempotency-Key and never leaves
- * it out. A webhook that does not answer never changes the outcome of the run.
+ * `settings.on_failure`: a line in the server's log, a run of another recipe, and notices. The notices are only written
+ * down here, before the checkpoint that ends the run, and sent by a tick that finds it ended: so whoever is slow to take
+ * one delays no run, and a crash in between leaves none out.
  */
 export async function reportFailure(flow: Flow, state: 'failed' | 'timed_out', error: JsonObject): Promise<void> {
   const policy = flow.definition.settings?.on_failure
@@ -21,38 +25,44 @@ export async function reportFailure(flow: Flow, state: 'failed' | 'timed_out', e
       ...report,
       execution: { ...report.execution, input: flow.run.input },
     })
-  if (!policy.webhook) return
-  // By state: a run that failed, was cut off and then ran out of time sends two notices, each under a key of its own.
-  const path = `~on_failure_${state}`
-  const key = `${flow.run.generation}/${path}/0.0`
-  if ((await flow.recordedCalls(path)).get(key)?.result !== undefined) return
-  const body = JSON.stringify(report)
-  for (let attempt = 1; attempt <= tries; attempt++) {
-    await flow.confirmLease()
-    try {
-      const response = await flow.runtime.egress(
-        new Request(policy.webhook.url, {
-          method: 'POST',
-          headers: { 'content-type': 'application/json', 'idempotency-key': `${flow.run.id}/${key}` },
-          body,
-        }),
-        {
-          workspaceId: flow.run.workspace_id,
-          timeoutMs,
-          ...(policy.webhook.auth ? { credential: policy.webhook.auth.credential } : {}),
-        },
-      )
-      await response.body?.cancel()
-      if (response.ok) {
-        flow.writer.call({ key, kind: 'http', request_hash: null, result: { status: response.status } })
-        return
-      }
-      if (attempt === tries) flow.log('warn', `The failure webhook answered ${response.status}.`)
-    } catch (failure) {
-      if (attempt === tries)
-        flow.log('warn', `The failure webhook could not be reached: ${failure instanceof Error ? failure.message : ''}`)
+  const notices: StoredNotice[] = (policy.notify ?? []).map((notice) => written(flow, notice, report, error))
+  // The webhook is number 0, whatever else there is: its key is the same as ever.
+  const all = [policy.webhook ? { message: '', webhook: policy.webhook, body: report } : null, ...notices]
+  if (all.every((notice) => notice === null)) return
+  await flow.confirmLease()
+  await flow.read(() => store(flow, state, all))
+}
+
+/** Written again after a crash, it says what is true then; what has been sent stays as it was. */
+async function store({ run, runtime }: Flow, state: string, notices: (StoredNotice | null)[]): Promise<void> {
+  await sql`
+    insert into failure_notices (run_id, generation, number, workspace_id, state, notice)
+    select ${run.id}::text::uuid, ${run.generation}::integer, n - 1, ${run.workspace_id}::text::uuid, ${state}::text, notice
+    from jsonb_array_elements(${toJsonText(notices as unknown as Json)}::text::jsonb) with ordinality as e(notice, n)
+    where notice <> 'null'::jsonb
+    on conflict (run_id, generation, number) do update set state = excluded.state, notice = excluded.notice
+      where failure_notices.attempts = 0`.execute(runtime.db)
+}
+
+/** The notice with its templates rendered. One that cannot be rendered is sent in our own words: the failure is news all the same. */
+function written(flow: Flow, notice: FailureNotice, report: JsonObject, error: JsonObject): StoredNotice {
+  const { log, webhook, email, message, data } = notice
+  const plain = `${flow.definition.name}: ${String(error['detail'])}`
+  const scope = { ...flow.scope(flow.root), error }
+  try {
+    return {
+      message: message === undefined ? plain : renderText(message, scope),
+      data: data === undefined ? report : renderTree(data, scope),
+      ...(log && { log }),
+      ...(webhook && { webhook: { ...webhook, url: renderText(webhook.url, scope) } }),
+      ...(email && {
+        email: { to: email.to.map((each) => renderText(each, scope)), subject: renderText(email.subject, scope) },
+      }),
     }
-    if (attempt < tries) await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** (attempt - 1)))
+  } catch (fault) {
+    if (!(fault instanceof LanguageError)) throw fault
+    flow.log('warn', `A notice of the failure could not be rendered: ${fault.message}`)
+    return { message: plain, data: report, ...(log && { log }), ...(webhook && { webhook }), ...(email && { email }) }
   }
 }
 

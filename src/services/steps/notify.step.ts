@@ -1,6 +1,6 @@
 import type { NotifyStep } from '../recipes/definition.ts'
 import { StepError, type StepExecutor } from '../runs/step-executor.ts'
-import { channels } from '../notify/channels.ts'
+import { writeLetter } from '../notify/channels.ts'
 
 /** Tells somebody, once as far as the receiver can tell a repeat: it carries the same Idempotency-Key. */
 export const notifyStep: StepExecutor<NotifyStep> = async (step, context) => {
@@ -8,10 +8,7 @@ export const notifyStep: StepExecutor<NotifyStep> = async (step, context) => {
     message: context.renderText(step.message),
     data: step.data === undefined ? undefined : context.render(step.data),
   }
-  for (const channel of channels) {
-    const letter = channel.write(step, notice, context)
-    if (letter)
-      return context.effect('0.0', letter.kind, letter.request, (key) => letter.send(key), { final: () => true })
-  }
-  throw new StepError('internal', 'The step names no channel.', { retryable: false })
+  const letter = writeLetter(step, notice, context)
+  if (!letter) throw new StepError('internal', 'The step names no channel.', { retryable: false })
+  return context.effect('0.0', letter.kind, letter.request, (key) => letter.send(key), { final: () => true })
 }

@@ -7,11 +7,14 @@ const maxResponseBytes = 10 * 1024 * 1024
 /** Statuses after which the same request may succeed later; so do all of 5xx. */
 const retryableStatuses = new Set([408, 425, 429])
 
+/** What a request needs of whoever makes it. */
+type Sender = Pick<StepContext, 'ctx' | 'signal'>
+
 /** A request of a step through the egress guard. Whatever goes wrong below HTTP becomes the step's error. */
 export async function sendOutbound(
   request: OutboundRequest,
   credential: string | undefined,
-  context: StepContext,
+  context: Sender,
 ): Promise<InboundAnswer> {
   try {
     return await exchange(context.ctx, request, {
@@ -40,7 +43,7 @@ const egressFailures: Record<EgressErrorKind, { kind: string; retryable: boolean
 }
 
 /** The error of a step whose server answered with a status that it does not accept. */
-export function statusError({ status, headers }: InboundAnswer, context: StepContext): StepError {
+export function statusError({ status, headers }: InboundAnswer, context: Pick<Sender, 'ctx'>): StepError {
   const retryAfterMs = parseRetryAfter(Object.fromEntries(headers), context.ctx.clock.now().getTime())
   return new StepError('http-status', `The server answered ${status}.`, {
     status,

@@ -180,32 +180,6 @@ export function edgesSuite(open: () => Promise<EngineDatabase>): void {
     expect(b.calls).toHaveLength(1)
   })
 
-  test('a worker that lost its run sends no further failure notice for it', async () => {
-    const b = await bench()
-    b.script('bad', () => {
-      throw new StepError('upstream', 'down', { retryable: false })
-    })
-    let notices = 0
-    b.ctx.egress = async () => {
-      notices++
-      await database.shiftClock({ seconds: 31 })
-      await recoverRuns(db, 10)
-      await worker.renew()
-      throw new Error('The webhook does not answer.')
-    }
-    const worker = b.worker()
-    const webhook = { url: 'https://notice.test/' }
-    const settings = { on_failure: { webhook } }
-    const id = await b.start(recipe([http('bad')], { settings }))
-    await later(0, async () => {
-      await worker.claim()
-      await worker.idle()
-    })
-    expect(notices).toBe(1)
-    expect(await b.run(id)).toMatchObject({ state: 'queued' })
-    await db.transaction().execute((tx) => requestCancel(tx, id, 'cleanup'))
-  })
-
   test('a claim that is never answered does not keep the worker from claiming again', async () => {
     const b = await bench()
     const line = new FaultyLine(db, null)

@@ -8,6 +8,7 @@ import { startRun } from '../../../src/services/runs/start-run.ts'
 import { recoverRuns } from '../../../src/services/runs/claim.ts'
 import { createTestDatabase } from '../../support/database.ts'
 import { createEngineBench, http, recipe, type EngineBench } from '../../support/engine.ts'
+import { FaultyLine } from '../../support/faulty-database.ts'
 
 const database = await createTestDatabase()
 afterAll(() => database.close())
@@ -89,25 +90,22 @@ test('a worker that dies between the start and its last checkpoint makes no seco
   const b = await bench()
   const handler = await stored(b, 'clean-up', noting)
   const id = await b.start(failing({ recipe: 'clean-up', webhook: { url: 'https://notice.test/' } }))
-  let notices = 0
-  // The notice comes after the recipe and before the checkpoint: here the first worker loses its lease.
-  b.ctx.egress = async () => {
-    if (++notices > 1) return new Response(null, { status: 204 })
-    await database.shiftClock({ seconds: 31 })
-    await recoverRuns(db, 10)
-    await first.renew()
-    throw new Error('The line is dead.')
+  // The notice is written after the recipe has started and before the checkpoint: there the first worker is cut off.
+  const line = new FaultyLine(db, null)
+  line.refuses = ({ sql: text }) => {
+    if (text.includes('insert into failure_notices')) line.cutNow()
+    return false
   }
-  const first = b.worker('first')
-  await first.claim()
-  await first.idle()
+  await b.worker('first', { db: line.db }).claim()
+  await line.cut
+  await database.shiftClock({ seconds: 31 })
+  await recoverRuns(db, 10)
   expect(await b.run(id)).toMatchObject({ state: 'queued' })
   expect(await runsOf(handler)).toHaveLength(1)
   // Gone through again, the failure may look a little different.
   await db.updateTable('runs').set({ request_hash: 'of other input' }).where('recipe_id', '=', handler).execute()
   await work(b, b.worker('second'))
   expect(await b.run(id)).toMatchObject({ state: 'failed' })
-  expect(notices).toBe(2)
   expect(await runsOf(handler)).toHaveLength(1)
   expect((await logOf(id)).filter((message) => message.includes('could not be started'))).toEqual([])
 })

@@ -135,7 +135,7 @@ const readers: Record<string, (reader: FieldReader, fields: Fields, pointer: str
   recipe(reader, fields, pointer) {
     readObject(reader, fields['input'], `${pointer}/input`)
   },
-  notify: readNotifyStep,
+  notify: readNotice,
 }
 
 /** A value that must come to an object: one written out, or whatever an expression or a template gives. */
@@ -150,7 +150,8 @@ function readTimeoutOutcome(reader: FieldReader, fields: Fields, pointer: string
     reader.fault(`${pointer}/on_timeout`, 'needs a timeout')
 }
 
-function readNotifyStep(reader: FieldReader, fields: Fields, pointer: string): void {
+/** A notify step, or a notice of `settings.on_failure`. */
+export function readNotice(reader: FieldReader, fields: Fields, pointer: string): void {
   const channels = ['log', 'webhook', 'email'].filter((channel) => fields[channel] !== undefined)
   if (channels.length !== 1) reader.fault(pointer, 'needs exactly one of log, webhook and email')
   reader.text(fields['message'], `${pointer}/message`)
