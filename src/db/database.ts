@@ -23,6 +23,7 @@ import type { RecipeVersionsTable, WorkflowRecipesTable } from './tables/recipes
 import type { ReplayRunsTable, ReplaysTable } from './tables/replays.table.ts'
 import type { RetentionFiguresTable, RetentionPoliciesTable } from './tables/retention.table.ts'
 import type {
+  FailureNoticesTable,
   RunCallsTable,
   RunEventsTable,
   RunInboxTable,
@@ -31,7 +32,6 @@ import type {
   RunStepsTable,
   WaitsTable,
 } from './tables/runs.table.ts'
-  FailureNoticesTable,
 import type {
   ScheduleBackfillRunsTable,
   ScheduleBackfillsTable,
@@ -79,6 +79,7 @@ export interface Database {
   approval_links: ApprovalLinksTable
   child_ends: ChildEndsTable
   run_families: RunFamiliesTable
+  failure_notices: FailureNoticesTable
   replays: ReplaysTable
   replay_runs: ReplayRunsTable
   schedules: SchedulesTable
@@ -91,9 +92,9 @@ export interface Database {
   component_samples: ComponentSamplesTable
   workflows: WorkflowsTable
   workflow_plans: WorkflowPlansTable
+  workflow_runs: WorkflowRunsTable
   workspace_pauses: WorkspacePausesTable
   idempotency_keys: IdempotencyKeysTable
-  failure_notices: FailureNoticesTable
   webhooks: WebhooksTable
   webhook_receipts: WebhookReceiptsTable
   webhook_subscriptions: WebhookSubscriptionsTable
@@ -104,4 +105,3 @@ export interface Database {
   retention_policies: RetentionPoliciesTable
   retention_figures: RetentionFiguresTable
 }
-  workflow_runs: WorkflowRunsTable
