@@ -22,38 +22,60 @@ export interface BenchDatabase {
   another(): { db: Kysely<Database>; client: postgres.Sql }
 }
 
-/** A migrated database of its own on a real PostgreSQL, dropped when `use` has ended. */
-export async function withDatabase(use: (database: BenchDatabase) => Promise<void>): Promise<void> {
-  const name = `automatos_bench_${process.pid}`
+/** A database of its own on a real PostgreSQL, dropped when `use` has ended. */
+export async function withEmptyDatabase<T>(name: string, use: (url: string) => Promise<T>): Promise<T> {
   const admin = postgres(server, { max: 1, onnotice: () => {} })
-  await admin.unsafe(`create database ${name}`)
   const url = new URL(server)
-  url.pathname = `/${name}`
-  const clients: postgres.Sql[] = []
-  const databases: Kysely<Database>[] = []
-  const another = () => {
-    const client = postgres(url.href, { max: 10, onnotice: () => {} })
-    clients.push(client)
-    const pool = new PostgresPool({
-      connect: (line) => postgres(url.href, { ...line, onnotice() {} } as object),
-      max: 10,
-    })
-    const db = new Kysely<Database>({ dialect: postgresDialect(pool) })
-    databases.push(db)
-    return { client, db }
-  }
+  url.pathname = `/automatos_bench_${process.pid}_${name}`
+  const database = url.pathname.slice(1)
+  await admin.unsafe(`create database ${database}`)
   try {
-    const { client, db } = another()
-    await migrate(db)
-    const workspaceId = uuidv7()
-    await db.insertInto('workspaces').values({ id: workspaceId, slug: 'bench', name: 'Bench' }).execute()
-    await use({ db, client, workspaceId, url: url.href, another })
+    return await use(url.href)
   } finally {
-    for (const db of databases) await db.destroy()
-    for (const client of clients) await client.end({ timeout: 1 })
-    await admin.unsafe(`drop database ${name} with (force)`)
+    await admin.unsafe(`drop database ${database} with (force)`)
     await admin.end()
   }
+}
+
+/** A pool such as the product's processes have. */
+export function openDatabase(url: string, max = 10): Kysely<Database> {
+  const pool = new PostgresPool({ connect: (line) => postgres(url, { ...line, onnotice() {} } as object), max })
+  return new Kysely<Database>({ dialect: postgresDialect(pool) })
+}
+
+/** Migrates, and makes the one workspace of the bench if it is not there. Returns its id. */
+export async function prepare(db: Kysely<Database>): Promise<string> {
+  await migrate(db)
+  const workspace = { id: uuidv7(), slug: 'bench', name: 'Bench' }
+  await db
+    .insertInto('workspaces')
+    .values(workspace)
+    .onConflict((c) => c.column('slug').doNothing())
+    .execute()
+  const { id } = await db.selectFrom('workspaces').select('id').where('slug', '=', 'bench').executeTakeFirstOrThrow()
+  return id
+}
+
+/** A migrated database of its own with one workspace. */
+export function withDatabase(use: (database: BenchDatabase) => Promise<void>): Promise<void> {
+  return withEmptyDatabase('product', async (url) => {
+    const clients: postgres.Sql[] = []
+    const databases: Kysely<Database>[] = []
+    const another = () => {
+      const client = postgres(url, { max: 10, onnotice: () => {} })
+      clients.push(client)
+      const db = openDatabase(url)
+      databases.push(db)
+      return { client, db }
+    }
+    try {
+      const { client, db } = another()
+      await use({ db, client, workspaceId: await prepare(db), url, another })
+    } finally {
+      for (const db of databases) await db.destroy()
+      for (const client of clients) await client.end({ timeout: 1 })
+    }
+  })
 }
 
 /** As much of a runtime as the engine and the schedules touch. */

@@ -7,7 +7,7 @@ import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { goalOf, type BenchResult } from './result.ts'
 
-const benches = ['http', 'runs', 'schedules', 'start', 'bundle']
+const benches = ['http', 'runs', 'engine', 'schedules', 'start', 'bundle']
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !benches.includes(name))
 if (unknown.length > 0) throw new Error(`There is no bench ${unknown.join(', ')}. There are: ${benches.join(', ')}.`)
@@ -52,6 +52,8 @@ machine and say little about another: ${cpus()[0]?.model.trim() || 'an unnamed p
 ${rows.join('\n')}
 
 The goals hold on Node; Bun is measured beside it. What each compares and how is at the head of its file in
-\`bench/\`. HTTP and starts need Linux and \`wrk\`; runs and schedules need a PostgreSQL (\`TEST_POSTGRES_URL\`).
+\`bench/\`. HTTP and starts need Linux and \`wrk\`; runs, engine and schedules
+need a PostgreSQL (\`TEST_POSTGRES_URL\`). What the engine is measured against is a package of its own, \`bench/engine\`, which the
+bench installs when it is not there.
 `
 }
