@@ -50,7 +50,15 @@ export const executionEventSchema = z
         .optional()
         .openapi({ description: 'Of a branch: index of the case that is taken, or what is done without one.' }),
     }),
-    event('step.succeeded', { path, kind, attempts: z.int() }),
+    event('step.succeeded', {
+      path,
+      kind,
+      attempts: z.int(),
+      failed_items: z
+        .int()
+        .optional()
+        .openapi({ description: 'Of a foreach that collects: how many of its items failed, where some did.' }),
+    }),
     event('step.failed', { path, kind, error }),
     event('step.retrying', { path, error, delay_ms: z.int() }),
     event('step.skipped', { path, kind }),

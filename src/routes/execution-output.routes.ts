@@ -13,11 +13,22 @@ const download = operation(
     path: '/{execution}/output',
     summary: 'Download the output of an execution',
     description:
-      'The output alone and whole, large ones included: a text as `text/plain`, anything else as JSON. 409 while the run goes on, and where it ended without an output.',
+      'The output alone and whole, large ones included: a text as `text/plain`, anything else as JSON. With `step` that of one of its steps. 409 while the run or the step goes on, and where it ended without an output.',
     access: 'executions:read',
     ticket: true,
     etag: 'read',
     params: executionParams,
+    query: z.object({
+      step: z
+        .string()
+        .min(1)
+        .max(1_000)
+        .optional()
+        .openapi({
+          description: 'Path of a step, such as `fetch` or `each/3/note`: its output alone.',
+          example: 'each',
+        }),
+    }),
     responses: {
       200: {
         description: 'The output.',
@@ -29,21 +40,19 @@ const download = operation(
     },
     problems: ['not-found', 'conflict'],
   },
-  async (ctx, { params }): Promise<Reply> => {
-    const { content, etag } = await readOutput(ctx, params.execution)
+  async (ctx, { params, query }): Promise<Reply> => {
+    const { content, etag } = await readOutput(ctx, params.execution, query.step)
     const isText = 'text' in content
+    const name = ['execution', params.execution.toLowerCase(), ...(query.step?.split('/') ?? [])].join('-')
     return {
       status: 200,
       headers: {
         etag,
-        'content-disposition': `attachment; filename="execution-${params.execution.toLowerCase()}.${isText ? 'txt' : 'json'}"`,
+        'content-disposition': `attachment; filename="${name.replace(/[^\w.~-]/g, '_')}.${isText ? 'txt' : 'json'}"`,
+        ...('size' in content && { 'content-length': String(content.size) }),
       },
       contentType: isText ? 'text/plain; charset=utf-8' : 'application/json',
-      body: isText
-        ? content.text
-        : 'json' in content
-          ? content.json
-          : new Blob([content.jsonBytes as BufferSource]).stream(),
+      body: isText ? content.text : 'json' in content ? content.json : content.stream(),
     }
   },
 )

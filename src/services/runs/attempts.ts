@@ -42,7 +42,8 @@ export function draftOf(flow: Flow, step: Step, path: string, frame: Frame, reco
   }
 }
 
-export async function succeed(flow: Flow, draft: StepDraft, output: Json): Promise<StepResult> {
+/** `news` is what its event tells besides. */
+export async function succeed(flow: Flow, draft: StepDraft, output: Json, news: JsonObject = {}): Promise<StepResult> {
   const stored = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, asStored(output))
   flow.write({
     ...draft,
@@ -51,7 +52,7 @@ export async function succeed(flow: Flow, draft: StepDraft, output: Json): Promi
     error: null,
     finishedMs: flow.runtime.clock.monotonicMs(),
   })
-  flow.emit('step.succeeded', { path: draft.path, kind: draft.kind, attempts: draft.attempts })
+  flow.emit('step.succeeded', { path: draft.path, kind: draft.kind, attempts: draft.attempts, ...news })
   return { status: 'succeeded', output: stored }
 }
 
@@ -77,8 +78,10 @@ export async function runAttempts(
   } else draft = { ...draft, attempts: Math.max(1, draft.attempts) }
 
   const calls = record ? await flow.recordedCalls(path) : new Map<string, { result: Json | undefined }>()
+  const hasEffect = step.kind !== 'transform' && step.kind !== 'fail'
   for (;;) {
     flow.startable(frame.signal)
+    if (hasEffect && !flow.places.take()) await awaitPlace(flow, frame.signal)
     draft = { ...draft, status: 'running', delay_ms: null, wake_at: null }
     draft.startedMs ??= flow.runtime.clock.monotonicMs()
     const current = draft
@@ -98,6 +101,8 @@ export async function runAttempts(
       return await succeed(flow, draft, output)
     } catch (thrown) {
       error = asStepError(flow, thrown)
+    } finally {
+      if (hasEffect) flow.places.give()
     }
     const view = errorView(error, draft.attempts)
     const delayMs = retryDelayMs(step, error, draft.attempts)
@@ -108,6 +113,17 @@ export async function runAttempts(
     flow.emit('step.retrying', { path, error: view, delay_ms: Math.round(delayMs) })
     if ((await rest(flow, path, delayMs, frame.signal)) === 'parked') return { status: 'parked' }
     draft = { ...draft, attempts: draft.attempts + 1 }
+  }
+}
+
+/** Meanwhile the run may have been told to stand still. */
+async function awaitPlace(flow: Flow, signal: AbortSignal): Promise<void> {
+  await flow.places.wait(signal)
+  try {
+    flow.startable(signal)
+  } catch (error) {
+    flow.places.give()
+    throw error
   }
 }
 
@@ -171,6 +187,7 @@ async function attempt(
       if (live) flow.log(level, message, { path, ...fields })
     },
     usage: (usage, agentId) => flow.countUsage(usage, agentId, path),
+    ...(flow.mayAsk && { mayAsk: flow.mayAsk }),
     async effect(key, kind, request, make, options) {
       const full = `${flow.run.generation}/${path}/${key}`
       const known = calls.get(full)

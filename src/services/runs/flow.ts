@@ -8,9 +8,19 @@ import type { Scope } from '../../lib/language/scope.ts'
 import type { ModelUsage } from '../models/types.ts'
 import type { RecipeDefinition, Step } from '../recipes/definition.ts'
 import type { StepResult } from './attempts.ts'
+import { budgetOf } from './budget.ts'
 import type { ClaimedRun } from './claim.ts'
 import { RunCanceled, RunPaused, RunReleased } from './interruptions.ts'
-import { hasEnded, loadCalls, loadItemOutputs, loadRecords, type StepRecord } from './records.ts'
+import {
+  hasEnded,
+  loadCalls,
+  loadEndedItems,
+  loadItemOutputs,
+  loadRecords,
+  type EndedItem,
+  type StepRecord,
+} from './records.ts'
+import { parallelOf, Places } from './places.ts'
 import { Resting } from './resting.ts'
 import { openSlice, type Slice } from './run-trace.ts'
 import { RunLost, type RunWriter, type StepDraft } from './run-writer.ts'
@@ -60,9 +70,12 @@ export class Flow {
   readonly slice: Slice | null
   readonly writer: RunWriter
   readonly executors: StepExecutors
+  readonly places: Places
   records: Map<string, StepRecord>
   resting: Resting
   readonly root: Frame
+  /** Null: no budget bounds what the run spends. */
+  readonly mayAsk: ReturnType<typeof budgetOf>
   readonly abort = new AbortController()
   /** Set when the process wants to let go of its runs: no step starts any more. */
   releasing = false
@@ -104,6 +117,7 @@ export class Flow {
     this.#deps = deps
     this.#claimedMs = claimedMs
     this.suspect = run.recoveries >= maxRecoveries
+    this.places = new Places(parallelOf(this.definition))
     this.resting = new Resting(deps.runtime.clock)
     this.#totals = run.usage
     this.#first = run.first
@@ -131,6 +145,7 @@ export class Flow {
       signal: this.abort.signal,
       trace: this.slice?.ctx.trace ?? null,
     }
+    this.mayAsk = budgetOf(this)
   }
 
   /** The database's clock, or a little before it: counted from the claim on this process's monotonic clock. */
@@ -142,19 +157,24 @@ export class Flow {
     return this.#deps.standIn
   }
 
-  /** What a foreach works through: its items, or the first of them where only so many are taken. */
-  itemsTaken(path: string, items: Json[]): Json[] {
-    const taken = this.#deps.itemsTaken?.(items.length) ?? items.length
-    if (taken === items.length) return items
-    this.log('warn', `Only the first ${taken} of ${items.length} items were taken.`, { path })
-    return items.slice(0, taken)
+  /** How many of its items a foreach works through. */
+  itemsTaken(path: string, count: number): number {
+    const taken = this.#deps.itemsTaken?.(count) ?? count
+    if (taken < count) this.log('warn', `Only the first ${taken} of ${count} items were taken.`, { path })
+    return taken
+  }
+
+  /** Items that earlier owners have brought to their end. */
+  endedItems(path: string, withErrors: boolean): Promise<Map<number, EndedItem>> {
+    return this.read(() => loadEndedItems(this.runtime.db, this.run.id, path, withErrors))
   }
 
   /** In the order of the items. The rows are the results, so they are stored before they are read. */
-  async itemOutputs(path: string): Promise<Json[]> {
+  async *itemOutputs(path: string, count: number): AsyncGenerator<Json> {
     await this.writer.commit()
     const { itemOutputs } = this.#deps
-    return itemOutputs ? itemOutputs(path) : this.read(() => loadItemOutputs(this.runtime.db, this.run.id, path))
+    if (itemOutputs) yield* itemOutputs(path)
+    else yield* loadItemOutputs((statement) => this.read(statement), this.runtime.db, this.run.id, path, count)
   }
 
   scope(frame: Frame): Scope {
@@ -271,6 +291,12 @@ export class Flow {
     for (const call of calls.values())
       if (call.result !== undefined) call.result = await unspill(this.runtime.blobs, this.run.workspace_id, call.result)
     return calls
+  }
+
+  /** Of the model calls of this run alone, those that no checkpoint has stored yet included; null: not known. */
+  get cost(): string | null {
+    const { cost_usd: cost = '0' } = this.#totals
+    return typeof cost === 'string' ? cost : null
   }
 
   countUsage(usage: ModelUsage, agentId: string | null, path: string): void {

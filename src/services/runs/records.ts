@@ -25,20 +25,56 @@ export const hasEnded = (status: StepStatus): boolean =>
   status === 'succeeded' || status === 'failed' || status === 'skipped' || status === 'canceled'
 
 /**
- * The steps of a run, less what a resume does not need: the outputs of finished foreach items and all that lies
- * inside them. So a run with ten thousand items resumes with their states alone.
+ * The steps of a run, less what a resume does not need: the items of a foreach that have ended, and all that lies inside
+ * them. Their foreach asks for them by itself (`loadEndedItems`), so a run with ten thousand items resumes without them.
  */
 export async function loadRecords(db: Kysely<Database>, runId: string): Promise<Map<string, StepRecord>> {
   const { rows } = await sql<StepRecord>`
-    select s.path, s.parent, s.ordinal, s.step_id, s.kind, s.status, s.attempts,
-      case when s.kind <> ${itemKind} then s.output end as output, s.error, s.state, s.wake_at
+    select s.path, s.parent, s.ordinal, s.step_id, s.kind, s.status, s.attempts, s.output, s.error, s.state, s.wake_at
     from run_steps s
-    where s.run_id = ${runId} and not exists (
-      select 1 from run_steps item
-      where item.run_id = s.run_id and item.path = s.parent and item.kind = ${itemKind}
-        and item.status in ('succeeded', 'failed'))`.execute(db)
+    where s.run_id = ${runId}
+      and not (s.kind = ${itemKind} and s.status in ('succeeded', 'failed', 'skipped', 'canceled'))
+      and not exists (
+        select 1 from run_steps item
+        where item.run_id = s.run_id and item.path = s.parent and item.kind = ${itemKind}
+          and item.status in ('succeeded', 'failed'))`.execute(db)
   return new Map(rows.map((row) => [row.path, row]))
 }
+
+/** How an item of a foreach has ended. */
+export interface EndedItem {
+  succeeded: boolean
+  error: JsonObject | null
+}
+
+/** The items of a foreach that have ended, by position. Errors only where they are asked for: ten thousand may have failed. */
+export async function loadEndedItems(
+  db: Kysely<Database>,
+  runId: string,
+  foreachPath: string,
+  withErrors: boolean,
+): Promise<Map<number, EndedItem>> {
+  const rows = await db
+    .selectFrom('run_steps')
+    .select(['ordinal', 'status', sql<JsonObject | null>`case when ${withErrors}::boolean then error end`.as('error')])
+    .where('run_id', '=', runId)
+    .where('kind', '=', itemKind)
+    .where('status', 'in', ['succeeded', 'failed', 'skipped', 'canceled'])
+    // '0' follows '/' in ASCII: all paths below this one. Items of a foreach inside have a further '/'.
+    .where('path', '>=', `${foreachPath}/`)
+    .where('path', '<', `${foreachPath}0`)
+    .where(sql<boolean>`position('/' in substr(path, ${foreachPath.length + 2}::integer)) = 0`)
+    .execute()
+  return new Map(
+    rows.map(({ ordinal, status, error }) => [
+      ordinal,
+      status === 'succeeded' ? succeededItem : error === null ? failedItem : { succeeded: false, error },
+    ]),
+  )
+}
+
+const succeededItem: EndedItem = { succeeded: true, error: null }
+const failedItem: EndedItem = { succeeded: false, error: null }
 
 /** Recorded effects of a step; undefined as result: started, and nobody knows how it ended. Keys begin with `<generation>/<path>/`. */
 export async function loadCalls(
@@ -56,18 +92,28 @@ export async function loadCalls(
   return new Map(rows.map((row) => [row.key, { result: row.unknown ? undefined : row.result }]))
 }
 
-/** The outputs of a foreach's items in order; null where an item failed. */
-export async function loadItemOutputs(db: Kysely<Database>, runId: string, foreachPath: string): Promise<Json[]> {
-  const rows = await db
-    .selectFrom('run_steps')
-    .select('output')
-    .where('run_id', '=', runId)
-    .where('kind', '=', itemKind)
-    // '0' follows '/' in ASCII: all paths below this one. Items of a foreach inside have a further '/'.
-    .where('path', '>=', `${foreachPath}/`)
-    .where('path', '<', `${foreachPath}0`)
-    .where(sql<boolean>`position('/' in substr(path, ${foreachPath.length + 2}::integer)) = 0`)
-    .orderBy('ordinal')
-    .execute()
-  return rows.map((row) => row.output)
+/** Of an output at most 256 KB lie in its row, so that a read holds 16 MB at the very most. */
+const outputsInOneRead = 64
+
+/** The outputs of a foreach's items in order; null where an item failed. Read as they are taken. */
+export async function* loadItemOutputs(
+  read: <T>(statement: () => Promise<T>) => Promise<T>,
+  db: Kysely<Database>,
+  runId: string,
+  foreachPath: string,
+  count: number,
+): AsyncGenerator<Json> {
+  for (let from = 0; from < count; from += outputsInOneRead) {
+    const to = Math.min(count, from + outputsInOneRead) - 1
+    // Each row by its own key: reading on from an ordinal would sort all of them for every page.
+    const { rows } = await read(() =>
+      sql<{ output: Json }>`
+        select item.output from generate_series(${from}::integer, ${to}::integer) as n
+        left join lateral (
+          select output from run_steps where run_id = ${runId} and path = ${`${foreachPath}/`}::text || n limit 1
+        ) item on true
+        order by n`.execute(db),
+    )
+    for (const row of rows) yield row.output
+  }
 }

@@ -3,6 +3,7 @@ import { toJsonText } from '../../db/json.ts'
 import { sha256Hex } from '../../lib/canonical.ts'
 import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import { inStoredOrder } from '../../lib/stored-json.ts'
+import { isListKey, ListWriter, PagedList } from './paged-list.ts'
 
 /** Larger values live in a blob; a row, an expression or a checkpoint is no place for them. */
 export const largestInlineBytes = 256 * 1024
@@ -13,48 +14,88 @@ export const largestInlineBytes = 256 * 1024
  */
 export const asStored = (value: Json): Json => inStoredOrder(JSON.parse(toJsonText(value)) as Json)
 
-/** Replaces a large value by its handle `{"$blob": key, size, sha256, media_type}`. */
+/** Replaces a large value by its handle `{"$blob": key, size, sha256, media_type}`; that of a list also has `count` and `pages`. */
 export async function spill(blobs: Blobs, workspaceId: string, runId: string, value: Json): Promise<Json> {
   const text = JSON.stringify(value)
   // A character is at most three bytes of UTF-8: most values need no encoding to be found small.
   if (text.length * 3 <= largestInlineBytes) return value
   const bytes = new TextEncoder().encode(text)
   if (bytes.length <= largestInlineBytes) return value
+  if (Array.isArray(value)) return spillList(blobs, workspaceId, runId, value)
   const sha256 = sha256Hex(bytes)
-  const key = `runs/${workspaceId}/${runId}/${sha256}.json`
+  const key = `${prefixOf(workspaceId, runId)}${sha256}.json`
   await blobs.put(key, bytes, { mediaType: 'application/json' })
   return { $blob: key, size: bytes.length, sha256, media_type: 'application/json' }
 }
 
-/** The value behind a handle made by `spill` for this run; any other value as it is. */
+/** A list that comes item by item: itself where it is small, else its handle. No more of it is held than a page. */
+export async function spillList(
+  blobs: Blobs,
+  workspaceId: string,
+  runId: string,
+  items: Iterable<Json> | AsyncIterable<Json>,
+): Promise<Json> {
+  const writer = new ListWriter(blobs, prefixOf(workspaceId, runId))
+  for await (const item of items) await writer.add(item)
+  return writer.end(largestInlineBytes)
+}
+
+/** The value behind a handle made by `spill` for this workspace, whole; any other value as it is. */
 export async function unspill(blobs: Blobs, workspaceId: string, value: Json): Promise<Json> {
+  const list = await openList(blobs, workspaceId, value)
+  if (list) {
+    const items: Json[] = []
+    for await (const item of list.items()) items.push(item)
+    return items
+  }
   const key = isHandle(value) ? value['$blob'] : null
   if (typeof key !== 'string') return value
   // A handle is data that a step may have invented: only blobs of the same workspace's runs are read through it.
   if (!key.startsWith(`runs/${workspaceId}/`) || key.includes('..')) throw new Error('The value is not to be found.')
   const bytes = await blobs.get(key)
-  if (!bytes) throw new Error('The stored value is gone.')
+  if (!bytes) throw gone()
   return JSON.parse(new TextDecoder().decode(bytes)) as Json
+}
+
+/** The list behind a handle, to be read page by page; null for any other value, a list that is kept as one value included. */
+export async function openList(blobs: Blobs, workspaceId: string, value: Json): Promise<PagedList | null> {
+  const key = spilledKey(workspaceId, value)
+  if (key === null || !isListKey(key)) return null
+  const list = await PagedList.open(blobs, key)
+  if (!list) throw gone()
+  return list
 }
 
 /** A handle of another run, copied to be of this one; any other value as it is. */
 export async function rehome(blobs: Blobs, workspaceId: string, runId: string, value: Json): Promise<Json> {
+  const list = await openList(blobs, workspaceId, value)
+  if (list) return list.copyTo(prefixOf(workspaceId, runId))
   const key = spilledKey(workspaceId, value)
   if (key === null || !isHandle(value)) return value
   const bytes = await blobs.get(key)
-  if (!bytes) throw new Error('The stored value is gone.')
-  const own = `runs/${workspaceId}/${runId}/${key.slice(key.lastIndexOf('/') + 1)}`
+  if (!bytes) throw gone()
+  const own = prefixOf(workspaceId, runId) + key.slice(key.lastIndexOf('/') + 1)
   await blobs.put(own, bytes, { mediaType: 'application/json' })
   return { ...value, $blob: own }
 }
+
+/** Whether a handle is of this run, so that what it stands for lives as long as the run. */
+export const isOwn = (workspaceId: string, runId: string, value: Json): boolean =>
+  spilledKey(workspaceId, value)?.startsWith(prefixOf(workspaceId, runId)) ?? false
 
 /** Where the value behind a handle is kept; null for any other value. Only what `spill` names for runs of this workspace counts. */
 export function spilledKey(workspaceId: string, value: Json): string | null {
   const key = isHandle(value) ? String(value['$blob']) : ''
   const prefix = `runs/${workspaceId}/`
-  return key.startsWith(prefix) && /^[0-9a-f-]{36}\/[0-9a-f]{64}\.json$/.test(key.slice(prefix.length)) ? key : null
+  return key.startsWith(prefix) && /^[0-9a-f-]{36}\/[0-9a-f]{64}(\.pages)?\.json$/.test(key.slice(prefix.length))
+    ? key
+    : null
 }
 
 function isHandle(value: Json): value is JsonObject {
   return isObject(value) && typeof value['$blob'] === 'string'
 }
+
+const prefixOf = (workspaceId: string, runId: string): string => `runs/${workspaceId}/${runId}/`
+
+const gone = () => new Error('The stored value is gone.')
