@@ -7,6 +7,9 @@ export function addDecimals(a: string, b: string): string {
   return toText(sum, scale)
 }
 
+/** Whether a sum has come to a limit. */
+export const reaches = (sum: string, limit: string): boolean => !addDecimals(sum, `-${limit}`).startsWith('-')
+
 /** A decimal text times a whole number. */
 export function timesDecimal(text: string, count: number): string {
   const { digits, scale } = parts(text)

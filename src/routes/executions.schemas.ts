@@ -80,6 +80,16 @@ export const executionSchema = executionSummarySchema
     output: anyJson('What the run gave; null until it has succeeded.'),
     steps: z.array(executionStepSchema),
     steps_total: z.int(),
+    budget_usd: z
+      .string()
+      .nullable()
+      .openapi({ description: 'What it may spend with the executions that it starts; null: no bound of its own.' }),
+    cost_usd: z
+      .string()
+      .nullable()
+      .openapi({
+        description: 'What it has cost with the executions that it has started; null when any cost is unknown.',
+      }),
   })
   .openapi('Execution')
 
@@ -123,4 +133,6 @@ export const executionExample = {
     },
   ],
   steps_total: 1,
+  budget_usd: '0.50',
+  cost_usd: '0.000391',
 }

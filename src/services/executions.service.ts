@@ -9,6 +9,7 @@ import { cancelRun } from './executions/control.ts'
 import { checkedId, checkExecution, executionNotFound, recipeIdOf } from './executions/find.ts'
 import { completeHandles } from './files/open-handle.ts'
 import { loadRecipeForRun } from './recipes.service.ts'
+import { spentBy } from './runs/budget.ts'
 import { followRun, type RunEvent } from './runs/event-hub.ts'
 import { itemKind } from './runs/records.ts'
 import { startRun } from './runs/start-run.ts'
@@ -57,6 +58,10 @@ export interface Execution extends ExecutionSummary {
   output: Json
   steps: ExecutionStep[]
   steps_total: number
+  /** What the run may spend with those that it starts; null: as much as it needs. */
+  budget_usd: string | null
+  /** What it has spent with them; null where the cost of any call is not known. */
+  cost_usd: string | null
 }
 
 /** Queues a run of a recipe's latest version. */
@@ -109,6 +114,12 @@ export async function getExecution(ctx: ServiceContext, id: string): Promise<Exe
   const row = await ctx.db
     .selectFrom('runs')
     .select([...summaryColumns, 'last_seq', 'input', 'output'])
+    .select(
+      sql<string | null>`coalesce(definition, (select definition from recipe_versions v
+        where v.recipe_id = runs.recipe_id and v.version = runs.recipe_version)) #>> '{settings,budget_usd}'`.as(
+        'budget_usd',
+      ),
+    )
     .where('workspace_id', '=', ctx.actor.workspaceId)
     .where('id', '=', checkedId(id))
     .executeTakeFirst()
@@ -130,6 +141,8 @@ export async function getExecution(ctx: ServiceContext, id: string): Promise<Exe
     output: row.output,
     steps: steps.map(toStep),
     steps_total: steps[0]?.total ?? 0,
+    budget_usd: row.budget_usd,
+    cost_usd: await spentBy(ctx.db, row.id),
   }
 }
 

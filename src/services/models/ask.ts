@@ -71,11 +71,12 @@ async function askOne(
   ctx: ServiceContext,
   request: ModelRequest,
   choice: ModelChoice,
-  { signal, onText, onUsage }: AskOptions,
+  { signal, onText, onUsage, mayAsk }: AskOptions,
   span: Span | null,
 ): Promise<ModelAnswer> {
   const who = `${choice.provider}/${choice.model}`
   const opened = await openModel(ctx, choice)
+  await mayAsk?.({ who, priced: await isPriced(ctx, choice, opened) })
   signal?.throwIfAborted()
   const timeoutMs = ctx.config.modelTimeoutS * 1000
   const timeout = AbortSignal.timeout(timeoutMs)
@@ -83,8 +84,8 @@ async function askOne(
   const progress = newProgress()
   const startedMs = ctx.clock.monotonicMs()
   const latency = () => Math.max(0, Math.round(ctx.clock.monotonicMs() - startedMs))
-  const account = async (status: ModelUsage['status'], error: string | null) => {
-    const bill = await billOf(ctx, choice, progress, opened)
+  const account = async (status: ModelUsage['status'], error: string | null, isFree = false) => {
+    const bill = isFree ? { cost_usd: '0', price: null } : await billOf(ctx, choice, progress, opened)
     const usage: ModelUsage = {
       provider: choice.provider,
       model: choice.model,
@@ -135,7 +136,8 @@ async function askOne(
           fallback: !progress.textStarted,
         })
       : failureOf(error, who, ctx.clock.now().getTime(), progress)
-    await account('error', failure.kind)
+    // Who answers with an error's status has not begun to answer, and charges nothing.
+    await account('error', failure.kind, failure.status !== null && !progress.begun)
     throw failure
   }
 }
@@ -195,6 +197,13 @@ function tenantConnection(ctx: ServiceContext, choice: ModelChoice): Connection 
       maxRedirects: 0,
     })
   return { baseUrl: choice.base_url!, apiKey: null, fetch: guarded }
+}
+
+/** Whether the cost of a call will be known, as far as can be told before it is made. */
+async function isPriced(ctx: ServiceContext, choice: ModelChoice, opened: OpenedModel): Promise<boolean> {
+  if (opened.simulated || opened.provider?.reportedCost) return true
+  const price = choice.base_url === undefined ? await findPrice(ctx, choice.provider, choice.model) : null
+  return price !== null && price.input_usd !== null && price.output_usd !== null
 }
 
 /** The cost with the prices that made it. What the provider itself says it charged comes first. */

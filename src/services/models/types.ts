@@ -93,7 +93,17 @@ export interface ModelUsage {
   simulated: boolean
 }
 
+/** A call that is about to be made. */
+export interface PricedCall {
+  /** Provider and model, for people. */
+  who: string
+  /** What it costs will be known. */
+  priced: boolean
+}
+
 export interface AskOptions {
+  /** Asked before every call of the chain; throws where it may not be made. */
+  mayAsk?: (call: PricedCall) => Promise<void>
   signal?: AbortSignal
   /** Text as it arrives. */
   onText?: (delta: string) => void

@@ -327,7 +327,14 @@ const failureNotice = z
   .meta({ oneOf: oneChannel })
 export type FailureNotice = z.infer<typeof failureNotice>
 
+const budget = z
+  .string()
+  .regex(/^(?=.*[1-9])\d{1,6}(\.\d{1,9})?$/, 'must be an amount above 0 as a text, such as "0.50"')
+
 const settings = z.strictObject({
+  budget_usd: budget
+    .optional()
+    .describe('What the model calls of a run and of those that it starts may cost in all, in US dollars.'),
   timeout: duration('Longest time for the whole run, waits included.').optional(),
   max_parallel: z
     .int()

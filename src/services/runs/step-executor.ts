@@ -1,6 +1,6 @@
 import type { ServiceContext } from '../../context.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
-import type { ModelUsage } from '../models/types.ts'
+import type { ModelUsage, PricedCall } from '../models/types.ts'
 
 export type CallKind = 'model' | 'tool' | 'http' | 'notify'
 
@@ -61,6 +61,8 @@ export interface StepContext {
   emit(type: string, data: JsonObject): void
   text(delta: string): void
   usage(usage: ModelUsage, agentId: string | null): void
+  /** Before each call of a model: throws StepError where the budget does not allow it. Absent: there is none. */
+  mayAsk?: (call: PricedCall) => Promise<void>
   /** A line in the run's own log (event `log`). */
   log(level: 'info' | 'warn' | 'error', message: string, fields?: JsonObject): void
 }

@@ -20,6 +20,7 @@ export async function modelRound(
     try {
       const answer = await askModel(context.ctx, request, {
         signal: options.signal,
+        ...(context.mayAsk && { mayAsk: context.mayAsk }),
         onText: (delta) => context.text(delta),
         onUsage: (usage) => context.usage(usage, options.agentId),
       })

@@ -3,8 +3,10 @@ import type { Runtime } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import { jsonb } from '../../db/json.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
+import { reaches } from '../../lib/decimal.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { asDefinition } from '../recipes/find.ts'
+import { spentBy } from '../runs/budget.ts'
 import { cancelRunTree, tellOf, type Cancellation } from '../runs/children.ts'
 import { spilledKey } from '../runs/spill.ts'
 import { loadCandidates } from './assign-agents.ts'
@@ -34,9 +36,6 @@ interface AwaitedRun {
   state: RunState
   output: Json
   error: JsonObject | null
-  /** Null while nothing was asked, and where the cost of any call is unknown. */
-  cost: string | null
-  cost_unknown: boolean
 }
 const endings: ReadonlySet<string> = new Set<RunState>(['succeeded', 'failed', 'canceled', 'timed_out'])
 
@@ -57,7 +56,7 @@ export async function advanceWorkflow(tx: Transaction<Database>, id: string, mov
   const run = row.run_id === null ? null : await awaitedRun(tx, row.run_id)
   if (!run)
     return end(tx, row, 'failed', { kind: 'execution-gone', detail: 'The execution it waited for no longer exists.' })
-  if (!endings.has(run.state)) return keepBudget(tx, row, run, moved)
+  if (!endings.has(run.state)) return
   const paid = await pay(tx, row, run)
   const stopped = paid.stopping
   if (run.state === 'succeeded') {
@@ -68,6 +67,9 @@ export async function advanceWorkflow(tx: Transaction<Database>, id: string, mov
   }
   if (stopped) return end(tx, paid, stopped['kind'] === 'canceled' ? 'canceled' : 'failed', stopped)
   if (run.state === 'canceled') return end(tx, paid, 'canceled', { ...run.error, execution_id: run.id })
+  const byBudget = budgetErrors[String(run.error?.['kind'])]
+  if (byBudget !== undefined)
+    return end(tx, paid, 'failed', { kind: byBudget, detail: detailOf(run), execution_id: run.id })
   if (row.state === 'planning')
     return end(tx, paid, 'failed', { kind: 'planning-failed', detail: detailOf(run), execution_id: run.id })
   return planTheRest(tx, paid, run, moved)
@@ -77,8 +79,6 @@ async function awaitedRun(tx: Transaction<Database>, id: string): Promise<Awaite
   const run = await tx
     .selectFrom('runs')
     .select(['id', 'state', 'output', 'error'])
-    .select(sql<string | null>`usage ->> 'cost_usd'`.as('cost'))
-    .select(sql<boolean>`coalesce(usage -> 'cost_usd' = 'null'::jsonb, false)`.as('cost_unknown'))
     .where('id', '=', id)
     .executeTakeFirst()
   return run ?? null
@@ -111,13 +111,17 @@ export async function end(
   })
 }
 
-/** Adds what a run has cost, once: the next change of the workflow turns to another run or to none. */
+/** What the step of a run fails with where the budget does not allow its call, and what the workflow says of it. */
+const budgetErrors: Record<string, string> = { budget_exceeded: 'budget-exceeded', price_unknown: 'budget-unknown' }
+
+/** Adds what a run and those below it have cost, once: the next change of the workflow turns to another run or to none. */
 async function pay(tx: Transaction<Database>, row: WorkflowRow, run: AwaitedRun): Promise<WorkflowRow> {
+  const cost = await spentBy(tx, run.id)
   return tx
     .updateTable('workflows')
     .set({
-      cost_usd: sql<string>`cost_usd + coalesce(${run.cost}::text::numeric, 0)`,
-      cost_unknown: sql<boolean>`cost_unknown or ${run.cost_unknown}::boolean`,
+      cost_usd: sql<string>`cost_usd + coalesce(${cost}::text::numeric, 0)`,
+      cost_unknown: sql<boolean>`cost_unknown or ${cost === null}::boolean`,
     })
     .where('id', '=', row.id)
     .returningAll()
@@ -125,23 +129,12 @@ async function pay(tx: Transaction<Database>, row: WorkflowRow, run: AwaitedRun)
 }
 
 /** A budget that cannot be kept, because a cost is not known, is one that is spent. */
-function overspent(row: WorkflowRow, more: { cost: string | null; cost_unknown: boolean }): JsonObject | null {
-  if (row.budget_usd === null) return null
-  if (row.cost_unknown || more.cost_unknown) {
+function overspent({ budget_usd, cost_usd, cost_unknown }: WorkflowRow): JsonObject | null {
+  if (budget_usd === null) return null
+  if (cost_unknown)
     return { kind: 'budget-unknown', detail: 'The cost of a model call is not known, so the budget cannot be kept.' }
-  }
-  const spent = Number(row.cost_usd) + Number(more.cost ?? 0)
-  if (spent < Number(row.budget_usd)) return null
-  return { kind: 'budget-exceeded', detail: `The budget of ${Number(row.budget_usd)} USD is spent.` }
-}
-const nothingMore = { cost: null, cost_unknown: false }
-
-/** Ends a run that has spent the budget. What is in flight then is paid for as well. */
-async function keepBudget(tx: Transaction<Database>, row: WorkflowRow, run: AwaitedRun, moved: Moved): Promise<void> {
-  const reason = row.stopping ? null : overspent(row, run)
-  if (!reason) return
-  await changeWorkflow(tx, row.id, { stopping: jsonb(reason) })
-  await cancelRun(tx, run.id, String(reason['detail']), moved)
+  if (!reaches(cost_usd, budget_usd)) return null
+  return { kind: 'budget-exceeded', detail: `The budget of ${Number(budget_usd)} USD is spent.` }
 }
 
 export async function cancelRun(tx: Transaction<Database>, runId: string, reason: string, moved: Moved): Promise<void> {
@@ -161,7 +154,7 @@ async function takePlan(tx: Transaction<Database>, row: WorkflowRow, run: Awaite
     agentsNamed: row.agents !== null,
     by: 'planner',
   })
-  const spent = overspent(row, nothingMore)
+  const spent = overspent(row)
   if (!compiled) {
     if (row.planning_attempts >= maxPlanningAttempts) {
       return end(tx, row, 'failed', {
@@ -229,7 +222,7 @@ async function planTheRest(tx: Transaction<Database>, row: WorkflowRow, run: Awa
   // A step of kind fail is the plan's own verdict, and a run without a failed step is none that others could replace.
   const isFinal = !earlier || earlier.kind === null || earlier.kind === 'fail' || run.state === 'timed_out'
   if (isFinal || row.replans >= maxReplans) return end(tx, row, 'failed', error)
-  const spent = overspent(row, nothingMore)
+  const spent = overspent(row)
   if (spent) return end(tx, row, 'failed', { ...spent, cause: error })
   await askPlanner(tx, row, earlier, {}, { planning_attempts: 1, replans: row.replans + 1 }, moved)
 }

@@ -3,6 +3,7 @@ import type { ServiceContext } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import { jsonb } from '../../db/json.ts'
 import { AppError } from '../../lib/errors.ts'
+import { reaches } from '../../lib/decimal.ts'
 import { requireMatch } from '../../lib/etag.ts'
 import { isUuid, uuidv7 } from '../../lib/ids.ts'
 import { isObject, type Json } from '../../lib/json.ts'
@@ -87,7 +88,7 @@ export async function approveWorkflow(
       throw new AppError('conflict', `The workflow waits for no approval: it is ${row.state}.`)
     if (request.plan !== undefined && request.plan !== row.plan)
       throw new AppError('conflict', `Plan ${request.plan} is not the latest one: that is plan ${row.plan}.`)
-    const spent = row.budget_usd !== null && (row.cost_unknown || Number(row.cost_usd) >= Number(row.budget_usd))
+    const spent = row.budget_usd !== null && (row.cost_unknown || reaches(row.cost_usd, row.budget_usd))
     if (spent) throw new AppError('conflict', 'The budget of the workflow is spent: raise it first.')
     await start(tx, row, moved, { approved_by: userOf(ctx), approved_at: sql<Date>`app_now()` })
   })

@@ -8,7 +8,7 @@ const batch = 50
 const maxFailures = 5
 
 /**
- * Takes workflows further whose run has ended or has spent their budget. Any number of processes may tick at once: each
+ * Takes workflows further whose run has ended. Any number of processes may tick at once: each
  * workflow is advanced under its own row lock, in a transaction of its own. A workspace that is paused rests.
  */
 export async function workflowsTick(runtime: Runtime): Promise<TickReport> {
@@ -16,10 +16,7 @@ export async function workflowsTick(runtime: Runtime): Promise<TickReport> {
     select w.id from workflows w left join runs r on r.id = w.run_id
     where w.state in ('planning', 'running') and (w.look_after is null or w.look_after <= app_now())
       and not exists (select from workspace_pauses p where p.workspace_id = w.workspace_id)
-      and (r.id is null or r.state in ('succeeded', 'failed', 'canceled', 'timed_out')
-        or (w.budget_usd is not null and w.stopping is null and (w.cost_unknown
-          or r.usage -> 'cost_usd' = 'null'::jsonb
-          or w.cost_usd + coalesce((r.usage ->> 'cost_usd')::numeric, 0) >= w.budget_usd)))
+      and (r.id is null or r.state in ('succeeded', 'failed', 'canceled', 'timed_out'))
     order by w.id limit ${batch}`.execute(runtime.db)
   for (const { id } of rows) await advanceOne(runtime, id)
   return { done: rows.length, more: rows.length === batch }

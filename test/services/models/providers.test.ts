@@ -137,7 +137,7 @@ describe.each(providers)('%s', (provider) => {
       retryable: true,
       retryAfterMs: 7000,
     })
-    expect(usage).toMatchObject([{ status: 'error', error: 'model-rate-limited', cost_usd: null, input_tokens: null }])
+    expect(usage).toMatchObject([{ status: 'error', error: 'model-rate-limited', cost_usd: '0', input_tokens: null }])
     expect(server.requests).toHaveLength(1)
   })
 

@@ -311,7 +311,7 @@ describe('a budget', () => {
     expect(ended.cost_usd).toBe('0.105')
   })
 
-  test('ends a run that has spent it', async () => {
+  test('lets a run that has spent it ask no model any more', async () => {
     await price('dearer')
     const client = await signIn()
     const dear = { provider: 'openai', model: 'dearer' }
@@ -320,14 +320,16 @@ describe('a budget', () => {
       .set({ settings: jsonb({ model: dear }) })
       .where('id', '=', client.workspaceId)
       .execute()
-    says(plan({ id: 'one', kind: 'llm', prompt: 'Go.' }, { id: 'rest', kind: 'wait', duration: '3h' }))
+    says(plan({ id: 'one', kind: 'llm', prompt: 'Go.' }, { id: 'two', kind: 'llm', prompt: 'On.' }))
     const { id } = await aWorkflow(client, { goal: 'Do it.', budget_usd: '0.2', model: dear })
     await work()
     expect(await get(client, id)).toMatchObject({
       status: 'failed',
       cost_usd: '0.21',
       error: { kind: 'budget-exceeded' },
+      replans: 0,
     })
+    expect(provider.requests).toHaveLength(2)
   })
 
   test('that cannot be kept, because a price is not known, lets nothing run', async () => {
@@ -335,6 +337,7 @@ describe('a budget', () => {
     says(plan(value('never')))
     const { id } = await aWorkflow(client, { goal: 'Do it.', budget_usd: 5, ...scripted })
     await work()
-    expect(await get(client, id)).toMatchObject({ status: 'failed', cost_usd: null, error: { kind: 'budget-unknown' } })
+    expect(await get(client, id)).toMatchObject({ status: 'failed', cost_usd: '0', error: { kind: 'budget-unknown' } })
+    expect(provider.requests).toEqual([])
   })
 })

@@ -4,7 +4,7 @@ import { atPointer, pointerTo, toPointer } from '../../../lib/pointer.ts'
 import { recipeDefinitionSchema, stepKinds, type RecipeDefinition } from '../definition.ts'
 
 /** Parts of the recipe format that this version does not have yet, so that nobody hunts for a typing error. */
-const laterFields = new Set(['needs', 'concurrency', 'budget_usd', 'state_key', 'notify'])
+const laterFields = new Set(['concurrency', 'state_key'])
 const laterKinds = new Set(['document'])
 
 /** Every fault of the shape: fields, types, ranges. */
