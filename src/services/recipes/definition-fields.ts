@@ -72,6 +72,13 @@ export const retry = z.strictObject({
 export const common = {
   id: identifier().describe('Unique in the whole recipe; `steps.<id>.output` reads its result.'),
   name: z.string().min(1).max(200).optional().describe('For people.'),
+  needs: z
+    .array(identifier())
+    .max(200)
+    .optional()
+    .describe(
+      'Steps of the same list that must have ended before this one starts; []: none. Default: the step before it.',
+    ),
   when: cel('The step is skipped unless this is true.').optional(),
   retry: retry.optional(),
   timeout: duration('Longest time for one attempt.').optional(),

@@ -73,8 +73,8 @@ async function tryStep(ctx: ServiceContext, request: StepTest): Promise<StepTest
   const place = placeOf(definition.steps, request.step, [])
   if (!place) throw new AppError('not-found', `The recipe has no step ${request.step.slice(0, 100)}.`)
   check(definition, place, request)
-  // One attempt: what follows a failure is the matter of a run.
-  const { retry: _retry, on_error: _onError, ...rest } = place.step
+  // One attempt: what comes before it and what follows a failure is the matter of a run.
+  const { retry: _retry, on_error: _onError, needs: _needs, ...rest } = place.step
   const step = rest as Step
   const { rows } = await sql<{ now: Date }>`select app_now()::timestamptz(3) as now`.execute(ctx.db)
   const now = rows[0]!.now

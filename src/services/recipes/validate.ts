@@ -4,9 +4,10 @@ import { faultOfSlug } from '../../lib/slug.ts'
 import { definitionLimits, slugPattern, type RecipeDefinition } from './definition.ts'
 import { toPlainJson } from './validation/document.ts'
 import { FieldReader, readNotice, readStep, type FieldReport } from './validation/fields.ts'
+import { orderFaults, whyUnseen } from './validation/order.ts'
 import { outlineOf, type Fields, type Outline, type StepPlace } from './validation/outline.ts'
 import { checkShape } from './validation/shape.ts'
-import { gotosOf, visibleAtEnd, visibleTo } from './validation/visibility.ts'
+import { visibleAtEnd, visibleTo } from './validation/visibility.ts'
 
 const maxFaults = 200
 const scopeNames = ['input', 'steps', 'trigger', 'run', 'now', 'previous']
@@ -38,11 +39,11 @@ function meaningFaults(recipe: Fields): Fault[] {
 
   for (const place of outline.all) {
     const report = readStep(place)
-    const scope = { visible: visibleTo(place), variables: place.list.variables, ids, inputs }
+    const scope = { place, visible: visibleTo(place), variables: place.list.variables, ids, inputs }
     faults.push(
       ...report.faults,
       ...referenceFaults(report, scope),
-      ...gotoFaults(place, ids),
+      ...orderFaults(place, ids),
       ...variableFaults(place),
     )
   }
@@ -53,7 +54,7 @@ function meaningFaults(recipe: Fields): Fault[] {
   if (inputs && inputs['type'] !== undefined && inputs['type'] !== 'object')
     whole.fault('/inputs/type', 'must be object')
   if (isObject(recipe['settings'])) whole.duration(recipe['settings']['timeout'], '/settings/timeout')
-  const scope = { visible: visibleAtEnd(outline.root), variables: [], ids, inputs }
+  const scope = { place: null, visible: visibleAtEnd(outline.root), variables: [], ids, inputs }
   const notices = readNotices(recipe['settings'])
   return [
     ...faults,
@@ -111,6 +112,8 @@ function variableFaults({ fields, kind, pointer, list }: StepPlace): Fault[] {
 }
 
 interface StepScope {
+  /** Null at the end, behind all steps. */
+  place: StepPlace | null
   visible: ReadonlySet<string>
   variables: string[]
   ids: ReadonlyMap<string, StepPlace>
@@ -124,7 +127,8 @@ function referenceFaults({ references }: FieldReport, scope: StepScope): Fault[]
   })
 }
 
-function referenceFault(root: string, path: string[], { visible, variables, ids, inputs }: StepScope): string | null {
+function referenceFault(root: string, path: string[], scope: StepScope): string | null {
+  const { place, visible, variables, ids, inputs } = scope
   if (variables.includes(root)) return null
   if (!scopeNames.includes(root)) {
     return `${root} is not known here; there are ${[...scopeNames, ...variables].join(', ')}`
@@ -134,8 +138,9 @@ function referenceFault(root: string, path: string[], { visible, variables, ids,
   if (root === 'input' && inputs && !acceptsInput(inputs, name))
     return `input.${name} is not among the properties of inputs`
   if (root !== 'steps') return null
-  if (!ids.has(name)) return `there is no step ${name}`
-  if (!visible.has(name)) return `step ${name} cannot have run before this`
+  const step = ids.get(name)
+  if (!step) return `there is no step ${name}`
+  if (!visible.has(name)) return whyUnseen(place, step)
   if (member !== undefined && !stepMembers.includes(member)) {
     return `steps.${name} has ${stepMembers.join(', ')}, not ${member}; its result is steps.${name}.output`
   }

@@ -11,7 +11,7 @@ import type { UsageWrite } from '../runs/checkpoint.ts'
 import { openDryFlow, type DryFlow } from '../runs/dry-flow.ts'
 import type { StandIn } from '../runs/flow.ts'
 import { Interruption } from '../runs/interruptions.ts'
-import { locate } from '../runs/locate.ts'
+import { locate, mayFollow } from '../runs/locate.ts'
 import { hasEnded, itemKind, type StepRecord } from '../runs/records.ts'
 import { asStored, spill, unspill } from '../runs/spill.ts'
 import type { StepContext, StepExecutor, StepExecutors } from '../runs/step-executor.ts'
@@ -95,38 +95,40 @@ export async function compareRun(
 ): Promise<{ report: RunReport; usage: UsageWrite[] }> {
   const inputs = await recordedInputs(ctx, recorded, comparison.signal)
   const notes = new Map<string, Note>()
-  let assuming = false
+  // One path of each step is enough to tell what may build on it.
+  const assumedAt = new Map<string, string>()
   const candidate = {
     ...comparison.definition,
     steps: comparison.definition.steps.map((s) => prepared(s, comparison.model)),
   }
+  const isAssumed = (path: string) => [...assumedAt.values()].some((each) => mayFollow(candidate, each, path))
 
   const standIn: StandIn = async (step, path, frame, enter) => {
+    const assumed = isAssumed(path)
     if (isPure(step)) {
-      const before = assuming
       const result = await enter()
-      notes.set(path, { ...plainNote, assumed: before })
+      notes.set(path, { ...plainNote, assumed })
       return result
     }
     const input = inputOf(dry.flow, step, frame)
     const known = inputs.get(path)
     const row = recorded.steps.get(path)
     if (known !== undefined && row && sameJson(known, input)) {
-      notes.set(path, { ...plainNote, assumed: assuming })
+      notes.set(path, { ...plainNote, assumed })
       return answerOf(row, path)
     }
     const inputChanges = known === undefined ? [] : changesOf(known, input)
     if (comparison.callModels && (step.kind === 'llm' || step.kind === 'agent')) {
       try {
         const result = await enter()
-        notes.set(path, { called: true, wouldCall: false, assumed: assuming, inputChanges })
+        notes.set(path, { called: true, wouldCall: false, assumed, inputChanges })
         return result
       } catch (error) {
         if (!(error instanceof WouldCall)) throw error
       }
     }
-    notes.set(path, { called: false, wouldCall: true, assumed: assuming, inputChanges })
-    assuming = true
+    notes.set(path, { called: false, wouldCall: true, assumed, inputChanges })
+    if (!assumedAt.has(step.id)) assumedAt.set(step.id, path)
     return answerOf(row, path)
   }
   const dry: DryFlow = openDryFlow(ctx, asRun(recorded, candidate, comparison.version), {

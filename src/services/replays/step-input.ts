@@ -5,7 +5,18 @@ import type { Step } from '../recipes/definition.ts'
 import type { Flow, Frame } from '../runs/flow.ts'
 
 /** What of a step says when and how it is done, not what. */
-const notInput = new Set(['id', 'name', 'when', 'retry', 'timeout', 'on_error', 'on_reject', 'on_timeout', 'once'])
+const notInput = new Set([
+  'id',
+  'name',
+  'when',
+  'retry',
+  'timeout',
+  'on_error',
+  'on_reject',
+  'on_timeout',
+  'once',
+  'needs',
+])
 
 /** What a step would go out with: everything that it is given, rendered in its place. Equal inputs, equal effect. */
 export function inputOf(flow: Flow, step: Step, frame: Frame): Json {

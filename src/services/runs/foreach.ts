@@ -89,7 +89,8 @@ export async function runForeach(
           }
           result = { succeeded: end.status === 'succeeded', error: end.status === 'failed' ? end.error : null }
         } catch (interruption) {
-          if (interruption instanceof ItemAborted) return
+          // What cuts off the whole loop passes through.
+          if (interruption === siblings.signal.reason) return
           throw interruption
         }
         await keepUp()

@@ -1,4 +1,5 @@
 import type { RecipeDefinition, Step } from '../recipes/definition.ts'
+import { graphOfNeeds, gotosWithin, has, reachedFrom } from '../recipes/graph.ts'
 
 /** Where a row of a run stands in its definition: a step, or one item of a foreach. */
 export interface Located {
@@ -21,6 +22,38 @@ export function locate(definition: Pick<RecipeDefinition, 'steps'>, path: string
     if (at === names.length) return step.kind === 'foreach' ? { step, isItem: true } : null
     list = inner
   }
+}
+
+/** The list that a prefix such as `each/3/` names; '' is the recipe's own. */
+function listAt(definition: Pick<RecipeDefinition, 'steps'>, prefix: string): readonly Step[] | null {
+  if (prefix === '') return definition.steps
+  const [, around, below] = /^(.*)\/([^/]+)\/$/.exec(prefix) ?? []
+  const located = around === undefined ? null : locate(definition, around)
+  return located && !located.isItem ? listBelow(located.step, below!) : null
+}
+
+/**
+ * Whether what happened at one path may have to do with what happened before it at another: not where a list with `needs`
+ * has the two side by side.
+ */
+export function mayFollow(definition: Pick<RecipeDefinition, 'steps'>, earlier: string, later: string): boolean {
+  const [a, b] = [earlier.split('/'), later.split('/')]
+  const parting = a.findIndex((name, at) => name !== b[at])
+  // Steps stand at even places of a path, items and cases at odd ones.
+  if (parting < 0 || parting >= b.length || parting % 2 === 1) return true
+  const list = listAt(
+    definition,
+    a
+      .slice(0, parting)
+      .map((name) => `${name}/`)
+      .join(''),
+  )
+  const graph = list && graphOfNeeds(list)
+  if (!graph) return true
+  const [from, to] = [a, b].map((path) => list.findIndex(({ id }) => id === withoutVisit(path[parting]!)))
+  if (from! < 0 || to! < 0) return true
+  const gotos = gotosWithin(list.map((step) => ({ id: step.id, fields: step })))
+  return has(reachedFrom(graph, gotos, from!), to!)
 }
 
 /** `fetch~2` is the second visit of `fetch`. */

@@ -1,6 +1,6 @@
 import type { StepStatus } from '../../db/tables/runs.table.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
-import { locate, pathAbove } from './locate.ts'
+import { locate, mayFollow, pathAbove } from './locate.ts'
 import { hasEnded, itemKind } from './records.ts'
 import { afterFailure } from './walk.ts'
 
@@ -48,10 +48,14 @@ export function reopenFailed(
 }
 
 /**
- * What a replay from a step leaves out: the step and all that was entered after it. Around it, branches and loops are gone
+ * What a replay from a step leaves out: the step and all that was entered after it, less what ran beside it. Around it, branches and loops are gone
  * into once more; of a loop's other items those that succeeded are kept.
  */
-export function reopenFrom(rows: readonly StepOutline[], from: string): Reopening {
+export function reopenFrom(
+  rows: readonly StepOutline[],
+  definition: Pick<RecipeDefinition, 'steps'>,
+  from: string,
+): Reopening {
   const byPath = new Map(rows.map((row) => [row.path, row]))
   const has = (path: string) => byPath.has(path)
   const enter = new Set<string>()
@@ -63,7 +67,7 @@ export function reopenFrom(rows: readonly StepOutline[], from: string): Reopenin
       const entered = top === null ? undefined : byPath.get(top)
       if (!entered || enter.has(entered.path)) return false
       if (mark.kind === itemKind) return entered.path !== mark.path && entered.status !== 'succeeded'
-      return entered.ordinal >= mark.ordinal
+      return entered.ordinal >= mark.ordinal && mayFollow(definition, mark.path, entered.path)
     })
   const isBelow = (row: StepOutline) => row.path === from || row.path.startsWith(`${from}/`)
   const again = rows.filter((row) => !enter.has(row.path) && (isBelow(row) || isAfter(row) || !hasEnded(row.status)))

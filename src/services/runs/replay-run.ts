@@ -11,6 +11,8 @@ import type { Json, JsonObject } from '../../lib/json.ts'
 import { validateJson } from '../../lib/json-schema.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
 import { notedBlobs } from '../files/run-blobs.ts'
+import { tellOf } from './children.ts'
+import { noAdmission } from './concurrency/admit.ts'
 import { insertRuns } from './create-run.ts'
 import { locate, pathAbove } from './locate.ts'
 import { itemKind } from './records.ts'
@@ -18,7 +20,7 @@ import { isTaken, reopenFrom, type Reopening, type StepOutline } from './reopen.
 import { definitionOf, outlineSteps } from './retry.ts'
 import { traceRun } from './run-trace.ts'
 import { rehome } from './spill.ts'
-import { findByKey, type StartedRun } from './start-run.ts'
+import { findByKey, policyOf, type StartedRun } from './start-run.ts'
 import { isEnd } from './states.ts'
 
 export interface ReplayRequest {
@@ -58,18 +60,23 @@ export async function replayRun(
   const plan = await planSteps(ctx.db, source.id, request.from, definition)
   const moved = await moveBlobs(ctx, source.id, id, plan.kept)
   const timeout = definition.settings?.timeout
+  const trigger = { kind: 'replay', execution_id: source.id, from_step: request.from ?? null }
+  const policy = source.recipe_id === null ? null : policyOf(definition, source.recipe_id, { input, trigger })
+  let admission = noAdmission()
   try {
     await ctx.db.transaction().execute(async (tx) => {
-      await insertRuns(tx, [
+      admission = await insertRuns(tx, [
         {
           id,
           workspaceId: ctx.actor.workspaceId,
           recipeId: source.recipe_id,
           recipeVersion: place.recipe_version,
           definition: source.recipe_id === null ? (definition as unknown as JsonObject) : null,
-          trigger: { kind: 'replay', execution_id: source.id, from_step: request.from ?? null },
+          trigger,
           stateKey: source.state_key,
           input,
+          priority: definition.settings?.priority ?? 0,
+          policy,
           createdBy: ctx.actor.kind === 'key' ? ctx.actor.id : null,
           timeoutMs: timeout === undefined ? null : parseDuration(timeout),
           idempotencyKey,
@@ -101,6 +108,8 @@ export async function replayRun(
     if (known) return { ...known, ...place }
     throw error
   }
+  await tellOf(ctx, admission)
+  if (admission.skipped.has(id)) return { id, status: 'canceled', ...place }
   ctx.wake.runReady(id)
   return { id, status: 'queued', ...place }
 }
@@ -169,7 +178,7 @@ async function planSteps(
       errors: [{ pointer: '/from_step', detail }],
     })
   }
-  return planFrom(rows, reopenFrom(rows, from), definition)
+  return planFrom(rows, reopenFrom(rows, definition, from), definition)
 }
 
 /** Less what the definition does not have any more, or does not go on from. */

@@ -2,6 +2,7 @@ import type { Json, JsonObject } from '../../lib/json.ts'
 import { evaluateExpression } from '../../lib/language/expression.ts'
 import { LanguageError } from '../../lib/language/scope.ts'
 import type { OnError, Step } from '../recipes/definition.ts'
+import { graphOfNeeds } from '../recipes/graph.ts'
 import { expired, rejected, runApproval } from './approval.ts'
 import { draftOf, errorView, failStep, runAttempts, type StepResult } from './attempts.ts'
 import { runBranch } from './branch.ts'
@@ -12,9 +13,11 @@ import { hasEnded, type StepRecord } from './records.ts'
 import { inStepSpan } from './run-trace.ts'
 import { StepError } from './step-executor.ts'
 import { runWait } from './wait.ts'
+import { walkGraph } from './walk-graph.ts'
 
 /** Jumps back and forth within one list before a run is taken for one that never ends. */
-const maxJumps = 100
+export const maxJumps = 100
+export const jumpLimit = () => new StepError('goto_limit', `More than ${maxJumps} jumps in one list of steps.`)
 
 export type ListResult =
   | { kind: 'done'; output: Json }
@@ -26,6 +29,8 @@ export type ListResult =
  * so a resumed run takes the same way and comes to where it stood. `prefix` is the path of the list, '' or ending in '/'.
  */
 export async function walkList(flow: Flow, steps: readonly Step[], prefix: string, frame: Frame): Promise<ListResult> {
+  const graph = graphOfNeeds(steps)
+  if (graph) return walkGraph(flow, steps, graph, prefix, frame)
   const visits = new Map<string, number>()
   // Steps that a jump passes over are visited too: a row tells of one visit only, whichever way the run comes again.
   const visit = (step: Step): string => {
@@ -41,26 +46,26 @@ export async function walkList(flow: Flow, steps: readonly Step[], prefix: strin
     const result = await walkStep(flow, step, path, frame)
     if (result.status === 'parked') return { kind: 'parked' }
     if (result.status === 'succeeded') output = result.output
-    frame.steps[step.id] = {
-      status: result.status,
-      output: result.status === 'succeeded' ? result.output : null,
-      error: result.status === 'failed' ? result.error : null,
-    }
+    frame.steps[step.id] = viewOf(result)
     i++
     if (result.status !== 'failed') continue
     const next = afterFailure(step, String(result.error['kind']))
     if (next === 'continue') continue
     if (next === 'fail') return { kind: 'failed', error: result.error, path }
-    if (++jumps > maxJumps) {
-      const error = new StepError('goto_limit', `More than ${maxJumps} jumps in one list of steps.`)
-      return { kind: 'failed', error: errorView(error, 1), path }
-    }
+    if (++jumps > maxJumps) return { kind: 'failed', error: errorView(jumpLimit(), 1), path }
     const target = steps.findIndex((each) => each.id === next.goto)
     for (let skipped = i; skipped < target; skipped++) skip(flow, steps[skipped]!, visit(steps[skipped]!), frame)
     i = target
   }
   return { kind: 'done', output }
 }
+
+/** What expressions see of a step that has ended. */
+export const viewOf = (result: StepResult): JsonObject => ({
+  status: result.status,
+  output: result.status === 'succeeded' ? result.output : null,
+  error: result.status === 'failed' ? result.error : null,
+})
 
 /** What follows a step that has failed for good; a rejection and a time that went by have words of their own. */
 export function afterFailure(step: Step, kind: string): OnError {
@@ -72,7 +77,7 @@ export function afterFailure(step: Step, kind: string): OnError {
   return step.on_error ?? 'fail'
 }
 
-async function walkStep(flow: Flow, step: Step, path: string, frame: Frame): Promise<StepResult> {
+export async function walkStep(flow: Flow, step: Step, path: string, frame: Frame): Promise<StepResult> {
   const record = flow.records.get(path)
   if (record && hasEnded(record.status)) {
     // A branch's inner steps are visible behind it, so their results are collected again on the way.
@@ -132,7 +137,7 @@ function enterStep(
   }
 }
 
-function skip(flow: Flow, step: Step, path: string, frame: Frame): StepResult {
+export function skip(flow: Flow, step: Step, path: string, frame: Frame): StepResult {
   const known = flow.records.get(path)
   frame.steps[step.id] = { status: 'skipped', output: null, error: null }
   if (!known) {

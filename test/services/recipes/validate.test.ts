@@ -117,11 +117,6 @@ test.each<[string, unknown, string[]]>([
     ['/steps/0/color: is not a field of a step of kind transform'],
   ],
   [
-    'field of a later version',
-    recipe([set('a', 1, { needs: [] })]),
-    ['/steps/0/needs: is not supported by this version'],
-  ],
-  [
     'setting of a later version',
     recipe([set('a')], { settings: { concurrency: {} } }),
     ['/settings/concurrency: is not supported by this version'],

@@ -84,6 +84,7 @@ test('a loop whose list could not be worked out begins anew', () => {
 })
 
 test('a replay leaves out the step, what is in it and all that came after, at every level around it', () => {
+  const definition = recipe([http('a'), each('each', [http('x'), http('y')]), http('z')])
   const rows = [
     row('a', 'succeeded'),
     loop('each', 'succeeded'),
@@ -95,11 +96,14 @@ test('a replay leaves out the step, what is in it and all that came after, at ev
     row('each/1/y', 'succeeded'),
     row('z', 'succeeded'),
   ]
-  expect(reopenFrom(rows, 'each/1/y')).toEqual({ again: ['each/1/y', 'z'], enter: ['each/1', 'each'] })
-  expect(reopenFrom(rows, 'each')).toEqual({
+  expect(reopenFrom(rows, definition, 'each/1/y')).toEqual({ again: ['each/1/y', 'z'], enter: ['each/1', 'each'] })
+  expect(reopenFrom(rows, definition, 'each')).toEqual({
     again: ['each', 'each/0', 'each/0/x', 'each/0/y', 'each/1', 'each/1/x', 'each/1/y', 'z'],
     enter: [],
   })
-  expect(reopenFrom(rows, 'each/0')).toEqual({ again: ['each/0', 'each/0/x', 'each/0/y', 'z'], enter: ['each'] })
-  expect(reopenFrom(rows, 'a').again).toHaveLength(rows.length)
+  expect(reopenFrom(rows, definition, 'each/0')).toEqual({
+    again: ['each/0', 'each/0/x', 'each/0/y', 'z'],
+    enter: ['each'],
+  })
+  expect(reopenFrom(rows, definition, 'a').again).toHaveLength(rows.length)
 })
