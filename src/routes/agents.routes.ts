@@ -179,6 +179,7 @@ export const agentsRoutes: RouteGroup = {
         const run = await executeAgent(ctx, agent, {
           prompt: body.prompt ?? body.input ?? '',
           ...(body.context !== undefined && { context: body.context as Json }),
+          ...(body.attachments && { attachments: body.attachments as Json }),
           ...(body.model && { model: body.model }),
           ...(key !== undefined && { idempotencyKey: key }),
         })

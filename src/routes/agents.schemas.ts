@@ -114,6 +114,11 @@ export const ExecuteAgent = z
         description: 'Data beside the prompt.',
         type: ['object', 'array', 'string', 'number', 'boolean', 'null'],
       }),
+    attachments: z
+      .array(z.looseObject({ $file: z.string().max(100) }))
+      .max(20)
+      .optional()
+      .openapi({ description: 'Files of the workspace for the model, by their handles; 10 MB in all.' }),
     model: ModelChoice.optional(),
   })
   .refine(({ prompt, input }) => (prompt === undefined) !== (input === undefined), {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { uuidv7 } from '../../src/lib/ids.ts'
-import { Engine } from '../../src/services/runs/index.ts'
-import { createTestApp } from '../support/app.ts'
+import { Engine, engineOf, runsService } from '../../src/services/runs/index.ts'
+import { createTestApp, type Client } from '../support/app.ts'
 
 const app = await createTestApp()
 const { db, runtime, signIn } = app
@@ -271,5 +271,25 @@ describe('executing an agent', () => {
     expect(await faultsOf(await client.post('/api/agents/agent-a/execute', { prompt: 'a', model }))).toEqual([
       '/model/provider',
     ])
+  })
+})
+
+test('gives an agent files of the workspace, and refuses those of others at once', async () => {
+  const client = await app.signIn()
+  const upload = async (by: Client) => {
+    const headers = { 'content-type': 'text/plain', authorization: `Bearer ${by.key}` }
+    const response = await app.app.request('/api/files?name=n.txt', { method: 'POST', headers, body: 'Rain.' })
+    return ((await response.json()) as { handle: { $file: string } }).handle
+  }
+  const { slug } = (await (await client.post('/api/agents', { name: 'Reader' })).json()) as { slug: string }
+  const attached = async (handle: { $file: string }) =>
+    client.post(`/api/agents/${slug}/execute`, { prompt: 'Sum up.', attachments: [{ $file: handle.$file }] })
+  expect((await attached(await upload(await app.signIn()))).status).toBe(422)
+  const { id } = (await (await attached(await upload(client))).json()) as { id: string }
+  await runsService.tick(app.runtime)
+  await engineOf(app.runtime).idle()
+  expect(await (await client.get(`/api/executions/${id}`)).json()).toMatchObject({
+    status: 'succeeded',
+    output: { text: 'Sum up.\n\nAttached: n.txt (text/plain, 5 bytes).' },
   })
 })

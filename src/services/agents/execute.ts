@@ -5,6 +5,7 @@ import type { Json } from '../../lib/json.ts'
 import { faultsOfChoice } from '../models/choice.ts'
 import type { ModelChoice } from '../models/types.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
+import { completeHandles } from '../files/open-handle.ts'
 import { startRun } from '../runs/index.ts'
 import { getAgent } from './find.ts'
 
@@ -20,11 +21,13 @@ export interface StartedAgentRun {
 export async function executeAgent(
   ctx: ServiceContext,
   ref: string,
-  input: { prompt: string; context?: Json; model?: ModelChoice; idempotencyKey?: string },
+  input: { prompt: string; context?: Json; attachments?: Json; model?: ModelChoice; idempotencyKey?: string },
 ): Promise<StartedAgentRun> {
   const agent = await getAgent(ctx, ref)
   const errors = input.model ? faultsOfChoice(input.model, '/model') : []
   if (errors.length > 0) throw new AppError('invalid', 'The model cannot be asked like this.', { errors })
+  const attachments =
+    input.attachments === undefined ? undefined : await completeHandles(ctx, input.attachments, '/attachments')
   const definition: RecipeDefinition = {
     name: agent.name,
     steps: [
@@ -35,6 +38,7 @@ export async function executeAgent(
         // The caller's text is data of the run, not a template: what it contains is not rendered.
         prompt: '{{ input.prompt }}',
         ...(input.context !== undefined && { context: { $expr: 'input.context' } }),
+        ...(attachments !== undefined && { attachments: { $expr: 'input.attachments' } }),
         ...(input.model && { model: input.model }),
       },
     ],
@@ -42,7 +46,11 @@ export async function executeAgent(
   const run = await startRun(ctx, {
     definition,
     trigger: { kind: 'agent', agent_id: agent.id, agent_slug: agent.slug },
-    input: { prompt: input.prompt, ...(input.context !== undefined && { context: input.context }) },
+    input: {
+      prompt: input.prompt,
+      ...(input.context !== undefined && { context: input.context }),
+      ...(attachments !== undefined && { attachments }),
+    },
     ...(input.idempotencyKey !== undefined && { idempotencyKey: input.idempotencyKey }),
   })
   return {

@@ -71,11 +71,13 @@ async function askOne(
   ctx: ServiceContext,
   request: ModelRequest,
   choice: ModelChoice,
-  { signal, onText, onUsage, mayAsk }: AskOptions,
+  { signal, onText, onUsage, mayAsk, files }: AskOptions,
   span: Span | null,
 ): Promise<ModelAnswer> {
   const who = `${choice.provider}/${choice.model}`
   const opened = await openModel(ctx, choice)
+  // A file that this provider does not take is no call of it, and nothing to pay.
+  const call = toCallOptions(request, choice, files)
   await mayAsk?.({ who, priced: await isPriced(ctx, choice, opened) })
   signal?.throwIfAborted()
   const timeoutMs = ctx.config.modelTimeoutS * 1000
@@ -103,7 +105,7 @@ async function askOne(
   }
   try {
     const { stream } = await opened.model.doStream({
-      ...toCallOptions(request, choice),
+      ...call,
       ...(opened.provider?.options && { providerOptions: opened.provider.options }),
       abortSignal: abort,
     })

@@ -9,6 +9,10 @@ export type ModelErrorKind =
   | 'model-refused'
   | 'model-malformed'
   | 'model-not-configured'
+  | 'attachment-unsupported'
+
+/** Asked once more, they would be the same. */
+const final: ReadonlySet<ModelErrorKind> = new Set(['model-refused', 'model-not-configured', 'attachment-unsupported'])
 
 /** Why a model gave no answer. The message is our own text: a provider's may quote the key or the prompt. */
 export class ModelError extends Error {
@@ -29,7 +33,7 @@ export class ModelError extends Error {
     this.name = 'ModelError'
     this.kind = kind
     this.status = options.status ?? null
-    this.retryable = kind !== 'model-refused' && kind !== 'model-not-configured'
+    this.retryable = !final.has(kind)
     this.retryAfterMs = options.retryAfterMs ?? null
     this.fallback = options.fallback ?? false
   }
@@ -93,6 +97,7 @@ const problemKinds = {
   'model-refused': 'upstream-failed',
   'model-malformed': 'upstream-failed',
   'model-not-configured': 'model-not-configured',
+  'attachment-unsupported': 'invalid',
 } as const satisfies Record<ModelErrorKind, ProblemKind>
 
 /** For callers over HTTP. */

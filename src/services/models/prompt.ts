@@ -1,19 +1,24 @@
 import type { LanguageModelV4CallOptions, LanguageModelV4Message } from '@ai-sdk/provider'
 import { canonicalJson } from '../../lib/canonical.ts'
 import type { Json } from '../../lib/json.ts'
+import { toParts } from './attachments.ts'
 import { offlineProvider } from './providers.ts'
-import type { ModelChoice, ModelMessage, ModelRequest } from './types.ts'
+import type { AskOptions, ModelChoice, ModelMessage, ModelRequest } from './types.ts'
 
 type AssistantContent = Extract<LanguageModelV4Message, { role: 'assistant' }>['content']
 
 /** The request in the SDK's words. */
-export function toCallOptions(request: ModelRequest, choice: ModelChoice): LanguageModelV4CallOptions {
+export function toCallOptions(
+  request: ModelRequest,
+  choice: ModelChoice,
+  files?: AskOptions['files'],
+): LanguageModelV4CallOptions {
   const system = [request.system, request.output_schema && schemaInstruction(request.output_schema)]
   const text = system.filter(Boolean).join('\n\n')
   return {
     prompt: [
       ...(text ? [{ role: 'system' as const, content: text }] : []),
-      ...request.messages.map((message) => toMessage(message, choice.provider)),
+      ...request.messages.map((message) => toMessage(message, choice, files)),
     ],
     ...(choice.temperature !== undefined && { temperature: choice.temperature }),
     ...(choice.top_p !== undefined && { topP: choice.top_p }),
@@ -43,9 +48,12 @@ function maxOutputTokens(request: ModelRequest, choice: ModelChoice): { maxOutpu
 const schemaInstruction = (schema: object) =>
   `Your final answer is one JSON value and nothing else: no prose, no code fence. It must match this JSON Schema:\n${JSON.stringify(schema)}`
 
-function toMessage(message: ModelMessage, provider: string): LanguageModelV4Message {
-  if (message.role === 'user') return { role: 'user', content: [{ type: 'text', text: message.text }] }
-  if (message.role === 'assistant') return { role: 'assistant', content: assistantContent(message, provider) }
+function toMessage(message: ModelMessage, choice: ModelChoice, files: AskOptions['files']): LanguageModelV4Message {
+  if (message.role === 'user') {
+    const attached = (message.files ?? []).map(({ $file }) => files?.get($file)).filter((file) => file !== undefined)
+    return { role: 'user', content: [...toParts(attached, choice), { type: 'text', text: message.text }] }
+  }
+  if (message.role === 'assistant') return { role: 'assistant', content: assistantContent(message, choice.provider) }
   return {
     role: 'tool',
     content: message.results.map(({ id, name, result, is_error }) => ({

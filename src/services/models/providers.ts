@@ -19,6 +19,8 @@ export interface Provider {
   defaultModel: string | null
   /** The settings that make it available, for people. */
   requires: string
+  /** Media types of the files that its models take, beside text. */
+  takes: RegExp
   /** Null where the platform has no access to it. */
   connection(config: Config): Connection | null
   /**
@@ -34,6 +36,11 @@ export interface Provider {
 const keyed = (key: Secret | null, baseUrl: string): Connection | null =>
   key === null ? null : { apiKey: key.reveal(), baseUrl }
 
+const images = 'image\\/(png|jpeg|webp|gif)'
+const imagesAndPdf = new RegExp(`^(${images}|application\\/pdf)$`)
+/** What an OpenAI-compatible request has a form for. */
+const compatible = new RegExp(`^(${images}|application\\/pdf|audio\\/(wav|mp3|mpeg))$`)
+
 /** In the order in which the first one with a key becomes the default. */
 export const providers: readonly Provider[] = [
   {
@@ -41,6 +48,7 @@ export const providers: readonly Provider[] = [
     name: 'OpenAI',
     defaultModel: 'gpt-6.1-terra',
     requires: 'OPENAI_API_KEY',
+    takes: imagesAndPdf,
     connection: (config) => keyed(config.openaiApiKey, config.openaiBaseUrl ?? 'https://api.openai.com/v1'),
     async open(connection, model) {
       const { OpenAIResponsesLanguageModel } = await import('@ai-sdk/openai/internal')
@@ -61,6 +69,7 @@ export const providers: readonly Provider[] = [
     name: 'Anthropic',
     defaultModel: 'claude-sonnet-5-5',
     requires: 'ANTHROPIC_API_KEY',
+    takes: imagesAndPdf,
     connection: (config) => keyed(config.anthropicApiKey, config.anthropicBaseUrl ?? 'https://api.anthropic.com/v1'),
     async open(connection, model) {
       const { AnthropicLanguageModel } = await import('@ai-sdk/anthropic/internal')
@@ -78,6 +87,7 @@ export const providers: readonly Provider[] = [
     name: 'Google Gemini',
     defaultModel: 'gemini-3.8-flash',
     requires: 'GOOGLE_API_KEY',
+    takes: /^(image\/(png|jpeg|webp|heic|heif)|application\/pdf|audio\/[\w.+-]+|video\/[\w.+-]+)$/,
     connection: (config) =>
       keyed(config.googleApiKey, config.googleBaseUrl ?? 'https://generativelanguage.googleapis.com/v1beta'),
     async open(connection, model) {
@@ -97,6 +107,7 @@ export const providers: readonly Provider[] = [
     name: 'OpenRouter',
     defaultModel: 'openrouter/auto',
     requires: 'OPENROUTER_API_KEY',
+    takes: compatible,
     connection: (config) => keyed(config.openrouterApiKey, config.openrouterBaseUrl ?? 'https://openrouter.ai/api/v1'),
     open: (connection, model) => openCompatible('openrouter', connection, model),
     reportedCost: (usage) => decimalOf(usage['cost']),
@@ -106,6 +117,7 @@ export const providers: readonly Provider[] = [
     name: 'OpenAI-compatible server',
     defaultModel: null,
     requires: 'OPENAI_COMPATIBLE_BASE_URL (or base_url in the choice of the model)',
+    takes: compatible,
     connection: (config) =>
       config.openaiCompatibleBaseUrl === null
         ? null

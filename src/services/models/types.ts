@@ -23,7 +23,7 @@ export interface ToolSpec {
 }
 
 export type ModelMessage =
-  | { role: 'user'; text: string }
+  | { role: 'user'; text: string; files?: FileReference[] }
   | { role: 'assistant'; text: string; tool_calls: ToolCall[]; continuation?: Continuation }
   | { role: 'tool'; results: { id: string; name: string; result: Json; is_error: boolean }[] }
 
@@ -34,6 +34,18 @@ export type ModelMessage =
 export interface Continuation {
   provider: string
   parts: Json
+}
+
+/** A file of the workspace; its bytes are read when the model is asked. */
+export interface FileReference {
+  $file: string
+  sha256?: string
+}
+
+export interface Attachment {
+  name: string
+  mediaType: string
+  bytes: Uint8Array
 }
 
 export interface ToolCall {
@@ -102,6 +114,8 @@ export interface PricedCall {
 }
 
 export interface AskOptions {
+  /** The files that the messages name, by id. */
+  files?: ReadonlyMap<string, Attachment>
   /** Asked before every call of the chain; throws where it may not be made. */
   mayAsk?: (call: PricedCall) => Promise<void>
   signal?: AbortSignal

@@ -36,6 +36,8 @@ export const stepDefaults = {
   foreach: { concurrency: 4, on_item_error: 'fail_fast' },
 } as const
 
+const attachments = tree('Files for the model: a list of file values.').optional()
+
 const agentStep = z
   .strictObject({
     kind: z.literal('agent'),
@@ -43,6 +45,7 @@ const agentStep = z
     agent: z.string().regex(agentPattern, 'must be the slug or the id of an agent').describe('Slug or id of an agent.'),
     prompt: liquid('What the agent is asked.'),
     context: tree('Data given to the agent beside the prompt.').optional(),
+    attachments,
     model: model.optional(),
     output_schema: jsonSchema('Shape that the answer must have.').optional(),
   })
@@ -55,6 +58,7 @@ const llmStep = z
     prompt: liquid('What the model is asked.'),
     system: liquid('Instructions for the model.').optional(),
     context: tree('Data given to the model beside the prompt.').optional(),
+    attachments,
     model: model.optional(),
     output_schema: jsonSchema('Shape that the answer must have.').optional(),
   })

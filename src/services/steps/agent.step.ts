@@ -8,6 +8,7 @@ import type { ModelAnswer, ModelChoice, ModelMessage, ModelRequest, ToolCall } f
 import type { AgentStep } from '../recipes/definition.ts'
 import { StepError, type StepContext, type StepExecutor } from '../runs/step-executor.ts'
 import { failed, runTool, toolSpecs, type ToolOutcome } from '../tools/registry.ts'
+import { withFiles } from './attachments.ts'
 import { modelRound, stepOutput } from './ask-model.ts'
 import { outputInvalid } from './llm.step.ts'
 import { dataNotice, userPrompt } from './prompt.ts'
@@ -36,13 +37,14 @@ export const agentStep: StepExecutor<AgentStep> = async (step, context) => {
   const budget = agent.limits.max_output_tokens
   const signal = signalOf(agent.limits, context)
   const messages: ModelMessage[] = [
-    {
-      role: 'user',
-      text: userPrompt(
+    withFiles(
+      userPrompt(
         context.renderText(step.prompt),
         step.context === undefined ? undefined : context.render(step.context),
       ),
-    },
+      step.attachments,
+      context,
+    ),
   ]
   const check = (answer: ModelAnswer) => (schema ? parseStructured(answer.text, schema) : null)
   const isFinal = (answer: ModelAnswer) => answer.tool_calls.length === 0 && !check(answer)?.faults

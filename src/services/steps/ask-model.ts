@@ -4,6 +4,7 @@ import type { Json } from '../../lib/json.ts'
 import { askModel } from '../models/ask.ts'
 import { ModelError } from '../models/errors.ts'
 import type { ModelAnswer, ModelRequest } from '../models/types.ts'
+import { openFiles } from './attachments.ts'
 import { StepError, type StepContext } from '../runs/step-executor.ts'
 
 /** An answer as a recorded call holds it. */
@@ -18,7 +19,9 @@ export async function modelRound(
 ): Promise<ModelAnswer> {
   const ask = async (): Promise<Recorded> => {
     try {
+      const files = await openFiles(request, context)
       const answer = await askModel(context.ctx, request, {
+        ...(files.size > 0 && { files }),
         signal: options.signal,
         ...(context.mayAsk && { mayAsk: context.mayAsk }),
         onText: (delta) => context.text(delta),

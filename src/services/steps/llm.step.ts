@@ -1,6 +1,7 @@
 import type { ModelAnswer, ModelMessage } from '../models/types.ts'
 import type { LlmStep } from '../recipes/definition.ts'
 import { StepError, type StepExecutor } from '../runs/step-executor.ts'
+import { withFiles } from './attachments.ts'
 import { modelRound, stepOutput } from './ask-model.ts'
 import { dataNotice, userPrompt } from './prompt.ts'
 import { parseStructured, repairPrompt } from './structured.ts'
@@ -10,8 +11,10 @@ export const llmStep: StepExecutor<LlmStep> = async (step, context) => {
   const schema = step.output_schema
   const own = step.system === undefined ? null : context.renderText(step.system)
   const given = step.context === undefined ? undefined : context.render(step.context)
-  const system = [own, given === undefined ? null : dataNotice].filter((part) => part !== null).join('\n\n')
-  const messages: ModelMessage[] = [{ role: 'user', text: userPrompt(context.renderText(step.prompt), given) }]
+  const question = withFiles(userPrompt(context.renderText(step.prompt), given), step.attachments, context)
+  const hasData = given !== undefined || 'files' in question
+  const system = [own, hasData ? dataNotice : null].filter((part) => part !== null).join('\n\n')
+  const messages: ModelMessage[] = [question]
   const check = (answer: ModelAnswer) => (schema ? parseStructured(answer.text, schema) : null)
 
   for (let round = 0; ; round++) {

@@ -162,5 +162,6 @@ test('a budget is a decimal text above nothing', () => {
   const faultsOf = (budget_usd: unknown) =>
     validateDefinition({ ...recipe([ask('one')]), settings: { budget_usd } }).faults.map(({ pointer }) => pointer)
   expect(faultsOf('0.000000001')).toEqual([])
-  for (const wrong of ['0', '0.00', '-1', '1e3', 1, '', '0.0000000001']) expect(faultsOf(wrong)).toEqual(['/settings/budget_usd'])
+  for (const wrong of ['0', '0.00', '-1', '1e3', 1, '', '0.0000000001'])
+    expect(faultsOf(wrong)).toEqual(['/settings/budget_usd'])
 })

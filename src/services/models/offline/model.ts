@@ -1,6 +1,7 @@
 import type {
   LanguageModelV4,
   LanguageModelV4CallOptions,
+  LanguageModelV4FilePart,
   LanguageModelV4Prompt,
   LanguageModelV4StreamPart,
 } from '@ai-sdk/provider'
@@ -41,11 +42,11 @@ export function openOffline(modelId: string): LanguageModelV4 {
 }
 
 function* respond(options: LanguageModelV4CallOptions): Generator<LanguageModelV4StreamPart> {
-  const { question, results, turn } = lastTurn(options.prompt)
+  const { question, files, results, turn } = lastTurn(options.prompt)
   yield { type: 'stream-start', warnings: [] }
   const offered = new Set(options.tools?.map((tool) => tool.name))
   const call = toolDirectives(question).filter(({ name }) => offered.has(name))[results.length]
-  const answer = call ? '' : answerText(options, question, results)
+  const answer = call ? '' : answerText(options, question, files, results)
   if (call) {
     yield { type: 'tool-call', toolCallId: `offline-${turn}-${results.length}`, toolName: call.name, input: call.input }
   } else {
@@ -53,7 +54,9 @@ function* respond(options: LanguageModelV4CallOptions): Generator<LanguageModelV
     for (const delta of chunksOf(answer)) yield { type: 'text-delta', id: 'answer', delta }
     yield { type: 'text-end', id: 'answer' }
   }
-  const input = countWords(JSON.stringify(options.prompt))
+  const input = countWords(
+    JSON.stringify(options.prompt, (_, value: unknown) => (value instanceof Uint8Array ? '' : value)),
+  )
   const output = countWords(call ? call.input : answer)
   yield {
     type: 'finish',
@@ -71,13 +74,23 @@ interface ToolOutcome {
 }
 
 /** The last question and what tools have answered to it so far. */
-function lastTurn(prompt: LanguageModelV4Prompt): { question: string; results: ToolOutcome[]; turn: number } {
+function lastTurn(prompt: LanguageModelV4Prompt): {
+  question: string
+  files: string[]
+  results: ToolOutcome[]
+  turn: number
+} {
   let question = ''
+  const files: string[] = []
   let results: ToolOutcome[] = []
   let turn = 0
   for (const message of prompt) {
     if (message.role === 'user') {
-      question = message.content.map((part) => (part.type === 'text' ? part.text : '')).join('\n')
+      question = message.content
+        .map((part) => (part.type === 'text' ? part.text : ''))
+        .join('\n')
+        .trim()
+      for (const part of message.content) if (part.type === 'file') files.push(nameOf(part))
       results = []
       turn++
     } else if (message.role === 'tool') {
@@ -86,18 +99,27 @@ function lastTurn(prompt: LanguageModelV4Prompt): { question: string; results: T
       }
     }
   }
-  return { question, results, turn }
+  return { question, files, results, turn }
 }
+
+const nameOf = ({ filename, mediaType, data }: LanguageModelV4FilePart): string =>
+  `${filename} (${mediaType}, ${data.type === 'data' ? data.data.length : 0} bytes)`
 
 function textOf(output: { type: string; value?: unknown }): string {
   return typeof output.value === 'string' ? output.value : JSON.stringify(output.value ?? null)
 }
 
-function answerText(options: LanguageModelV4CallOptions, question: string, results: ToolOutcome[]): string {
-  const text =
+function answerText(
+  options: LanguageModelV4CallOptions,
+  question: string,
+  files: string[],
+  results: ToolOutcome[],
+): string {
+  const said =
     results.length > 0
       ? results.map(({ name, text: result }) => `${name}: ${summarize(result)}`).join('\n')
       : summarize(contentOf(question))
+  const text = files.length === 0 ? said : `${said}\n\nAttached: ${files.join(', ')}.`
   const { responseFormat } = options
   if (responseFormat?.type !== 'json') return text
   if (asksForPlan(responseFormat.schema)) return JSON.stringify(planFrom(question))

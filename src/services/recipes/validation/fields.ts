@@ -113,10 +113,7 @@ const readers: Record<string, (reader: FieldReader, fields: Fields, pointer: str
     }
   },
   foreach(reader, fields, pointer) {
-    const { items } = fields
-    const isList = Array.isArray(items) || isExpression(items) || (typeof items === 'string' && hasTemplate(items))
-    if (items !== undefined && !isList) reader.fault(`${pointer}/items`, 'must be a list or {"$expr": "…"}')
-    else reader.tree(items, `${pointer}/items`)
+    readList(reader, fields['items'], `${pointer}/items`)
   },
   http: readHttpStep,
   wait: readWaitStep,
@@ -145,6 +142,12 @@ function readObject(reader: FieldReader, value: unknown, pointer: string): void 
   else reader.fault(pointer, 'must be an object, a template or {"$expr": "…"}')
 }
 
+function readList(reader: FieldReader, value: unknown, pointer: string): void {
+  const isList = Array.isArray(value) || isExpression(value) || (typeof value === 'string' && hasTemplate(value))
+  if (value !== undefined && !isList) reader.fault(pointer, 'must be a list or {"$expr": "…"}')
+  else reader.tree(value, pointer)
+}
+
 function readTimeoutOutcome(reader: FieldReader, fields: Fields, pointer: string): void {
   if (fields['on_timeout'] !== undefined && fields['timeout'] === undefined)
     reader.fault(`${pointer}/on_timeout`, 'needs a timeout')
@@ -171,6 +174,7 @@ function readModelStep(reader: FieldReader, fields: Fields, pointer: string): vo
   const { data: model } = modelChoiceSchema.safeParse(fields['model'])
   if (model) reader.faults.push(...faultsOfChoice(model, `${pointer}/model`))
   reader.tree(fields['context'], `${pointer}/context`)
+  readList(reader, fields['attachments'], `${pointer}/attachments`)
   reader.schema(fields['output_schema'], `${pointer}/output_schema`)
 }
 
