@@ -15,6 +15,7 @@ import { webhookGuards } from './0014-webhook-guards.ts'
 import { runFamilies } from './0015-run-families.ts'
 import { turns } from './0016-turns.ts'
 import { concurrency } from './0019-concurrency.ts'
+import { listsOfRuns } from './0020-lists-of-runs.ts'
 import { noticesAndStreams } from './0021-notices-and-streams.ts'
 import type { Migration } from './migration.ts'
 
@@ -36,5 +37,6 @@ export const migrations: readonly Migration[] = [
   runFamilies,
   turns,
   concurrency,
+  listsOfRuns,
   noticesAndStreams,
 ]

@@ -20,5 +20,6 @@ export const migrationNames: readonly string[] = [
   '0015-run-families',
   '0016-turns',
   '0019-concurrency',
+  '0020-lists-of-runs',
   '0021-notices-and-streams',
 ]
