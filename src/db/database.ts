@@ -1,4 +1,12 @@
 import type { AgentsTable } from './tables/agents.table.ts'
+import type {
+  FreedSlotsTable,
+  HeldRunsTable,
+  JoinedTriggersTable,
+  RunSlotsTable,
+  ThrottleLinesTable,
+  WorkspaceLimitsTable,
+} from './tables/concurrency.table.ts'
 import type { DoomedBlobsTable, FilesTable, RunBlobsTable } from './tables/files.table.ts'
 import type { ComponentSamplesTable, InstancesTable } from './tables/heartbeat.table.ts'
 import type {
@@ -67,6 +75,12 @@ export interface Database {
   recipe_versions: RecipeVersionsTable
   runs: RunsTable
   run_queue: RunQueueTable
+  run_slots: RunSlotsTable
+  held_runs: HeldRunsTable
+  freed_slots: FreedSlotsTable
+  workspace_limits: WorkspaceLimitsTable
+  throttle_lines: ThrottleLinesTable
+  joined_triggers: JoinedTriggersTable
   waits: WaitsTable
   run_steps: RunStepsTable
   run_calls: RunCallsTable

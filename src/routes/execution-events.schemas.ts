@@ -26,6 +26,13 @@ const event = <T extends string>(type: T, data: z.ZodRawShape = {}) =>
 export const executionEventSchema = z
   .discriminatedUnion('type', [
     event('execution.queued', { trigger: z.looseObject({ kind: z.string() }) }),
+    event('execution.blocked', {
+      scope: z.enum(['key', 'recipe', 'workspace']).openapi({ description: 'What the limit counts over.' }),
+      key: z.string().optional(),
+      limit: z.int(),
+    }),
+    event('execution.delayed', { reason: z.enum(['debounce', 'throttle']), until: z.iso.datetime() }),
+    event('execution.debounced', { trigger: z.looseObject({ kind: z.string() }), until: z.iso.datetime() }),
     event('execution.started'),
     event('execution.resumed'),
     event('execution.waiting', { steps: z.array(z.string()).openapi({ description: 'Paths of what it waits for.' }) }),

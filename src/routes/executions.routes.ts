@@ -18,6 +18,7 @@ import {
   executionSchema,
   executionStepSchema,
   executionSummarySchema,
+  prioritySchema,
   runStateSchema,
   startedExecutionSchema,
   summaryExample,
@@ -63,6 +64,9 @@ export const recipeExecutionsRoutes: RouteGroup = {
               .max(200)
               .optional()
               .openapi({ description: 'Runs with the same key share `previous`.' }),
+            priority: prioritySchema
+              .optional()
+              .openapi({ description: 'Higher goes first. Default: `settings.priority` of the recipe.' }),
           })
           .openapi('ExecuteRecipe'),
         bodyOptional: true,
@@ -89,6 +93,7 @@ export const recipeExecutionsRoutes: RouteGroup = {
           recipe: params.recipe,
           input: (body.input_data ?? {}) as Json,
           ...(body.state_key === undefined ? {} : { stateKey: body.state_key }),
+          ...(body.priority === undefined ? {} : { priority: body.priority }),
           ...(headers['idempotency-key'] === undefined ? {} : { idempotencyKey: headers['idempotency-key'] }),
         })
         return answerStarted(ctx, started, headers.prefer, request)

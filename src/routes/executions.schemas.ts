@@ -16,13 +16,21 @@ const errorSchema = z
 const anyJson = (description: string) =>
   z.json().openapi({ description, type: ['object', 'array', 'string', 'number', 'boolean', 'null'] })
 
+export const prioritySchema = z.int().min(-100).max(100)
+
 export const startedExecutionSchema = z
   .object({
     id: z.uuid(),
     execution_id: z.uuid().openapi({ description: 'The same as `id`.' }),
     recipe_id: z.uuid(),
     recipe_version: z.int(),
-    status: runStateSchema,
+    status: runStateSchema.openapi({
+      description: '`canceled` where the limit of the recipe is reached and its `on_conflict` is `skip`.',
+    }),
+    debounced: z
+      .literal(true)
+      .optional()
+      .openapi({ description: 'It was made by an earlier trigger, and starts with the input of this one.' }),
   })
   .openapi('StartedExecution')
 
@@ -50,6 +58,7 @@ export const executionSummarySchema = z
       .string()
       .nullable()
       .openapi({ description: 'Path of the step that a replay began with; null where it began at the beginning.' }),
+    priority: z.int(),
     created_at: time,
     started_at: time.nullable(),
     finished_at: time.nullable(),
@@ -73,9 +82,26 @@ export const executionStepSchema = z
   })
   .openapi('ExecutionStep')
 
+const waitsForSchema = z
+  .discriminatedUnion('reason', [
+    z.object({
+      reason: z.literal('concurrency'),
+      scope: z.enum(['key', 'recipe', 'workspace']).openapi({ description: 'What the limit counts over.' }),
+      key: z.string().nullable(),
+      limit: z.int(),
+      place: z.int().openapi({ description: 'In the line for a slot; 1 is next.' }),
+      held_by: z.array(z.uuid()).openapi({ description: 'Executions that have the slots, the first ten.' }),
+    }),
+    z.object({ reason: z.enum(['debounce', 'throttle']), until: time }),
+    z.object({ reason: z.literal('workspace_paused') }),
+  ])
+  .nullable()
+  .openapi({ description: 'What keeps it from being taken up; null where nothing but a free worker is missing.' })
+
 export const executionSchema = executionSummarySchema
   .extend({
     last_seq: z.int().openapi({ description: 'Number of the last entry in its log of events.' }),
+    waits_for: waitsForSchema,
     input: anyJson('What the run was given.'),
     output: anyJson('What the run gave; null until it has succeeded.'),
     steps: z.array(executionStepSchema),
@@ -109,6 +135,7 @@ export const summaryExample = {
   parent_execution_id: null,
   replay_of: null,
   replayed_from: null,
+  priority: 0,
   created_at: '2026-11-22T08:00:00.000Z',
   started_at: '2026-11-22T08:00:00.012Z',
   finished_at: '2026-11-22T08:00:02.480Z',
@@ -116,6 +143,7 @@ export const summaryExample = {
 export const executionExample = {
   ...summaryExample,
   last_seq: 5,
+  waits_for: null,
   input: { feed_url: 'https://example.org/feed.xml' },
   output: '# Digest',
   steps: [

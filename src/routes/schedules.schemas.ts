@@ -21,6 +21,7 @@ const example = {
   start_at: null,
   end_at: null,
   input_data: { feed_url: 'https://example.com/feed.xml' },
+  priority: null,
   paused: false,
   alerts: null,
   status: 'active',
@@ -155,6 +156,12 @@ const behaviour = {
   input_data: z
     .record(z.string(), json)
     .openapi({ description: "Input of every run; checked against the recipe's inputs." }),
+  priority: z
+    .int()
+    .min(-100)
+    .max(100)
+    .nullable()
+    .openapi({ description: 'Of its executions: higher goes first. Null, the default: what the recipe says.' }),
   paused: z.boolean().openapi({ description: 'A paused schedule fires nothing until it is resumed.' }),
   alerts: alerts.nullable(),
 }
@@ -208,6 +215,7 @@ export const Schedule = z
     start_at: z.iso.datetime().nullable(),
     end_at: z.iso.datetime().nullable(),
     input_data: z.record(z.string(), json),
+    priority: z.int().nullable(),
     paused: z.boolean(),
     alerts: z
       .object({

@@ -41,13 +41,13 @@ export const webhookInboundRoutes: RouteGroup = {
         problems: ['unauthenticated', 'not-found', 'conflict', 'too-large', 'unsupported-media-type', 'schema-behind'],
       },
       async (runtime, { params, headers: { prefer }, request, signal }) => {
-        const { ctx, verdict, receiptId, runId } = await receiveWebhook(runtime, {
+        const { ctx, verdict, receiptId, runId, status = 'queued', debounced } = await receiveWebhook(runtime, {
           id: params.webhook,
           headers: request.headers,
           query: new URL(request.url).searchParams,
           request,
         })
-        const answer = { verdict, delivery_id: receiptId, execution_id: runId }
+        const answer = { verdict, delivery_id: receiptId, execution_id: runId, ...(debounced && { debounced }) }
         if (runId === null) return reply(200, { ...answer, status: null })
         const location = `/api/executions/${runId}`
         const seconds = waitAskedFor(prefer)
@@ -55,7 +55,7 @@ export const webhookInboundRoutes: RouteGroup = {
         if (end !== null)
           return reply(200, { ...answer, ...end }, { location, 'preference-applied': `wait=${seconds}` })
         if (verdict === 'duplicate') return reply(200, { ...answer, status: null }, { location })
-        return reply(202, { ...answer, status: 'queued' }, { location })
+        return reply(202, { ...answer, status }, { location })
       },
     ),
   ],

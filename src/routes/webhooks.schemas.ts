@@ -22,6 +22,7 @@ const webhook = {
   rate_limit: 60,
   max_body_bytes: 1048576,
   active: true,
+  priority: null,
   previous_secret_until: null,
   created_at: '2026-11-22T08:00:00.000Z',
   updated_at: '2026-11-22T08:00:00.000Z',
@@ -123,6 +124,12 @@ const settings = {
   rate_limit: z.int().min(1).max(10_000).openapi({ description: 'Requests a minute. Default 60.' }),
   max_body_bytes: z.int().min(1).max(10_485_760).openapi({ description: 'Default 1 MB.' }),
   active: z.boolean().openapi({ description: 'One that is not answers as if it did not exist. Default true.' }),
+  priority: z
+    .int()
+    .min(-100)
+    .max(100)
+    .nullable()
+    .openapi({ description: 'Of its executions: higher goes first. Null, the default: what the recipe says.' }),
 }
 const partial = z.strictObject(settings).partial().shape
 const secret = z.string().min(16).max(200).openapi({
@@ -168,6 +175,7 @@ export const Webhook = z
     rate_limit: z.int(),
     max_body_bytes: z.int(),
     active: z.boolean(),
+    priority: z.int().nullable(),
     previous_secret_until: time
       .nullable()
       .openapi({ description: 'Until then the secret before this one is valid too.' }),
@@ -207,6 +215,10 @@ export const WebhookAnswer = z
       .nullable()
       .openapi({ description: 'Of a duplicate: the execution that the first one started.' }),
     status: runStateSchema.nullable(),
+    debounced: z
+      .literal(true)
+      .optional()
+      .openapi({ description: 'The execution was made by an earlier trigger, and starts with the input of this one.' }),
     output: json.optional().openapi({ description: 'With `Prefer: wait`, once it has ended.' }),
     error: z.looseObject({ kind: z.string(), detail: z.string() }).nullable().optional(),
   })

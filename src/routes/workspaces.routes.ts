@@ -21,12 +21,15 @@ const example = {
   updated_at: '2026-11-22T08:00:00.000Z',
 }
 
+const concurrentExecutions = z.int().min(1).max(1000).openapi({
+  description: 'Executions that run at a time; the others are blocked until one ends or waits. Default: no limit.',
+})
 const fields = {
   id: z.uuid(),
   slug: z.string(),
   name: z.string(),
   settings: z
-    .looseObject({ model: modelChoiceSchema.optional() })
+    .looseObject({ model: modelChoiceSchema.optional(), concurrent_executions: concurrentExecutions.optional() })
     .openapi({ description: 'Defaults of this workspace. `model` answers where neither step nor agent names one.' }),
   created_at: z.iso.datetime(),
   updated_at: z.iso.datetime(),
@@ -45,7 +48,10 @@ const WorkspacePatch = z
   .strictObject({
     name: z.string().trim().min(1).max(200).optional(),
     settings: z
-      .strictObject({ model: modelChoiceSchema.nullable().optional() })
+      .strictObject({
+        model: modelChoiceSchema.nullable().optional(),
+        concurrent_executions: concurrentExecutions.nullable().optional(),
+      })
       .optional()
       .openapi({ description: 'Merged by key; null removes one.' }),
   })

@@ -6,7 +6,7 @@ import { noticesService } from './notify/failure-notices.ts'
 import { replaysService } from './replays/tick.ts'
 import { retentionService } from './retention.service.ts'
 import { childEndsService } from './runs/child-ends.ts'
-import { inboxService, leasesService, recoveryService, runsService } from './runs/index.ts'
+import { holdsService, inboxService, leasesService, recoveryService, runsService } from './runs/index.ts'
 import { alertsService } from './schedules/alerts-service.ts'
 import { backfillsService } from './schedules/backfill-pass.ts'
 import { schedulesService } from './schedules/tick.ts'
@@ -22,6 +22,7 @@ export function backgroundServices(config: Config): BackgroundService[] {
     leasesService,
     inboxService,
     recoveryService,
+    holdsService,
     childEndsService,
     eventsService,
     workflowsService,

@@ -7,6 +7,7 @@ import type { Json, JsonObject } from '../lib/json.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../lib/pagination.ts'
 import { cancelRun } from './executions/control.ts'
 import { checkedId, checkExecution, executionNotFound, recipeIdOf } from './executions/find.ts'
+import { waitsFor, type WaitsFor } from './executions/waits-for.ts'
 import { completeHandles } from './files/open-handle.ts'
 import { loadRecipeForRun } from './recipes.service.ts'
 import { spentBy } from './runs/budget.ts'
@@ -36,6 +37,7 @@ export interface ExecutionSummary {
   parent_execution_id: string | null
   replay_of: string | null
   replayed_from: string | null
+  priority: number
   created_at: string
   started_at: string | null
   finished_at: string | null
@@ -54,6 +56,7 @@ export interface ExecutionStep {
 }
 export interface Execution extends ExecutionSummary {
   last_seq: number
+  waits_for: WaitsFor | null
   input: Json
   output: Json
   steps: ExecutionStep[]
@@ -67,13 +70,14 @@ export interface Execution extends ExecutionSummary {
 /** Queues a run of a recipe's latest version. */
 export async function executeRecipe(
   ctx: ServiceContext,
-  request: { recipe: string; input: Json; stateKey?: string; idempotencyKey?: string },
+  request: { recipe: string; input: Json; stateKey?: string; priority?: number; idempotencyKey?: string },
 ): Promise<{
   id: string
   execution_id: string
   recipe_id: string
   recipe_version: number
   status: RunState
+  debounced?: true
   replayed?: boolean
 }> {
   const recipe = await loadRecipeForRun(ctx.db, ctx.actor.workspaceId, request.recipe)
@@ -85,6 +89,7 @@ export async function executeRecipe(
     input: await completeHandles(ctx, request.input, '/input_data'),
     inputPointer: '/input_data',
     ...(request.stateKey === undefined ? {} : { stateKey: request.stateKey }),
+    ...(request.priority === undefined ? {} : { priority: request.priority }),
     ...(request.idempotencyKey === undefined ? {} : { idempotencyKey: request.idempotencyKey }),
   })
   return {
@@ -93,6 +98,7 @@ export async function executeRecipe(
     recipe_id: recipe.id,
     recipe_version: recipe.version,
     status: run.status,
+    ...(run.debounced && { debounced: true }),
     ...(run.replayed && { replayed: true }),
   }
 }
@@ -137,6 +143,7 @@ export async function getExecution(ctx: ServiceContext, id: string): Promise<Exe
   return {
     ...toSummary(row),
     last_seq: row.last_seq,
+    waits_for: await waitsFor(ctx, row),
     input: row.input,
     output: row.output,
     steps: steps.map(toStep),
@@ -206,6 +213,7 @@ const summaryColumns = [
   'parent_run_id',
   'replay_of',
   'replayed_from',
+  'priority',
   'created_at',
   'started_at',
   'finished_at',
@@ -235,6 +243,7 @@ interface SummaryRow {
   parent_run_id: string | null
   replay_of: string | null
   replayed_from: string | null
+  priority: number
   created_at: Date
   started_at: Date | null
   finished_at: Date | null
@@ -253,6 +262,7 @@ const toSummary = (row: SummaryRow): ExecutionSummary => ({
   parent_execution_id: row.parent_run_id,
   replay_of: row.replay_of,
   replayed_from: row.replayed_from,
+  priority: row.priority,
   created_at: row.created_at.toISOString(),
   started_at: row.started_at?.toISOString() ?? null,
   finished_at: row.finished_at?.toISOString() ?? null,

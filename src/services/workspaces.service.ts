@@ -11,6 +11,7 @@ import { byCreation, toPage, type Page, type PageRequest } from '../lib/paginati
 import type { Role } from '../lib/permissions.ts'
 import { insertWorkspace } from './identity/insert-workspace.ts'
 import type { ModelChoice } from './models/types.ts'
+import { limitWorkspace } from './runs/concurrency/limit-workspace.ts'
 
 export interface Workspace {
   id: string
@@ -98,7 +99,7 @@ export async function getCurrentWorkspace({ db, actor }: Context): Promise<Works
 /** `settings` is merged by key; null removes one. */
 export async function updateCurrentWorkspace(
   { db, actor }: Context,
-  input: { name?: string; settings?: { model?: ModelChoice | null } },
+  input: { name?: string; settings?: { model?: ModelChoice | null; concurrent_executions?: number | null } },
   ifMatch: string | null = null,
 ): Promise<Workspace> {
   const row = await db.transaction().execute(async (tx) => {
@@ -110,6 +111,8 @@ export async function updateCurrentWorkspace(
       .executeTakeFirst()
     if (!current) throw new AppError('not-found', 'The workspace does not exist any more.')
     requireMatch(ifMatch, workspaceTag(toWorkspace(current)))
+    const limit = input.settings?.concurrent_executions
+    if (limit !== undefined) await limitWorkspace(tx, actor.workspaceId, limit)
     return tx
       .updateTable('workspaces')
       .set({

@@ -49,6 +49,8 @@ export interface RunsTable {
   /** Claims after an expired lease since the last progress. */
   recoveries: Generated<number>
   priority: Generated<number>
+  /** It is under a limit: a claim asks for its slots, and what ends it gives them back. */
+  slotted: Generated<boolean>
   /** Totals: model_calls, input_tokens, output_tokens, cost_usd (decimal text or null when any cost is unknown). */
   usage: Generated<JsonColumn<JsonObject>>
   created_by: string | null

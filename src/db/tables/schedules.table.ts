@@ -34,6 +34,8 @@ export interface SchedulesTable {
   start_at: Date | null
   end_at: Date | null
   input: JsonColumn<Json>
+  /** Of its runs; null = what the recipe says. */
+  priority: number | null
   paused: Generated<boolean>
   /** The watermark: every slot up to and including this instant is in the ledger. It never moves back. */
   accounted_until: Generated<Date>

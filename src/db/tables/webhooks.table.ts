@@ -38,6 +38,8 @@ export interface WebhooksTable extends Secrets {
   rate_limit: number
   max_body_bytes: number
   active: Generated<boolean>
+  /** Of its runs; null = what the recipe says. */
+  priority: number | null
   /** Whoever made and changed it may read executions: a sender that waits is told the output. */
   tells_output: boolean
   created_at: ColumnType<Date, Date | undefined, never>

@@ -15,6 +15,7 @@ import {
   slug,
   tree,
 } from './definition-fields.ts'
+import { startSettings } from './start-settings.ts'
 
 export { identifierPattern, model as modelChoiceSchema, slugPattern } from './definition-fields.ts'
 
@@ -340,6 +341,7 @@ const settings = z.strictObject({
     .optional()
     .describe('What the model calls of a run and of those that it starts may cost in all, in US dollars.'),
   timeout: duration('Longest time for the whole run, waits included.').optional(),
+  ...startSettings,
   max_parallel: z
     .int()
     .min(1)

@@ -7,6 +7,7 @@ import { FieldReader, readNotice, readStep, type FieldReport } from './validatio
 import { orderFaults, whyUnseen } from './validation/order.ts'
 import { outlineOf, type Fields, type Outline, type StepPlace } from './validation/outline.ts'
 import { checkShape } from './validation/shape.ts'
+import { readStartSettings } from './validation/start.ts'
 import { visibleAtEnd, visibleTo } from './validation/visibility.ts'
 
 const maxFaults = 200
@@ -56,10 +57,13 @@ function meaningFaults(recipe: Fields): Fault[] {
   if (isObject(recipe['settings'])) whole.duration(recipe['settings']['timeout'], '/settings/timeout')
   const scope = { place: null, visible: visibleAtEnd(outline.root), variables: [], ids, inputs }
   const notices = readNotices(recipe['settings'])
+  const start = readStartSettings(recipe['settings'])
   return [
     ...faults,
     ...whole.faults,
     ...referenceFaults(whole, scope),
+    ...start.faults,
+    ...referenceFaults(start, scope),
     ...notices.faults,
     ...referenceFaults(notices, { ...scope, variables: ['error'] }),
   ]

@@ -1,4 +1,5 @@
-import { sql } from 'kysely'
+import { sql, type Kysely } from 'kysely'
+import type { Database } from '../../db/database.ts'
 import { toJsonText } from '../../db/json.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
 import { formatDuration, parseDuration } from '../../lib/duration.ts'
@@ -10,6 +11,9 @@ import type { RecipeStep } from '../recipes/definition.ts'
 import { loadRecipeForRun } from '../recipes/find.ts'
 import { asStepError, draftOf, errorView, failStep, rest, retryDelayMs, succeed, type StepResult } from './attempts.ts'
 import { awaitOutside, type Look } from './await-outside.ts'
+import { tellOf } from './children.ts'
+import { admitRuns, linesOf, lockLines, noAdmission } from './concurrency/admit.ts'
+import { policyOrFault, type StartPolicy } from './concurrency/policy.ts'
 import type { Flow, Frame } from './flow.ts'
 import { ItemAborted } from './interruptions.ts'
 import { wakeNudged } from './nudge.ts'
@@ -120,12 +124,16 @@ async function begin(flow: Flow, step: RecipeStep, path: string, frame: Frame, a
   }
   checkInput(recipe.definition.inputs, input)
   const child = derivedUuid(run.id, `${run.generation}/${path}/${attemptNumber}`)
-  const limit = recipe.definition.settings?.timeout
+  const { settings } = recipe.definition
+  const limit = settings?.timeout
+  const trigger = { kind: 'recipe', execution_id: run.id, step: path, depth, root: rootOf(run) }
+  const { policy, fault } = policyOrFault(settings, recipe.id, { input, trigger })
+  if (fault) throw new StepError('invalid_input', fault, { retryable: false })
   const row = {
     id: child,
     recipe_id: recipe.id,
     recipe_version: recipe.version,
-    trigger: { kind: 'recipe', execution_id: run.id, step: path, depth, root: rootOf(run) },
+    trigger,
     input,
     timeout_ms: limit === undefined ? null : parseDuration(limit),
     created_by: run.created_by,
@@ -133,8 +141,8 @@ async function begin(flow: Flow, step: RecipeStep, path: string, frame: Frame, a
   }
   // Its input was worked out from results: they are stored before it starts.
   await flow.readyForEffect(frame.signal)
-  const state = await flow.read(() => insertChild(flow, row))
-  if (state === 'refused')
+  const state = await flow.read(() => (policy ? admitChild(flow, row, policy) : insertChild(flow.runtime.db, flow, row)))
+  if (state?.state === 'refused')
     throw new StepError('too_many_runs', `A run may start ${maxDescendants} runs, with those that they start.`, {
       retryable: false,
     })
@@ -159,9 +167,9 @@ function checkInput(inputs: JsonObject | undefined, input: Json): void {
  * Under the owner's fence, with its place in the queue and its first event. Null: the lease is lost. Refused: as many as may
  * have come from one run are there. Inserted again, it is counted once.
  */
-async function insertChild({ run, runtime }: Flow, row: JsonObject): Promise<RunState | 'refused' | null> {
+async function insertChild(db: Kysely<Database>, { run }: Flow, row: JsonObject): Promise<Inserted | null> {
   const id = String(row['id'])
-  const { rows } = await sql<{ state: RunState | 'refused' }>`
+  const { rows } = await sql<Inserted>`
     with held as materialized (
       select id, workspace_id, priority from runs
       where id = ${run.id} and fence = ${run.fence} and state = 'running' for no key update
@@ -187,12 +195,33 @@ async function insertChild({ run, runtime }: Flow, row: JsonObject): Promise<Run
       insert into run_events (run_id, seq, type, data)
       select id, 1, 'execution.queued', jsonb_build_object('trigger', trigger) from made
     )
-    select state from made
+    select state, true as made from made
     union all
-    select state from runs where id = ${id}
+    select state, false from runs where id = ${id}
     union all
-    select 'refused' from fresh where not exists (select from counted)`.execute(runtime.db)
-  return rows[0]?.state ?? null
+    select 'refused', false from fresh where not exists (select from counted)`.execute(db)
+  return rows[0] ?? null
+}
+
+interface Inserted {
+  state: RunState | 'refused'
+  /** Not so where an earlier attempt had made it. */
+  made: boolean
+}
+
+/** A child whose recipe limits its starts. The locks come first: the statement holds the parent's row. */
+async function admitChild(flow: Flow, row: JsonObject, policy: StartPolicy): Promise<Inserted | null> {
+  const { db } = flow.runtime
+  let admission = noAdmission()
+  const inserted = await db.transaction().execute(async (tx) => {
+    await lockLines(tx, linesOf(policy))
+    const child = await insertChild(tx, flow, row)
+    if (child?.made)
+      admission = await admitRuns(tx, [{ id: String(row['id']), workspaceId: flow.run.workspace_id, policy }])
+    return child
+  })
+  await tellOf(flow.runtime, admission)
+  return inserted
 }
 
 interface Child {

@@ -35,6 +35,8 @@ export interface ClaimedRun {
   now: Date
   /** True when no worker has held it before. */
   first: boolean
+  /** It holds slots, which are free for others once it has left. */
+  slotted: boolean
 }
 
 /** Workspaces that one claim looks at. */
@@ -46,12 +48,15 @@ export interface Claim {
   after: string | null
   /** More may be ready than the even shares let this claim take. */
   more: boolean
+  /** Runs that got no slot: they are out of the queue now. */
+  blocked: string[]
 }
 
 /**
  * Takes up to `limit` ready runs under a lease. Workspaces take turns: it starts behind `after`, goes round once, and takes
  * at most an even share of each, so one workspace's long queue does not hold up another's first run. Rows that another
- * worker is just claiming, or a command is changing, are skipped, so a claim waits for nobody.
+ * worker is just claiming, or a command is changing, are skipped, so a claim waits for no run. Of runs under a limit it takes
+ * those that get their slots; only such claims wait for each other.
  */
 export async function claimRuns(
   db: Kysely<Database>,
@@ -60,14 +65,22 @@ export async function claimRuns(
   after: string | null,
 ): Promise<Claim> {
   const statement = CompiledQuery.raw(claimStatement, [owner, limit, after ?? nil])
-  const { rows } = await db.executeQuery<ClaimedRun & { turns: number }>(statement)
-  if (rows.length === 0) return { runs: [], after, more: false }
-  const turns = rows[0]!.turns
+  const { rows } = await db.executeQuery<ClaimRow>(statement)
+  if (rows.length === 0) return { runs: [], after, more: false, blocked: [] }
+  const { turns, passed } = rows[0]!
+  // What got no slot leads a row without a run where nothing was claimed beside it.
+  const runs = rows.filter((row): row is ClaimedRun & ClaimRow => row.id !== null)
   const share = Math.ceil(limit / turns)
   const taken = new Map<string, number>()
-  for (const row of rows) taken.set(row.workspace_id, (taken.get(row.workspace_id) ?? 0) + 1)
+  for (const row of [...runs, ...(passed ?? [])]) taken.set(row.workspace_id, (taken.get(row.workspace_id) ?? 0) + 1)
   const isCut = turns === maxTurns || [...taken.values()].some((count) => count >= share)
-  return { runs: rows, after: lastTurn([...taken.keys()], after), more: rows.length < limit && isCut }
+  const blocked = (passed ?? []).map(({ id }) => id)
+  return { runs, after: lastTurn([...taken.keys()], after), more: runs.length < limit && isCut, blocked }
+}
+
+type ClaimRow = (ClaimedRun | { id: null }) & {
+  turns: number
+  passed: { id: string; workspace_id: string }[] | null
 }
 
 /** Turns go upwards from behind `after` and begin again below. */
@@ -96,11 +109,14 @@ const claimStatement = `
     cross join lateral (${nextTurn('workspace_id > t.workspace_id and workspace_id <= $3::text::uuid')}) next
     where t.n < ${maxTurns}
   ), turns as materialized (
-    select workspace_id from (select * from behind union all select * from below) ready where open limit ${maxTurns}
+    select ready.workspace_id, l.workspace_id is not null as limited
+    from (select * from behind union all select * from below) ready
+    left join workspace_limits l on l.workspace_id = ready.workspace_id
+    where open limit ${maxTurns}
   ), share as (
     select greatest(1, ceil($2::text::integer::numeric / greatest(1, count(*))))::integer as size from turns
   ), picked as materialized (
-    select head.run_id from turns t
+    select head.run_id, t.workspace_id, t.limited from turns t
     cross join lateral (
       select q.run_id from run_queue q where q.workspace_id = t.workspace_id
       order by q.priority desc, q.ready_at, q.run_id
@@ -109,30 +125,43 @@ const claimStatement = `
     ) head
     limit $2::text::integer
   ), ready as materialized (
-    select held.id as run_id from picked p
+    select held.id as run_id, p.workspace_id, held.slotted or p.limited as asks from picked p
     cross join lateral (
-      select r.id from runs r
+      select r.id, r.slotted from runs r
       where r.id = p.run_id and r.engine_version <= ${engineVersion} and r.state in ('queued', 'waiting')
       for update skip locked
     ) held
+  ), admitted as materialized (
+    select run_id, false as asks from ready where not asks
+    union all
+    select slot.run_id, true from (select array_agg(run_id) as ids from ready where asks) a
+    cross join lateral take_slots(a.ids) as slot(run_id)
+    where a.ids is not null
   ), left_queue as (
-    delete from run_queue where run_id = any(array(select run_id from ready))
+    delete from run_queue where run_id = any(array(select run_id from admitted))
   ), left_waits as (
-    delete from waits where run_id = any(array(select run_id from ready))
+    delete from waits where run_id = any(array(select run_id from admitted))
   ), claimed as (
     update runs r set
       state = 'running', fence = r.fence + 1, lease_owner = $1,
       lease_until = app_now() + interval '${leaseSeconds} seconds',
       started_at = coalesce(r.started_at, app_now()),
-      deadline_at = coalesce(r.deadline_at, app_now() + r.timeout_ms * interval '1 millisecond')
-    where r.id = any(array(select run_id from ready))
+      deadline_at = coalesce(r.deadline_at, app_now() + r.timeout_ms * interval '1 millisecond'),
+      slotted = r.slotted or r.id = any(array(select run_id from admitted where asks))
+    where r.id = any(array(select run_id from admitted))
     returning r.*
   )
   select c.id, c.workspace_id, c.recipe_id, c.recipe_version, coalesce(c.definition, v.definition) as definition,
     c.trigger, c.schedule_id, c.slot_at, c.state_key, c.input, c.rev, c.fence, c.generation, c.recoveries,
     c.pending_commands, c.usage, c.created_by, c.started_at, c.deadline_at, c.trace_context, app_now()::timestamptz(3) as now,
-    c.fence = 1 as first, (select count(*)::integer from turns) as turns
-  from claimed c left join recipe_versions v on v.recipe_id = c.recipe_id and v.version = c.recipe_version`
+    c.fence = 1 as first, c.slotted, (select count(*)::integer from turns) as turns, b.passed
+  from (
+    select jsonb_agg(jsonb_build_object('id', run_id, 'workspace_id', workspace_id)) as passed
+    from ready where asks and run_id <> all(array(select run_id from admitted))
+  ) b
+  left join claimed c on true
+  left join recipe_versions v on v.recipe_id = c.recipe_id and v.version = c.recipe_version
+  where c.id is not null or b.passed is not null`
 
 /** Confirms leases by run and fence. Returns the runs that are still held, with the number of commands waiting for each. */
 export async function renewLeases(
@@ -190,11 +219,17 @@ export async function recoverRuns(db: Kysely<Database>, limit: number): Promise<
   return rows.length
 }
 
-/** Milliseconds until the next parked run is due; null when none is parked with a time. Never negative. */
+/** Milliseconds until the next run that is parked or held back is due; null when none has a time. Never negative. */
 export async function nextWakeInMs(db: Kysely<Database>): Promise<number | null> {
   const { rows } = await sql<{ ms: number | null }>`
-    select (extract(epoch from min(wake_at) - app_now()) * 1000)::double precision as ms
-    from waits where wake_at is not null`.execute(db)
-  const ms = rows[0]?.ms
-  return ms === null || ms === undefined ? null : Math.max(0, Math.ceil(ms))
+    select (extract(epoch from least(
+      (select min(wake_at) from waits where wake_at is not null),
+      (select min(until) from held_runs where until is not null)) - app_now()) * 1000)::double precision as ms`.execute(
+    db,
+  )
+  return untilMs(rows[0]?.ms)
 }
+
+/** From now; a time that is past is now. */
+export const untilMs = (ms: number | null | undefined): number | null =>
+  ms === null || ms === undefined ? null : Math.max(0, Math.ceil(ms))

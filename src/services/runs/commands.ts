@@ -34,6 +34,8 @@ export async function requestCancel(tx: Transaction<Database>, runId: string, re
       where id = ${runId} returning id, last_seq
     ), left_queue as (
       delete from run_queue where run_id = ${runId}
+    ), let_go as (
+      delete from held_runs where run_id = ${runId}
     ), left_waits as (
       delete from waits where run_id = ${runId}
     ), steps as (

@@ -1,7 +1,10 @@
-import { sql, type Kysely } from 'kysely'
+import { sql, type Kysely, type Transaction } from 'kysely'
 import type { Database } from '../../db/database.ts'
 import { toJsonText } from '../../db/json.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
+import { admitRuns, linesOf, lockLines, noAdmission, type Admission } from './concurrency/admit.ts'
+import { failUnstarted } from './concurrency/fail-unstarted.ts'
+import type { StartPolicy } from './concurrency/policy.ts'
 
 export interface NewRun {
   id: string
@@ -25,14 +28,40 @@ export interface NewRun {
   traceContext?: JsonObject | null
   /** The run whose step starts this one. */
   parentRunId?: string | null
+  /** What its recipe says about when it may start. */
+  policy?: StartPolicy | null
+  /** Why the policy could not be worked out: the run fails before it begins, so that it is not lost silently. */
+  fault?: string | null
 }
 
 /**
- * Writes runs, their places in the queue and their first events in one statement, so it stands alone or inside a
- * caller's transaction. A second run for the same slot or idempotency key violates a unique index and fails the
- * statement. Call `wake.runReady` for each after the commit.
+ * Writes runs, their places in the queue and their first events: in one statement, or where their recipes limit their starts
+ * in one transaction, the caller's where it has one. A second run for the same slot or idempotency key violates a unique
+ * index and fails it. After the commit call `wake.runReady` for each, and `tellOf` with what is answered.
  */
-export async function insertRuns(db: Kysely<Database>, runs: NewRun[]): Promise<void> {
+export async function insertRuns(db: Kysely<Database>, runs: NewRun[]): Promise<Admission> {
+  const policed = runs.flatMap(({ id, workspaceId, policy }) => (policy ? [{ id, workspaceId, policy }] : []))
+  const faulty = runs.filter((run) => typeof run.fault === 'string')
+  if (policed.length === 0 && faulty.length === 0) {
+    await writeRuns(db, runs)
+    return noAdmission()
+  }
+  return inTransaction(db, async (tx) => {
+    await lockLines(
+      tx,
+      policed.flatMap(({ policy }) => linesOf(policy)),
+    )
+    await writeRuns(tx, runs)
+    for (const run of faulty) await failUnstarted(tx, run.id, run.fault!)
+    return admitRuns(tx, policed)
+  })
+}
+
+/** In the transaction that there is, or in one of its own. */
+export const inTransaction = <T>(db: Kysely<Database>, work: (tx: Transaction<Database>) => Promise<T>): Promise<T> =>
+  db.isTransaction ? work(db as Transaction<Database>) : db.transaction().execute(work)
+
+async function writeRuns(db: Kysely<Database>, runs: NewRun[]): Promise<void> {
   if (runs.length === 0) return
   const rows = toJsonText(
     runs.map((run) => ({

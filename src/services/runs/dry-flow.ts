@@ -77,6 +77,7 @@ export function openDryFlow(
     trace_context: null,
     now: source.started_at,
     first: true,
+    slotted: false,
     ...source,
   }
   const writer = new RunWriter(run, {

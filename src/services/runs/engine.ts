@@ -7,6 +7,7 @@ import { stepExecutors } from '../steps/index.ts'
 import { advance } from './advance.ts'
 import { claimRuns, maxRecoveries, renewLeases, type ClaimedRun } from './claim.ts'
 import { Committer } from './committer.ts'
+import { passSlots } from './concurrency/slots.ts'
 import { eventHub } from './event-hub.ts'
 import { Flow } from './flow.ts'
 import { readInbox } from './inbox.ts'
@@ -43,6 +44,9 @@ export class Engine {
   #after: string | null = null
   #stopped = false
   #claiming: Promise<number> | null = null
+  #passing: Promise<void> | null = null
+  /** A slot may have become free behind what the pass under way has read. */
+  #passAgain = false
   /** The last claim was cut by this worker's capacity: more is ready than it could take. */
   #hungry = false
   /** When the runs parked here wake, on the monotonic clock. */
@@ -87,6 +91,7 @@ export class Engine {
       const receivedMs = this.#runtime.clock.monotonicMs()
       this.#after = claim.after
       for (const run of claim.runs) this.#start(run, sentMs, receivedMs)
+      for (const id of claim.blocked) this.#tell(id)
       started += claim.runs.length
       if (!claim.more && claim.runs.length < room) return started
     }
@@ -128,6 +133,7 @@ export class Engine {
       .finally(() => {
         this.#advances.delete(work)
         if (this.#held.get(run.id) === held) this.#held.delete(run.id)
+        if (run.slotted) this.#passSlots()
         if (this.#hungry && !this.#stopped) this.#claimSoon()
       })
     this.#advances.add(work)
@@ -141,6 +147,30 @@ export class Engine {
         this.#claiming = null
       })
     this.#claiming.catch(this.#logReadFailure)
+  }
+
+  /** What a run gave back with its last checkpoint goes to the next in line, here or on another worker. */
+  #passSlots(): void {
+    if (this.#passing) {
+      this.#passAgain = true
+      return
+    }
+    this.#passAgain = false
+    this.#passing = answered(passSlots(this.#runtime.db))
+      .then((ready) => {
+        for (const id of ready) this.#runtime.wake.runReady(id)
+        if (ready.length > 0 && !this.#stopped) this.#claimSoon()
+      })
+      .catch(this.#logReadFailure)
+      .finally(() => {
+        this.#passing = null
+        if (this.#passAgain) this.#passSlots()
+      })
+  }
+
+  #tell(runId: string): void {
+    eventHub(this.#runtime).notify(runId)
+    this.#runtime.wake.events(runId)
   }
 
   async #prepareAndAdvance(run: ClaimedRun, held: Held, receivedMs: number): Promise<void> {
@@ -177,11 +207,13 @@ export class Engine {
   /** `previous`: what the last success before this run's own start left. Read only where the recipe speaks of it. */
   async #previous(run: ClaimedRun): Promise<Json> {
     if (!run.recipe_id || !JSON.stringify(run.definition).includes('previous')) return null
+    // Written as the index has it, key and order: told otherwise, PostgreSQL reads and sorts all successes of the recipe.
     const { rows } = await sql<{ output: Json; finished_at: Date }>`
       select output, finished_at from runs
       where recipe_id = ${run.recipe_id} and workspace_id = ${run.workspace_id} and state = 'succeeded'
-        and state_key is not distinct from ${run.state_key}::text and finished_at <= ${run.started_at}
-      order by finished_at desc limit 1`.execute(this.#runtime.db)
+        and state_key ${run.state_key === null ? sql`is null` : sql`= ${run.state_key}`}
+        and finished_at <= ${run.started_at}
+      order by state_key, finished_at desc limit 1`.execute(this.#runtime.db)
     const row = rows[0]
     return row ? { output: row.output, finished_at: row.finished_at.toISOString() } : null
   }
@@ -234,10 +266,11 @@ export class Engine {
     for (const { flow } of this.#held.values()) if (flow) flow.releasing = true
   }
 
-  /** Resolves when nothing is in flight, a claim included. */
+  /** Resolves when nothing is in flight, a claim and the handing on of slots included. */
   async idle(): Promise<void> {
-    while (this.#advances.size > 0 || this.#claiming) {
+    while (this.#advances.size > 0 || this.#claiming || this.#passing) {
       await this.#claiming?.catch(() => {})
+      await this.#passing
       await Promise.all(this.#advances)
     }
   }

@@ -13,7 +13,7 @@ const either = ['pause', 'resume'] as const
 /**
  * Lets a run stand still. Under the run's row lock: an owner with a live lease finds the command in its inbox and pauses at
  * the next step boundary; a run that nobody holds is paused here. It leaves the queue and its waits: when it is resumed its
- * steps wait again until the times that their rows tell, which go by meanwhile.
+ * steps wait again until the times that their rows tell, which go by meanwhile. So does the time of a start that was put off.
  */
 export async function requestPause(
   tx: Transaction<Database>,
@@ -40,6 +40,8 @@ export async function requestPause(
       where id = ${runId} returning id, last_seq
     ), left_queue as (
       delete from run_queue where run_id = ${runId}
+    ), let_go as (
+      delete from held_runs where run_id = ${runId} and reason in ('slot', 'paused')
     ), left_waits as (
       delete from waits where run_id = ${runId}
     ), steps as (
@@ -63,7 +65,8 @@ export async function requestResume(tx: Transaction<Database>, runId: string): P
     with resumed as (
       update runs set state = 'queued' where id = ${runId} returning id, workspace_id, priority
     )
-    insert into run_queue (run_id, workspace_id, priority) select id, workspace_id, priority from resumed`.execute(tx)
+    insert into run_queue (run_id, workspace_id, priority) select id, workspace_id, priority from resumed
+    where not exists (select from held_runs h where h.run_id = resumed.id and h.until > app_now())`.execute(tx)
   return 'applied'
 }
 

@@ -1,6 +1,8 @@
 import type { BackgroundService, Runtime } from '../../context.ts'
 import { cancelOrphans } from './children.ts'
 import { nextWakeInMs, recoverRuns, wakeDueRuns } from './claim.ts'
+import { forgetThrottles, nextHeldInMs, sweepPaused, wakeHeldRuns } from './concurrency/held.ts'
+import { passSlots, reconcileSlots } from './concurrency/slots.ts'
 import { Engine } from './engine.ts'
 import { answered } from './steadily.ts'
 
@@ -33,10 +35,39 @@ export const runsService: BackgroundService = {
   processBound: true,
   wakeOn: ['run-ready'],
   async tick(runtime) {
-    const woken = await answered(wakeDueRuns(runtime.db, batch))
+    const more = await readyRuns(runtime)
     const done = await engineOf(runtime).claim()
     const next = await answered(nextWakeInMs(runtime.db))
-    return { done, more: woken === batch, ...(next === null ? {} : { nextInMs: next }) }
+    return { done, more, ...(next === null ? {} : { nextInMs: next }) }
+  },
+}
+
+/** Moves to the queue what may go on by now. True where more of it is left than was moved. */
+async function readyRuns({ db, wake }: Runtime): Promise<boolean> {
+  const [woken, begun, passed] = await answered(
+    Promise.all([wakeDueRuns(db, batch), wakeHeldRuns(db, batch), passSlots(db)]),
+  )
+  // Another worker may have the room that this one lacks.
+  for (const id of [...begun, ...passed]) wake.runReady(id)
+  return woken === batch || begun.length === batch
+}
+
+/**
+ * What holds runs back, put in order: ready work of paused workspaces out of the way of claims, slots as they should be. It
+ * also moves what may go on, for where no process does so every second.
+ */
+export const holdsService: BackgroundService = {
+  name: 'holds',
+  periodMs: 5_000,
+  async tick(runtime) {
+    const { db, log, wake } = runtime
+    for (const id of await answered(sweepPaused(db))) wake.runReady(id)
+    const mended = await answered(reconcileSlots(db))
+    if (mended > 0) log.info('Slots of executions were put right.', { mended })
+    await answered(forgetThrottles(db))
+    const more = await readyRuns(runtime)
+    const next = await answered(nextHeldInMs(db))
+    return { done: mended, more, ...(next === null ? {} : { nextInMs: next }) }
   },
 }
 

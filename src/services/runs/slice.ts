@@ -1,5 +1,7 @@
 import type { Runtime, TickReport } from '../../context.ts'
 import { wakeDueRuns } from './claim.ts'
+import { nextHeldInMs, wakeHeldRuns } from './concurrency/held.ts'
+import { passSlots } from './concurrency/slots.ts'
 import { Engine } from './engine.ts'
 import type { StepExecutors } from './step-executor.ts'
 
@@ -31,6 +33,8 @@ export async function runSlice(
   try {
     for (;;) {
       await wakeDueRuns(runtime.db, wakeBatch)
+      await wakeHeldRuns(runtime.db, wakeBatch)
+      await passSlots(runtime.db)
       done += await engine.claim()
       if (engine.inFlight === 0) break
       const leftMs = endMs - runtime.clock.monotonicMs()
@@ -45,8 +49,9 @@ export async function runSlice(
   } finally {
     for (const timer of timers) clearInterval(timer)
   }
-  const nextInMs = engine.nextWakeInMs
-  return { done, more: spent, ...(nextInMs === undefined ? {} : { nextInMs }) }
+  const heldInMs = await nextHeldInMs(runtime.db)
+  const nextInMs = Math.min(engine.nextWakeInMs ?? Infinity, heldInMs ?? Infinity)
+  return { done, more: spent, ...(nextInMs === Infinity ? {} : { nextInMs }) }
 }
 
 async function firstOf(work: Promise<void>, ms: number): Promise<void> {

@@ -1,15 +1,20 @@
+import { sql } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
+import type { RunState } from '../../db/tables/runs.table.ts'
 import { isUniqueViolation } from '../../db/unique-violation.ts'
 import { canonicalJson, sha256Hex } from '../../lib/canonical.ts'
 import { parseDuration } from '../../lib/duration.ts'
 import { AppError } from '../../lib/errors.ts'
-import { uuidv7 } from '../../lib/ids.ts'
+import { derivedUuid, uuidv7 } from '../../lib/ids.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { validateJson } from '../../lib/json-schema.ts'
-import type { RunState } from '../../db/tables/runs.table.ts'
-import type { RecipeDefinition } from '../recipes/definition.ts'
 import { keyReused } from '../idempotency/answer-once.ts'
-import { insertRuns } from './create-run.ts'
+import type { RecipeDefinition } from '../recipes/definition.ts'
+import { tellOf } from './children.ts'
+import { lockLines } from './concurrency/admit.ts'
+import { joinDebounced } from './concurrency/debounce.ts'
+import { KeyError, startPolicy, type StartPolicy } from './concurrency/policy.ts'
+import { insertRuns, inTransaction, type NewRun } from './create-run.ts'
 import { traceRun } from './run-trace.ts'
 
 export interface StartedRun {
@@ -17,6 +22,8 @@ export interface StartedRun {
   status: RunState
   /** The Idempotency-Key had made it before. */
   replayed?: boolean
+  /** A run that another trigger has made, and that waits for triggers to cease, has taken this one in. */
+  debounced?: true
 }
 
 /**
@@ -33,6 +40,7 @@ export async function startRun(
     trigger: JsonObject
     input: Json
     stateKey?: string
+    priority?: number
     idempotencyKey?: string
     inputPointer?: string
   },
@@ -46,33 +54,43 @@ export async function startRun(
     }
   }
   const requestHash = sha256Hex(
-    canonicalJson({ recipe: recipe?.id ?? definition, input, stateKey: request.stateKey ?? null }),
+    canonicalJson({
+      recipe: recipe?.id ?? definition,
+      input,
+      stateKey: request.stateKey ?? null,
+      ...(request.priority !== undefined && { priority: request.priority }),
+    }),
   )
   const idempotencyKey = request.idempotencyKey ?? null
   if (idempotencyKey !== null) {
     const known = await findByKey(ctx, idempotencyKey, requestHash)
     if (known) return known
   }
-  const id = uuidv7()
   const timeout = definition.settings?.timeout
+  const run: NewRun & { requestHash: string } = {
+    id: uuidv7(),
+    workspaceId: ctx.actor.workspaceId,
+    recipeId: recipe?.id ?? null,
+    recipeVersion: recipe?.version ?? null,
+    definition: recipe ? null : (definition as unknown as JsonObject),
+    trigger,
+    stateKey: request.stateKey ?? null,
+    input,
+    priority: request.priority ?? definition.settings?.priority ?? 0,
+    createdBy: ctx.actor.kind === 'key' ? ctx.actor.id : null,
+    timeoutMs: timeout === undefined ? null : parseDuration(timeout),
+    idempotencyKey,
+    requestHash,
+    traceContext: traceRun(ctx),
+    policy: recipe ? policyOf(definition, recipe.id, { input, trigger }) : null,
+  }
   try {
-    await insertRuns(ctx.db, [
-      {
-        id,
-        workspaceId: ctx.actor.workspaceId,
-        recipeId: recipe?.id ?? null,
-        recipeVersion: recipe?.version ?? null,
-        definition: recipe ? null : (definition as unknown as JsonObject),
-        trigger,
-        stateKey: request.stateKey ?? null,
-        input,
-        createdBy: ctx.actor.kind === 'key' ? ctx.actor.id : null,
-        timeoutMs: timeout === undefined ? null : parseDuration(timeout),
-        idempotencyKey,
-        requestHash,
-        traceContext: traceRun(ctx),
-      },
-    ])
+    const { policy } = run
+    if (policy?.debounce) {
+      const { debounce } = policy
+      return await startDebounced(ctx, run, { ...policy, debounce })
+    }
+    return await insert(ctx, run)
   } catch (error) {
     // Two racing requests with one key: the unique index let one through, the other answers its run.
     const known =
@@ -80,19 +98,70 @@ export async function startRun(
     if (known) return known
     throw error
   }
-  ctx.wake.runReady(id)
-  return { id, status: 'queued' }
+}
+
+async function insert(ctx: ServiceContext, run: NewRun): Promise<StartedRun> {
+  const admission = await insertRuns(ctx.db, [run])
+  if (run.policy) await tellOf(ctx, admission)
+  if (admission.skipped.has(run.id)) return { id: run.id, status: 'canceled' }
+  ctx.wake.runReady(run.id)
+  return { id: run.id, status: 'queued' }
+}
+
+/** Steps, schedules and replays ask for runs of their own; what comes from outside may be one of many that mean the same. */
+const debounced = new Set(['api', 'webhook'])
+
+/** Throws `invalid` for a key without a value. */
+export function policyOf(definition: RecipeDefinition, recipeId: string, scope: { input: Json; trigger: JsonObject }) {
+  try {
+    const policy = startPolicy(definition.settings, recipeId, scope)
+    return policy && !debounced.has(String(scope.trigger['kind'])) ? { ...policy, debounce: null } : policy
+  } catch (error) {
+    if (!(error instanceof KeyError)) throw error
+    throw new AppError('invalid', 'The recipe cannot tell which of its executions this one belongs to.', {
+      errors: [{ pointer: '', detail: error.forPeople }],
+    })
+  }
+}
+
+/** Joins the run that waits, or makes the one that further triggers join. */
+async function startDebounced(
+  ctx: ServiceContext,
+  run: NewRun & { requestHash: string },
+  policy: StartPolicy & { debounce: NonNullable<StartPolicy['debounce']> },
+): Promise<StartedRun> {
+  const { idempotencyKey = null, recipeVersion, stateKey = null, priority = 0, timeoutMs = null } = run
+  const joinedRun = await inTransaction(ctx.db, async (tx): Promise<StartedRun> => {
+    const keyLine = idempotencyKey === null ? [] : [derivedUuid(run.workspaceId, `idempotency:${idempotencyKey}`)]
+    await lockLines(tx, [policy.debounce.line, ...keyLine])
+    const known = idempotencyKey === null ? null : await findByKey({ ...ctx, db: tx }, idempotencyKey, run.requestHash)
+    if (known) return known
+    const further = { ...run, idempotencyKey, recipeVersion: recipeVersion!, stateKey, priority, timeoutMs, policy }
+    const id = await joinDebounced(tx, further)
+    if (id !== null) return { id, status: 'queued', debounced: true }
+    return insert({ ...ctx, db: tx }, run)
+  })
+  // Told again behind the commit, which is what makes it visible.
+  ctx.wake.runReady(joinedRun.id)
+  if (joinedRun.debounced) ctx.wake.events(joinedRun.id)
+  return joinedRun
 }
 
 /** The run that a request with this key made before; null where there is none. A key of another request is a conflict. */
-export async function findByKey(ctx: ServiceContext, key: string, requestHash: string): Promise<StartedRun | null> {
-  const run = await ctx.db
-    .selectFrom('runs')
-    .select(['id', 'state', 'request_hash'])
-    .where('workspace_id', '=', ctx.actor.workspaceId)
-    .where('idempotency_key', '=', key)
-    .executeTakeFirst()
+export async function findByKey(
+  { db, actor }: Pick<ServiceContext, 'db' | 'actor'>,
+  key: string,
+  requestHash: string,
+): Promise<StartedRun | null> {
+  const { rows } = await sql<{ id: string; state: RunState; request_hash: string; joined: boolean }>`
+    select id, state, request_hash, false as joined from runs
+    where workspace_id = ${actor.workspaceId} and idempotency_key = ${key}
+    union all
+    select r.id, r.state, j.request_hash, true from joined_triggers j join runs r on r.id = j.run_id
+    where j.workspace_id = ${actor.workspaceId} and j.idempotency_key = ${key}
+    limit 1`.execute(db)
+  const run = rows[0]
   if (!run) return null
   if (run.request_hash !== requestHash) throw keyReused()
-  return { id: run.id, status: run.state, replayed: true }
+  return { id: run.id, status: run.state, replayed: true, ...(run.joined && { debounced: true as const }) }
 }

@@ -3,8 +3,10 @@ import type { BackgroundService, Runtime, TickReport } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import type { ScheduleRow } from '../../db/tables/schedules.table.ts'
 import { nextSlot } from '../../lib/slots/slots.ts'
+import { policyOrFault } from '../runs/concurrency/policy.ts'
 import { insertRuns, type NewRun } from '../runs/create-run.ts'
 import { takeSlots, type TakenSlots } from './backfill-slots.ts'
+import { skipSlots } from './ledger.ts'
 import { scheduledRun, type RunSource } from './scheduled-run.ts'
 import { SlotWatch } from './slot-watch.ts'
 import { specOf } from './timing.ts'
@@ -105,7 +107,9 @@ async function advance(tx: Transaction<Database>, id: string, watch: SlotWatch):
   const source = { ...row, recipe_version: row.recipe_version }
   const runs = taken.fired.map(({ slotAt, runId }) => watch.firing(backfilledRun(source, slotAt, runId), null))
   if (runs.length > 0) {
-    await insertRuns(tx, runs)
+    const admission = await insertRuns(tx, runs)
+    watch.admitted(admission)
+    await skipSlots(tx, admission.skipped)
     await tx
       .insertInto('schedule_backfill_runs')
       .values(taken.fired.map(({ slotAt, runId }) => ({ backfill_id: id, run_id: runId, slot_at: slotAt })))
@@ -132,7 +136,7 @@ async function lockWork(tx: Transaction<Database>, id: string): Promise<WorkRow 
   const { rows } = await sql<WorkRow>`
     select b.id as backfill_id, b.state as backfill_state, b.concurrency, b.cursor_at, b.to_at,
       s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.paused, s.cron, s.interval_s, s.anchor_at, s.timezone, s.dst,
-      s.start_at, s.end_at, v.version as recipe_version, v.definition -> 'settings' ->> 'timeout' as timeout
+      s.start_at, s.end_at, v.version as recipe_version, v.definition -> 'settings' as settings, s.priority
     from schedule_backfills b
     join schedules s on s.id = b.schedule_id
     left join workflow_recipes w on w.id = s.recipe_id and w.deleted_at is null
@@ -197,9 +201,11 @@ async function giveUp(tx: Transaction<Database>, id: string, fault: string): Pro
 /** `previous` of such a run is the slot that its backfill ran before it: those of the schedule are not mixed with it. */
 function backfilledRun(row: WorkRow & RunSource, slotAt: Date, runId: string): NewRun {
   const run = scheduledRun(row, slotAt, runId)
+  const trigger = { ...run.trigger, kind: 'backfill', backfill_id: row.backfill_id }
   return {
     ...run,
-    trigger: { ...run.trigger, kind: 'backfill', backfill_id: row.backfill_id },
+    trigger,
     stateKey: `backfill:${row.backfill_id}`,
+    ...policyOrFault(row.settings, row.recipe_id, { input: row.input, trigger }),
   }
 }

@@ -7,7 +7,7 @@ import { cancelRunTrees } from '../runs/children.ts'
 import { insertRuns, type NewRun } from '../runs/create-run.ts'
 import { decide, type Decision } from './decide.ts'
 import { recordScheduleEvents, type NewScheduleEvent } from './events.ts'
-import { dropPendingSlots, insertLedgerRows, type NewLedgerRow } from './ledger.ts'
+import { dropPendingSlots, insertLedgerRows, skipSlots, type NewLedgerRow } from './ledger.ts'
 import { scheduledRun, type RunSource } from './scheduled-run.ts'
 import { lateEvent, missedEvent } from './slot-events.ts'
 import type { SlotWatch } from './slot-watch.ts'
@@ -35,7 +35,7 @@ export type DueRow = Omit<RunSource, 'recipe_version'> &
 export const selectDue = (limit: number) => sql<DueRow>`
   select s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.cron, s.interval_s, s.anchor_at, s.timezone, s.grace_s,
     s.misfire, s.overlap, s.dst, s.jitter_s, s.start_at, s.end_at, s.accounted_until,
-    s.alerts, v.version as recipe_version, v.definition -> 'settings' ->> 'timeout' as timeout,
+    s.alerts, v.version as recipe_version, v.definition -> 'settings' as settings, s.priority,
     date_trunc('milliseconds', app_now()) as now
   from schedules s
   left join workflow_recipes w on w.id = s.recipe_id and w.deleted_at is null
@@ -97,11 +97,12 @@ export async function fireDue(tx: Transaction<Database>, limit: number, watch: S
     { status: 'coalesced', reason: 'superseded' },
   )
   if (superseded.length > 0) watch.accounted('coalesced', superseded.length)
-  pass.started = await writeSlotsAndRuns(tx, decided, watch)
+  const { started, commanded } = await writeSlotsAndRuns(tx, decided, watch)
+  pass.started = started
   const ending = decided.flatMap(({ row, decision }) =>
     decision.cancelsOpenRuns ? (held.get(row.id)?.runIds ?? []) : [],
   )
-  pass.commanded = await cancelOpenRuns(tx, ending, watch)
+  pass.commanded = [...commanded, ...(await cancelOpenRuns(tx, ending, watch))]
   pass.canceled = ending.length > 0
   await moveWatermarks(tx, decided)
   await park(tx, pass.parked)
@@ -163,7 +164,7 @@ async function writeSlotsAndRuns(
   tx: Transaction<Database>,
   decided: { row: DueRow; decision: Decision }[],
   watch: SlotWatch,
-): Promise<string[]> {
+): Promise<{ started: string[]; commanded: string[] }> {
   const ledger: NewLedgerRow[] = []
   const runs: NewRun[] = []
   // Ids ascend with the slots, so runs of one moment list in the order of their slots.
@@ -183,8 +184,10 @@ async function writeSlotsAndRuns(
   }
   const recorded = await insertLedgerRows(tx, ledger)
   const starting = runs.filter((run) => recorded.has(run.id))
-  await insertRuns(tx, starting)
-  return starting.map((run) => run.id)
+  const admission = await insertRuns(tx, starting)
+  watch.admitted(admission)
+  await skipSlots(tx, admission.skipped)
+  return { started: starting.map((run) => run.id), commanded: admission.commanded }
 }
 
 /** With the runs that their steps have started. */

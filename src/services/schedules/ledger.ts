@@ -41,6 +41,16 @@ export async function insertLedgerRows(db: Kysely<Database>, rows: NewLedgerRow[
   return new Set(inserted.rows.flatMap((row) => (row.run_id === null ? [] : [row.run_id])))
 }
 
+/** Slots whose run was skipped, as the limits of its recipe say. The run stays with its slot: it has the reason. */
+export async function skipSlots(db: Kysely<Database>, runIds: ReadonlySet<string>): Promise<void> {
+  if (runIds.size === 0) return
+  await db
+    .updateTable('schedule_slots')
+    .set({ status: 'skipped', reason: 'concurrency' })
+    .where('run_id', 'in', [...runIds])
+    .execute()
+}
+
 export interface ReleasedSlot {
   scheduleId: string
   slotAt: Date

@@ -5,7 +5,7 @@ import { uuidv7 } from '../../lib/ids.ts'
 import { insertRuns } from '../runs/create-run.ts'
 import { lateAfterMs } from './decide.ts'
 import { recordScheduleEvents } from './events.ts'
-import { firePendingSlots } from './ledger.ts'
+import { firePendingSlots, skipSlots } from './ledger.ts'
 import { scheduledRun, type RunSource } from './scheduled-run.ts'
 import type { SlotWatch } from './slot-watch.ts'
 import { lateEvent } from './slot-events.ts'
@@ -21,7 +21,7 @@ interface ReleasedRow extends RunSource {
 /** Slots whose wait is over. Slot and schedule are both locked, so that what another ticker has just fired is seen as fired. */
 export const selectReleased = (limit: number) => sql<ReleasedRow>`
   select s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.jitter_s, s.alerts, p.slot_at,
-    v.version as recipe_version, v.definition -> 'settings' ->> 'timeout' as timeout,
+    v.version as recipe_version, v.definition -> 'settings' as settings, s.priority,
     date_trunc('milliseconds', app_now()) as now
   from schedule_slots p
   join schedules s on s.id = p.schedule_id
@@ -52,7 +52,9 @@ export async function firePending(tx: Transaction<Database>, limit: number, watc
   )
   const runs = starting.flatMap(({ run }) => (fired.has(run.id) ? [run] : []))
   watch.accounted('fired', runs.length)
-  await insertRuns(tx, runs)
+  const admission = await insertRuns(tx, runs)
+  watch.admitted(admission)
+  await skipSlots(tx, admission.skipped)
   const late = starting.flatMap(({ row, run }) =>
     fired.has(run.id) ? lateEvent(row, [{ slotAt: row.slot_at, latenessMs: latenessMs(row) }], 'overlap') : [],
   )

@@ -1,6 +1,8 @@
 import type { JsonObject, Json } from '../../lib/json.ts'
 import { parseDuration } from '../../lib/duration.ts'
 import { uuidv7 } from '../../lib/ids.ts'
+import type { RecipeSettings } from '../recipes/definition.ts'
+import { policyOrFault } from '../runs/concurrency/policy.ts'
 import type { NewRun } from '../runs/create-run.ts'
 
 /** What a run of a schedule is made of, read together with the schedule's row. */
@@ -12,8 +14,10 @@ export interface RunSource {
   input: Json
   /** The latest version when the slot fires. */
   recipe_version: number
-  /** `settings.timeout` of that version. */
-  timeout: string | null
+  /** Of that version. */
+  settings: RecipeSettings | null
+  /** Of the schedule; null = what the recipe says. */
+  priority: number | null
 }
 
 export function scheduledRun(schedule: RunSource, slotAt: Date, runId: string = uuidv7()): NewRun {
@@ -23,6 +27,7 @@ export function scheduledRun(schedule: RunSource, slotAt: Date, runId: string = 
     schedule_name: schedule.name,
     slot_at: slotAt.toISOString(),
   }
+  const { settings, input } = schedule
   return {
     id: runId,
     workspaceId: schedule.workspace_id,
@@ -32,7 +37,9 @@ export function scheduledRun(schedule: RunSource, slotAt: Date, runId: string = 
     scheduleId: schedule.id,
     slotAt,
     stateKey: schedule.id,
-    input: schedule.input,
-    timeoutMs: schedule.timeout === null ? null : parseDuration(schedule.timeout),
+    input,
+    priority: schedule.priority ?? settings?.priority ?? 0,
+    timeoutMs: settings?.timeout === undefined ? null : parseDuration(settings.timeout),
+    ...policyOrFault(settings, schedule.recipe_id, { input, trigger }),
   }
 }

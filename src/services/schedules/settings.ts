@@ -25,6 +25,7 @@ export interface ScheduleSettings {
   start_at?: string | null | undefined
   end_at?: string | null | undefined
   input_data?: Json | undefined
+  priority?: number | null | undefined
   paused?: boolean | undefined
   alerts?: AlertSettings | null | undefined
 }
@@ -45,6 +46,7 @@ export type SettingColumns = Pick<
   | 'start_at'
   | 'end_at'
   | 'input'
+  | 'priority'
   | 'paused'
   | 'alerts'
 >
@@ -71,6 +73,7 @@ export const defaultSettings = (now: Date): SettingColumns => ({
   start_at: null,
   end_at: null,
   input: {},
+  priority: null,
   paused: false,
   alerts: null,
 })
@@ -105,6 +108,7 @@ export function applySettings(current: SettingColumns, input: ScheduleSettings, 
     start_at: readTime('start_at', input.start_at, current.start_at, faults),
     end_at: readTime('end_at', input.end_at, current.end_at, faults),
     input: input.input_data ?? current.input,
+    priority: input.priority === undefined ? current.priority : input.priority,
     paused: input.paused ?? current.paused,
     alerts: readAlerts(input.alerts, current.alerts, faults),
   }

@@ -1,5 +1,6 @@
 import { ROOT_CONTEXT, SpanKind, trace, type Span } from '@opentelemetry/api'
 import type { Runtime } from '../../context.ts'
+import type { Admission } from '../runs/concurrency/admit.ts'
 import type { NewRun } from '../runs/create-run.ts'
 import { traceRun } from '../runs/run-trace.ts'
 import type { SlotStatus } from './types.ts'
@@ -41,6 +42,14 @@ export class SlotWatch {
 
   accounted(status: SlotStatus, count: number): void {
     this.#slots.set(status, (this.#slots.get(status) ?? 0) + count)
+  }
+
+  /** What became of runs that were to start, by the limits of their recipes. */
+  admitted({ ended, skipped }: Admission): void {
+    this.canceled.push(...ended)
+    if (skipped.size === 0) return
+    this.accounted('fired', -skipped.size)
+    this.accounted('skipped', skipped.size)
   }
 
   /** `started`: the runs that were made; a slot that another process had fired before made none. */

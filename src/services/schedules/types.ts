@@ -40,6 +40,8 @@ export interface ScheduleView {
   start_at: string | null
   end_at: string | null
   input_data: Json
+  /** Of its runs; null = what the recipe says. */
+  priority: number | null
   paused: boolean
   alerts: { url: string; auth: { credential: string } | null; on: string[]; late_after: number } | null
   status: 'active' | 'paused' | 'finished' | 'parked' | 'overdue'

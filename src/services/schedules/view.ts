@@ -32,6 +32,7 @@ export function toScheduleView(row: ScheduleRow, now: Date): ScheduleView {
     start_at: row.start_at?.toISOString() ?? null,
     end_at: row.end_at?.toISOString() ?? null,
     input_data: row.input,
+    priority: row.priority,
     paused: row.paused,
     alerts: row.alerts && {
       url: row.alerts.url,

@@ -57,6 +57,7 @@ export async function createWebhook(
         rate_limit: input.rate_limit ?? defaults.rateLimit,
         max_body_bytes: input.max_body_bytes ?? defaults.maxBodyBytes,
         active: input.active ?? true,
+        priority: input.priority ?? null,
         tells_output: mayTell(ctx),
       })
       .returningAll()
@@ -117,6 +118,7 @@ export async function updateWebhook(
         ...(input.rate_limit !== undefined && { rate_limit: input.rate_limit }),
         ...(input.max_body_bytes !== undefined && { max_body_bytes: input.max_body_bytes }),
         ...(input.active !== undefined && { active: input.active }),
+        ...(input.priority !== undefined && { priority: input.priority }),
         tells_output: row.tells_output && mayTell(ctx),
         updated_at: sql<Date>`app_now()`,
       })

@@ -28,6 +28,7 @@ export interface WebhookSettings {
   rate_limit?: number | undefined
   max_body_bytes?: number | undefined
   active?: boolean | undefined
+  priority?: number | null | undefined
 }
 
 export const defaults = { tolerance: 300, rateLimit: 60, maxBodyBytes: 1_048_576, tokenHeader: 'x-webhook-token' }

@@ -1,4 +1,5 @@
 import type { Runtime, ServiceContext } from '../../context.ts'
+import type { RunState } from '../../db/tables/runs.table.ts'
 import type { StoredRequest } from '../../db/tables/webhooks.table.ts'
 import { AppError, problemTypes } from '../../lib/errors.ts'
 import { uuidv7 } from '../../lib/ids.ts'
@@ -18,6 +19,10 @@ export interface Outcome {
   verdict: 'accepted' | 'filtered' | 'duplicate'
   receiptId: string
   runId: string | null
+  /** Of a run that was started. */
+  status?: RunState
+  /** The run that an earlier trigger made has taken it in. */
+  debounced?: true
 }
 
 type Draft = Pick<NewReceipt, 'eventId' | 'redeliveryOf' | 'contentType' | 'size' | 'signatureHash'>
@@ -131,7 +136,7 @@ async function accepted(
   }
   await storeReceived(ctx, files)
   const wake = heldBack(ctx.wake)
-  const runId = await ctx.db.transaction().execute(async (tx) => {
+  const started = await ctx.db.transaction().execute(async (tx) => {
     // The line in the log comes first: where the event is known already, no run is made for it.
     if (!(await insertReceipt(tx, receipt))) return null
     const run = await startRun(
@@ -143,15 +148,17 @@ async function accepted(
         input: inputOf(hook, scope),
         inputPointer: '/input',
         stateKey: hook.id,
+        ...(hook.priority !== null && { priority: hook.priority }),
       },
     )
     await tx.updateTable('webhook_receipts').set({ run_id: run.id }).where('id', '=', receipt.id).execute()
     await bindReceived({ ...ctx, db: tx }, files, run.id)
-    return run.id
+    return run
   })
-  if (runId === null) return (await firstOf(ctx, receipt))!
+  if (started === null) return (await firstOf(ctx, receipt))!
   wake.release()
-  return { verdict: 'accepted', receiptId: receipt.id, runId }
+  const { id: runId, status, debounced } = started
+  return { verdict: 'accepted', receiptId: receipt.id, runId, status, ...(debounced && { debounced }) }
 }
 
 /** Null where the event has not come before. Otherwise that is noted, and the answer is what the first one had. */

@@ -23,6 +23,7 @@ export interface Webhook {
   rate_limit: number
   max_body_bytes: number
   active: boolean
+  priority: number | null
   previous_secret_until: string | null
   created_at: string
   updated_at: string
@@ -43,6 +44,7 @@ export const toWebhook = (row: WebhookRow, apiUrl: string): Webhook => ({
   rate_limit: row.rate_limit,
   max_body_bytes: row.max_body_bytes,
   active: row.active,
+  priority: row.priority,
   previous_secret_until: row.has_previous ? row.previous_until!.toISOString() : null,
   created_at: row.created_at.toISOString(),
   updated_at: row.updated_at.toISOString(),

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
+import { releaseWorkspace } from '../runs/concurrency/held.ts'
 
 export interface Pause {
   reason: string | null
@@ -21,8 +22,8 @@ export async function readPause(db: Kysely<Database>, workspaceId: string): Prom
 }
 
 /**
- * One row says that the workspace rests. Nothing is moved: what triggers start meanwhile is queued as always, and workflows
- * stay where they are. A second pause changes nothing.
+ * One row says that the workspace rests. What triggers start meanwhile is queued as always, and workflows stay where they
+ * are; a tick takes what is ready out of the way of the claims of others. A second pause changes nothing.
  */
 export async function pauseWorkspace({ db, actor }: Context, reason: string | null): Promise<{ paused: Pause | null }> {
   await db
@@ -39,6 +40,7 @@ export async function resumeWorkspace({ db, actor, wake }: Context): Promise<{ p
     .where('workspace_id', '=', actor.workspaceId)
     .executeTakeFirst()
   if (numDeletedRows > 0n) {
+    await releaseWorkspace(db, actor.workspaceId)
     // Any of them: it only says that there is something to claim again.
     const waiting = await db
       .selectFrom('run_queue')

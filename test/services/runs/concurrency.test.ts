@@ -1,0 +1,4 @@
+import { createTestDatabase } from '../../support/database.ts'
+import { concurrencySuite } from './concurrency.suite.ts'
+
+concurrencySuite(createTestDatabase)
