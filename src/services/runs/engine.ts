@@ -207,10 +207,11 @@ export class Engine {
   /** `previous`: what the last success before this run's own start left. Read only where the recipe speaks of it. */
   async #previous(run: ClaimedRun): Promise<Json> {
     if (!run.recipe_id || !JSON.stringify(run.definition).includes('previous')) return null
-    // Written as the index has it, key and order: told otherwise, PostgreSQL reads and sorts all successes of the recipe.
+    // Written as the index has it, key and order, and no word more (a recipe is of one workspace): told otherwise, PostgreSQL
+    // reads and sorts all successes of the recipe.
     const { rows } = await sql<{ output: Json; finished_at: Date }>`
       select output, finished_at from runs
-      where recipe_id = ${run.recipe_id} and workspace_id = ${run.workspace_id} and state = 'succeeded'
+      where recipe_id = ${run.recipe_id} and state = 'succeeded'
         and state_key ${run.state_key === null ? sql`is null` : sql`= ${run.state_key}`}
         and finished_at <= ${run.started_at}
       order by state_key, finished_at desc limit 1`.execute(this.#runtime.db)
