@@ -109,7 +109,8 @@ export async function listExecutions(
 ): Promise<Page<ExecutionSummary>> {
   const all = ctx.db.selectFrom('runs').select(summaryColumns).where('workspace_id', '=', ctx.actor.workspaceId)
   let query = newestFirst(all, page)
-  if (page.status) query = query.where('state', '=', page.status)
+  // In the text of the statement, as the index on what has not succeeded is for some states alone.
+  if (page.status) query = query.where('state', '=', sql.lit(page.status))
   if (page.recipe !== undefined) query = query.where('recipe_id', '=', await recipeIdOf(ctx, page.recipe))
   if (page.scheduleId !== undefined) query = query.where('schedule_id', '=', page.scheduleId)
   const rows = await query.execute()
