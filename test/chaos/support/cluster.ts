@@ -12,6 +12,9 @@ export interface Server {
   pid: number
   ready: Promise<void>
   kill(): Promise<void>
+  /** The process stands still until `thaw`, its connections open. */
+  freeze(): void
+  thaw(): void
   /** Asks it to end, and gives its exit code. */
   stop(): Promise<number | null>
 }
@@ -69,6 +72,8 @@ export class Cluster {
         await exited
         this.#servers.delete(server)
       },
+      freeze: () => void child.kill('SIGSTOP'),
+      thaw: () => void child.kill('SIGCONT'),
       stop: async () => {
         child.kill('SIGTERM')
         const [code] = (await exited) as [number | null]

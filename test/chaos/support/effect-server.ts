@@ -7,8 +7,11 @@ export interface Effect {
   bodies: Set<string>
 }
 
-/** Records every request by its Idempotency-Key and answers after a while, as a real API would. */
-export async function startEffectServer(delayMs: () => number) {
+/**
+ * Records every request by its Idempotency-Key and answers after a while, as a real API would; with a promise, once that is
+ * kept. `nth` counts the requests of one key.
+ */
+export async function startEffectServer(delay: (key: string, nth: number) => number | Promise<void>) {
   const effects = new Map<string, Effect>()
   let withoutKey = 0
   const server = createServer(async (request, response) => {
@@ -19,17 +22,19 @@ export async function startEffectServer(delayMs: () => number) {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const key = request.headers['idempotency-key']
+    let nth = 1
     if (typeof key !== 'string') withoutKey++
     else {
       const effect = effects.get(key) ?? { count: 0, bodies: new Set() }
       effect.count++
       effect.bodies.add(createHash('sha256').update(Buffer.concat(chunks)).digest('hex'))
       effects.set(key, effect)
+      nth = effect.count
     }
-    setTimeout(() => {
-      response.writeHead(200, { 'content-type': 'application/json' })
-      response.end(JSON.stringify({ key }))
-    }, delayMs())
+    const wait = delay(String(key), nth)
+    await (typeof wait === 'number' ? new Promise((resolve) => setTimeout(resolve, wait)) : wait)
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.end(JSON.stringify({ key }))
   })
   server.on('clientError', (_error, socket) => socket.destroy())
   server.listen(0, '127.0.0.1')
