@@ -1,5 +1,6 @@
-import { sql, type SqlBool } from 'kysely'
+import { sql, type RawBuilder, type Selectable, type SqlBool } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
+import type { ScheduleSlotsTable } from '../../db/tables/schedules.table.ts'
 import { AppError } from '../../lib/errors.ts'
 import { readCursor, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
 import { recipeIdOf } from './read-schedules.ts'
@@ -39,31 +40,29 @@ export async function listLedger(ctx: Context, query: LedgerQuery): Promise<Page
     throw new AppError('invalid', 'The window is empty.', {
       errors: [{ pointer: '/query/to', detail: 'must be later than from' }],
     })
-  let all = ctx.db
-    .selectFrom('schedule_slots as p')
-    .innerJoin('schedules as s', 's.id', 'p.schedule_id')
-    .selectAll('p')
-    .select(['s.name', 's.recipe_id'])
-    .where('p.workspace_id', '=', ctx.actor.workspaceId)
-    .where('s.workspace_id', '=', ctx.actor.workspaceId)
-  if (query.schedule_id !== undefined)
-    all = all.where('p.schedule_id', '=', (await findSchedule(ctx.db, ctx, query.schedule_id)).id)
-  if (query.recipe_id !== undefined) all = all.where('s.recipe_id', '=', await recipeIdOf(ctx, query.recipe_id))
-  if (query.states) all = all.where(isIn(query.states))
-  if (query.reason !== undefined) all = all.where('p.reason', '=', query.reason)
-  if (to) all = all.where('p.slot_at', '<', to)
+  const recipeId = query.recipe_id === undefined ? null : await recipeIdOf(ctx, query.recipe_id)
+  const scheduleId = query.schedule_id === undefined ? null : (await findSchedule(ctx.db, ctx, query.schedule_id)).id
   const after = readCursor(query.cursor)
-  if (after)
-    all = all.where(
-      sql<SqlBool>`(p.slot_at, p.schedule_id) <
-        (${after.createdAt.toISOString()}::text::timestamptz, ${after.id}::text::uuid)`,
-    )
-  const ordered = all.orderBy('p.slot_at', 'desc').orderBy('p.schedule_id', 'desc')
-  const rows = await (from ? ordered.where('p.slot_at', '>=', from) : ordered).limit(query.limit + 1).execute()
+  const where = [
+    sql<SqlBool>`p.workspace_id = ${ctx.actor.workspaceId}`,
+    ...(scheduleId === null ? [] : [sql<SqlBool>`p.schedule_id = ${scheduleId}`]),
+    ...(query.states ? [isIn(query.states)] : []),
+    ...(query.reason === undefined ? [] : [sql<SqlBool>`p.reason = ${query.reason}`]),
+    ...(to ? [sql<SqlBool>`p.slot_at < ${to.toISOString()}::text::timestamptz`] : []),
+    ...(after
+      ? [
+          sql<SqlBool>`(p.slot_at, p.schedule_id) <
+            (${after.createdAt.toISOString()}::text::timestamptz, ${after.id}::text::uuid)`,
+        ]
+      : []),
+  ]
+  const read = (bounds: RawBuilder<SqlBool>[], limit: number) => readSlots(ctx, recipeId, [...where, ...bounds], limit)
+  const start = from && sql`${from.toISOString()}::text::timestamptz`
+  const rows = await read(start ? [sql<SqlBool>`p.slot_at >= ${start}`] : [], query.limit + 1)
   // In one condition with the others it would cost the index on the time: all that is older would be read.
-  if (from && rows.length <= query.limit) {
-    const reaching = ordered.where('p.slot_to', '>=', from).where('p.slot_at', '<', from)
-    rows.push(...(await reaching.limit(query.limit + 1 - rows.length).execute()))
+  if (start && rows.length <= query.limit) {
+    const reaching = [sql<SqlBool>`p.slot_to >= ${start}`, sql<SqlBool>`p.slot_at < ${start}`]
+    rows.push(...(await read(reaching, query.limit + 1 - rows.length)))
   }
   return toPage(
     rows,
@@ -76,6 +75,31 @@ export async function listLedger(ctx: Context, query: LedgerQuery): Promise<Page
       ...toSlotView(row),
     }),
   )
+}
+
+type LedgerRow = Selectable<ScheduleSlotsTable> & { name: string; recipe_id: string }
+
+/**
+ * The newest slots that meet the conditions on `p`. They are picked before their schedules are looked up, or schedule by
+ * schedule for a recipe, which has few: joined first, all slots of the workspace would be read and sorted.
+ */
+async function readSlots(
+  { db, actor }: Context,
+  recipeId: string | null,
+  where: RawBuilder<SqlBool>[],
+  limit: number,
+): Promise<LedgerRow[]> {
+  const newest = (more: RawBuilder<SqlBool>[] = []) => sql`
+    select p.* from schedule_slots p where ${sql.join([...where, ...more], sql` and `)}
+    order by p.slot_at desc, p.schedule_id desc limit ${limit}`
+  const from =
+    recipeId === null
+      ? sql`(${newest()}) p join schedules s on s.id = p.schedule_id`
+      : sql`schedules s cross join lateral (${newest([sql<SqlBool>`p.schedule_id = s.id`])}) p
+          where s.workspace_id = ${actor.workspaceId} and s.recipe_id = ${recipeId}`
+  const { rows } = await sql<LedgerRow>`
+    select p.*, s.name, s.recipe_id from ${from} order by p.slot_at desc, p.schedule_id desc limit ${limit}`.execute(db)
+  return rows
 }
 
 function isIn(states: readonly SlotState[]) {
