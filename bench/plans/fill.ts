@@ -39,11 +39,11 @@ export async function fill(client: Sql, runs: number): Promise<Filled> {
   await client.unsafe(`
     set session_replication_role = replica; set synchronous_commit = off; set maintenance_work_mem = '1GB';
     select setseed(0.5);
-    create function bench_at(n bigint) returns timestamptz language sql immutable as $$
+    create function bench_at(n bigint) returns timestamptz language sql stable as $$
       select '${new Date().toISOString()}'::timestamptz - interval '1 minute'
         - interval '90 days' * (1 - n::double precision / ${runs}) - case when n <= ${runs / 1_000} then interval '5 days' else interval '0' end
     $$;
-    create function bench_run(n bigint) returns uuid language sql immutable as $$
+    create function bench_run(n bigint) returns uuid language sql stable as $$
       select (lpad(to_hex(floor(extract(epoch from bench_at(n)) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3)
         || '8' || substr(md5(n::text), 4, 15))::uuid
     $$;
