@@ -113,7 +113,7 @@ export function hotStatements(db: Kysely<Database>, filled: Filled): Case[] {
     group: 'Lists',
     name: `slots, ${name}`,
     call: () => listLedger(ctx, { limit: 50, ...query }),
-    sends: 'from "schedule_slots"',
+    sends: 'from schedule_slots p',
   })
 
   return [
