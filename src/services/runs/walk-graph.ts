@@ -31,6 +31,8 @@ class GraphWalk {
   #begun: StepSet = 0n
   /** Ended, in a way that lets those go on that need it. */
   #ended: StepSet = 0n
+  /** To be skipped when their turn comes. */
+  #passed: StepSet = 0n
   readonly #visits: number[]
   /** What each step that has ended shows: itself, and what its branches hold. */
   readonly #shown: Views[]
@@ -70,30 +72,37 @@ class GraphWalk {
   /** First all that is stored, which starts nothing: in a list that has failed nothing may start. */
   async #passStored(): Promise<void> {
     for (;;) {
-      const next = this.#ready().find((position) => this.#isStored(position))
+      const next = this.#nextReady((position) => this.#isStored(position))
       if (next === undefined) return
       this.#begun |= setOf(next)
-      await this.#enter(next)
+      if (has(this.#passed, next)) this.#pass(next)
+      else await this.#enter(next)
     }
   }
 
-  /** Starts what has become ready in the place of the caller. A step that another waits for too is followed by the last of them. */
+  /** Starts what has become ready, in the place of the caller. What several steps lead to is started by the last of them. */
   async #goOn(): Promise<void> {
-    if (this.#failure || this.#parked) return
-    const next = this.#ready()
-    for (const position of next) this.#begun |= setOf(position)
+    const started: number[] = []
+    while (!this.#failure && !this.#parked) {
+      const next = this.#nextReady()
+      if (next === undefined) break
+      this.#begun |= setOf(next)
+      if (has(this.#passed, next)) this.#pass(next)
+      else started.push(next)
+    }
     await this.#flow.resting.sideBySide(
-      next.map((position) => async () => {
+      started.map((position) => async () => {
         await this.#enter(position)
         await this.#goOn()
       }),
     )
   }
 
-  #ready(): number[] {
-    return membersOf(~this.#begun, this.#steps.length).filter((position) =>
-      this.#graph.needs[position]!.every((need) => has(this.#ended, need)),
+  #nextReady(isWanted: (position: number) => boolean = () => true): number | undefined {
+    const position = this.#graph.needs.findIndex(
+      (needs, at) => !has(this.#begun, at) && needs.every((need) => has(this.#ended, need)) && isWanted(at),
     )
+    return position < 0 ? undefined : position
   }
 
   /** One that was cut off when another failed has not ended by itself. */
@@ -143,19 +152,18 @@ class GraphWalk {
     if (jump.kind === 'back') {
       this.#begun &= ~jump.again
       this.#ended &= ~jump.again
+      this.#passed &= ~jump.again
       for (const each of membersOf(jump.again, this.#steps.length)) {
         this.#carried[each] = frame.steps
         this.#outputs[each] = undefined
       }
     } else if (jump.kind === 'ahead') {
       this.#ended |= setOf(position)
-      // Another jump may have passed over some of them before.
-      for (const each of membersOf(jump.passed & ~this.#begun, this.#steps.length)) this.#pass(each)
+      this.#passed |= jump.passed
     } else throw new Error('A jump of a list that was checked leads beside it.')
   }
 
   #pass(position: number): void {
-    this.#begun |= setOf(position)
     this.#ended |= setOf(position)
     const frame = this.#frameOf(position)
     skip(this.#flow, this.#steps[position]!, this.#visit(position), frame)
