@@ -44,7 +44,6 @@ export async function listLedger(ctx: Context, query: LedgerQuery): Promise<Page
   const scheduleId = query.schedule_id === undefined ? null : (await findSchedule(ctx.db, ctx, query.schedule_id)).id
   const after = readCursor(query.cursor)
   const where = [
-    sql<SqlBool>`p.workspace_id = ${ctx.actor.workspaceId}`,
     ...(scheduleId === null ? [] : [sql<SqlBool>`p.schedule_id = ${scheduleId}`]),
     ...(query.states ? [isIn(query.states)] : []),
     ...(query.reason === undefined ? [] : [sql<SqlBool>`p.reason = ${query.reason}`]),
@@ -89,13 +88,13 @@ async function readSlots(
   where: RawBuilder<SqlBool>[],
   limit: number,
 ): Promise<LedgerRow[]> {
-  const newest = (more: RawBuilder<SqlBool>[] = []) => sql`
-    select p.* from schedule_slots p where ${sql.join([...where, ...more], sql` and `)}
+  const newest = (of: RawBuilder<SqlBool>) => sql`
+    select p.* from schedule_slots p where ${sql.join([of, ...where], sql` and `)}
     order by p.slot_at desc, p.schedule_id desc limit ${limit}`
   const from =
     recipeId === null
-      ? sql`(${newest()}) p join schedules s on s.id = p.schedule_id`
-      : sql`schedules s cross join lateral (${newest([sql<SqlBool>`p.schedule_id = s.id`])}) p
+      ? sql`(${newest(sql<SqlBool>`p.workspace_id = ${actor.workspaceId}`)}) p join schedules s on s.id = p.schedule_id`
+      : sql`schedules s cross join lateral (${newest(sql<SqlBool>`p.schedule_id = s.id`)}) p
           where s.workspace_id = ${actor.workspaceId} and s.recipe_id = ${recipeId}`
   const { rows } = await sql<LedgerRow>`
     select p.*, s.name, s.recipe_id from ${from} order by p.slot_at desc, p.schedule_id desc limit ${limit}`.execute(db)
