@@ -7,13 +7,18 @@ import { withDatabase } from './database.ts'
 import { median, perSecond, report } from './result.ts'
 
 // What the pipeline costs: the whole product (its routes, all layers, a key, validation) against bare Hono, on Node and
-// on Bun. Compared is the processor time a request takes. In each round both are under the same load at the same time,
-// so that whatever the machine does in between falls on both; one after the other, they meet a machine whose speed is
-// another one from second to second. Needs Linux and wrk.
+// on Bun. Compared is the processor time a request takes. In each round both are under the same load at the same time and
+// share one processor, the load generators another, so that whatever the machine does in between falls on both: one after
+// the other, or on processors of their own, they meet a machine whose speed is another one. Needs Linux with two processors
+// and wrk.
 // Usage: node bench/http.ts [rounds] [seconds a round]
 const rounds = Number(process.argv[2] ?? 15)
 const seconds = Number(process.argv[3] ?? 1)
 const connections = 64
+const serverCpu = '0'
+const loadCpu = '1'
+/** Until both run as they will: code compiled, heap grown. */
+const warmUpSeconds = 6
 
 type Kind = 'bare' | 'product'
 const programs = { Node: process.execPath, Bun: 'bun' } as const
@@ -55,7 +60,7 @@ async function compare(platform: Platform, databaseUrl: string): Promise<void> {
     ])
     return { bare, product }
   }
-  for (const method of ['get', 'post'] as const) await both(method, 2)
+  for (const method of ['get', 'post'] as const) await both(method, warmUpSeconds)
   for (let round = 0; round < rounds; round++) {
     for (const method of ['get', 'post'] as const) samples[method].push(await both(method, seconds))
   }
@@ -93,7 +98,8 @@ async function compare(platform: Platform, databaseUrl: string): Promise<void> {
 }
 
 async function start(platform: Platform, kind: Kind, databaseUrl: string): Promise<Server> {
-  const child = spawn(programs[platform], [join(import.meta.dirname, 'http-server.ts'), kind, databaseUrl], {
+  const program = [programs[platform], join(import.meta.dirname, 'http-server.ts'), kind, databaseUrl]
+  const child = spawn('taskset', ['-c', serverCpu, ...program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   children.push(child)
@@ -117,7 +123,7 @@ async function measure(method: Method, { pid, port, key }: Server, duration: num
   const path = method === 'get' ? '/api/things/42' : '/api/things'
   const before = cpuUsOf(pid)
   const load = ['-t1', `-c${connections}`, `-d${duration}s`, '-s', file, `http://127.0.0.1:${port}${path}`]
-  const wrk = spawn('wrk', load, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const wrk = spawn('taskset', ['-c', loadCpu, 'wrk', ...load], { stdio: ['ignore', 'pipe', 'inherit'] })
   let output = ''
   wrk.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
   await once(wrk, 'close')

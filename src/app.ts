@@ -1,4 +1,4 @@
-import { Hono } from 'hono'
+import { Hono, type Context } from 'hono'
 import type { Config } from './config.ts'
 import { tracesUrl } from './config/tracing.ts'
 import { AppError } from './lib/errors.ts'
@@ -10,13 +10,13 @@ import { bodyLimitLayer, defaultMaxBodyBytes } from './middleware/body-limit.ts'
 import { corsLayer } from './middleware/cors.ts'
 import type { Layer, Route } from './middleware/exchange.ts'
 import { answerOperation, type Guards } from './middleware/operation-answer.ts'
-import { compile, noWaiter, type Answer, type OpenRuntime, type Waiter } from './middleware/pipeline.ts'
+import { compile, type Answer, type Endpoint, type OpenRuntime, type Waiter } from './middleware/pipeline.ts'
 import { countAddress, rateLimitLayer } from './middleware/rate-limit.ts'
 import { requestIdLayer } from './middleware/request-id.ts'
 import { createSchemaGuard } from './middleware/schema-guard.ts'
 import { securityHeadersLayer } from './middleware/security-headers.ts'
 import { tracingLayer, withinSpan } from './middleware/tracing.ts'
-import { TemplateRouter } from './middleware/template-router.ts'
+import { routedPath, TemplateRouter } from './middleware/template-router.ts'
 import { answerUnmatched } from './middleware/unmatched.ts'
 import { widgetLayer } from './middleware/widget.ts'
 import { routeGroups } from './routes/index.ts'
@@ -75,8 +75,12 @@ export function assemble(
   metrics = new ApiMetrics(),
   limiterState = createLimiterState(),
 ): App {
-  // A path answers with and without a trailing slash.
-  const hono = new Hono({ strict: false, router: new TemplateRouter() })
+  const endpoints = new TemplateRouter<Endpoint>()
+  const hono = new Hono<Arrived>({ router: new TemplateRouter(), getPath: routedPath })
+  const mounted = (endpoint: Endpoint) => (c: Context<Arrived>) => {
+    const { request, env, waiter } = c.env
+    return endpoint(request, env, waiter, Object.values(c.req.param()).map(encodeURIComponent))
+  }
   const layers = createLayers(config, metrics, limiterState)
   const spanned = tracesUrl(config) === null ? (answer: Answer) => answer : withinSpan
   const guards: Guards = {
@@ -86,34 +90,39 @@ export function assemble(
   for (const group of groups) {
     for (const operation of group.operations) {
       const route = toRoute(group, operation)
-      hono.on(
-        route.method,
-        route.path,
-        compile(open, layers, route, spanned(answerOperation(available(group, operation), guards))),
-      )
+      const endpoint = compile(open, layers, route, spanned(answerOperation(available(group, operation), guards)))
+      endpoints.add(route.method, route.path, endpoint)
+      hono.on(route.method, route.path, mounted(endpoint))
     }
   }
 
   // What no route matches goes through the same layers: 404, 405 and OPTIONS.
-  const unmatched = answerUnmatched(hono.router)
-  const elsewhere = compile(open, layers, unmatchedRoute(false), unmatched)
-  const elsewhereInWidgets = compile(open, layers, unmatchedRoute(true), unmatched)
+  const unmatched = answerUnmatched(endpoints)
+  const elsewhere = mounted(compile(open, layers, unmatchedRoute(false), unmatched))
+  const elsewhereInWidgets = mounted(compile(open, layers, unmatchedRoute(true), unmatched))
   hono.notFound((c) => (isWidgetPath(c.req.path) ? elsewhereInWidgets(c) : elsewhere(c)))
 
-  const unreadable = new Hono()
-  const malformed = () => {
+  const malformed = compile(open, layers, unmatchedRoute(false), () => {
     throw new AppError('malformed', 'The request target or the Host header is not valid.')
-  }
-  unreadable.all('*', compile(open, layers, unmatchedRoute(false), malformed))
+  })
 
-  const fetch = (request: Request, env?: unknown, executionCtx?: Waiter) =>
-    hono.fetch(request, env as object, (executionCtx as typeof noWaiter | undefined) ?? noWaiter)
+  // A route's own answer needs nothing of a Hono context, whose making costs about as much as several layers. Hono answers
+  // the rest: HEAD, and what no route matches.
+  const fetch = (request: Request, env?: unknown, waiter?: Waiter) => {
+    const [[endpoint], values] = endpoints.match(request.method, routedPath(request))
+    return endpoint ? endpoint[0](request, env, waiter, values!) : hono.fetch(request, { request, env, waiter })
+  }
   return {
     fetch,
-    answerMalformed: (env) => unreadable.fetch(new Request('http://malformed.invalid/'), env as object, noWaiter),
+    answerMalformed: (env) => malformed(new Request('http://malformed.invalid/'), env, undefined, []),
     request: async (input, init, env) =>
       fetch(input instanceof Request ? input : new Request(new URL(input, 'http://localhost'), init), env),
   }
+}
+
+/** What Hono carries for us from `fetch` to the route: its own view of a request costs more than it tells. */
+interface Arrived {
+  Bindings: { request: Request; env: unknown; waiter: Waiter | undefined }
 }
 
 const isWidgetPath = (path: string) => path === '/api/widgets' || path.startsWith('/api/widgets/')

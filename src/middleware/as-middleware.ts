@@ -1,6 +1,6 @@
-import type { MiddlewareHandler } from 'hono'
+import type { Handler, MiddlewareHandler } from 'hono'
 import { Exchange, type HeaderBag, type Layer, type Route } from './exchange.ts'
-import type { OpenRuntime } from './pipeline.ts'
+import type { Endpoint, OpenRuntime } from './pipeline.ts'
 
 export type LayerEnv = { Variables: { exchange: Exchange; onBodyEnd: ((error: unknown) => void)[] } }
 
@@ -12,6 +12,11 @@ export function exchange(open: OpenRuntime, route: Route): MiddlewareHandler<Lay
     c.set('onBodyEnd', [])
     await next()
   }
+}
+
+/** A compiled route as an ordinary Hono handler. Hono has decoded what its parameters stand for. */
+export const asHandler = (endpoint: Endpoint): Handler => {
+  return (c) => endpoint(c.req.raw, c.env, undefined, Object.values(c.req.param()).map(encodeURIComponent))
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { ParamIndexMap, Result, Router } from 'hono/router'
+import { getPath } from 'hono/utils/url'
 
 /** The handler, with the place of each parameter among the values that its segments stand for. */
 type Leaf<T> = [[T, ParamIndexMap]]
@@ -12,6 +13,19 @@ interface Node<T> {
 }
 
 const newNode = <T>(text: string): Node<T> => ({ text, children: [], parameter: null, leaf: null })
+
+/** The path that is looked for: decoded where it can be, and the same with and without a slash at its end. */
+export function routedPath(request: Request): string {
+  const { url } = request
+  let path
+  if (url.includes('%') || url.includes('#')) path = getPath(request)
+  else {
+    const start = url.indexOf('/', url.indexOf(':') + 3)
+    const query = url.indexOf('?', start)
+    path = query === -1 ? url.slice(start) : url.slice(start, query)
+  }
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path
+}
 
 /**
  * A router for what our templates are made of: fixed segments and parameters that are whole segments. A fixed segment goes

@@ -3,11 +3,11 @@ import { expect, test } from 'vitest'
 import { AppError } from '../../src/lib/errors.ts'
 import type { Reply } from '../../src/lib/operation.ts'
 import { apiTracking, apiTrackingLayer } from '../../src/middleware/api-tracking.ts'
-import { exchange, type LayerEnv } from '../../src/middleware/as-middleware.ts'
+import { asHandler, exchange, type LayerEnv } from '../../src/middleware/as-middleware.ts'
 import { bodyLimit, bodyLimitLayer } from '../../src/middleware/body-limit.ts'
 import { cors, corsLayer } from '../../src/middleware/cors.ts'
 import type { Route } from '../../src/middleware/exchange.ts'
-import { compile, noWaiter, type Answer } from '../../src/middleware/pipeline.ts'
+import { compile, type Answer } from '../../src/middleware/pipeline.ts'
 import { toProblem } from '../../src/middleware/problems.ts'
 import { rateLimit, rateLimitLayer } from '../../src/middleware/rate-limit.ts'
 import { requestId, requestIdLayer } from '../../src/middleware/request-id.ts'
@@ -85,7 +85,7 @@ function pair() {
     const route = toRoute(path)
     compiled.all(
       path,
-      compile(() => ({ runtime: one.runtime }), layers, route, answer),
+      asHandler(compile(() => ({ runtime: one.runtime }), layers, route, answer)),
     )
     composed.all(
       path,
@@ -135,7 +135,7 @@ test.each(requests)('%s %s: compiled and composed layers give one answer', async
   const ask = (app: Pick<Hono, 'fetch'>) => {
     const headers = new Headers(init.headers)
     if (!headers.has('x-request-id')) headers.set('x-request-id', 'fixed')
-    return app.fetch(new Request(`http://localhost${path}`, { ...init, headers }), {}, noWaiter)
+    return app.fetch(new Request(`http://localhost${path}`, { ...init, headers }), {})
   }
   const [a, b] = [await show(await ask(compiled)), await show(await ask(composed as unknown as Hono))]
   expect(a).toEqual(b)
@@ -147,9 +147,9 @@ test('both count the same calls and refuse the same one', async () => {
   for (const app of [compiled, composed as unknown as Hono]) {
     const statuses = []
     for (let i = 0; i < 8; i++)
-      statuses.push((await app.fetch(new Request('http://localhost/json'), {}, noWaiter)).status)
+      statuses.push((await app.fetch(new Request('http://localhost/json'), {})).status)
     expect(statuses).toEqual([201, 201, 201, 201, 201, 201, 429, 429])
-    await (await app.fetch(new Request('http://localhost/broken-stream'), {}, noWaiter)).text().catch(() => {})
+    await (await app.fetch(new Request('http://localhost/broken-stream'), {})).text().catch(() => {})
   }
   expect(metrics[0].worstFirst(clock)).toEqual(metrics[1].worstFirst(clock))
   expect(metrics[0].inFlight).toBe(metrics[1].inFlight)
