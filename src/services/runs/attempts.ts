@@ -85,8 +85,7 @@ export async function runAttempts(
     draft = { ...draft, status: 'running', delay_ms: null, wake_at: null }
     draft.startedMs ??= flow.runtime.clock.monotonicMs()
     const current = draft
-    flow.write(current)
-    flow.emit('step.started', { path, kind: step.kind, attempt: draft.attempts })
+    flow.begin(current)
     const setState = (state: JsonObject) => {
       draft = { ...draft, state }
       flow.write(draft)

@@ -20,9 +20,9 @@ const statements = new Map<number, string>()
 
 /**
  * The statement for batches with these parts. $1 is the list of checkpoints as JSON text, sorted by run so that no two
- * statements lock the same rows in different orders; $2 is its length. What a batch does
- * not need is left out, because starting the executor of a part costs about as much as writing a row with it. There are few
- * combinations in use, and drivers prepare each once a connection.
+ * statements lock the same rows in different orders; $2 is its length; behind them comes a list of rows for each of
+ * `rowParts` that is wanted. What a batch does not need is left out, because starting the executor of a part costs about as
+ * much as writing a row with it. There are few combinations in use, and drivers prepare each once a connection.
  */
 export function checkpointStatement(parts: CheckpointParts): string {
   const key = Object.values(parts).reduce((bits, wanted) => bits * 2 + (wanted ? 1 : 0), 0)
@@ -31,14 +31,15 @@ export function checkpointStatement(parts: CheckpointParts): string {
   return statement
 }
 
+/** Parts that write rows of their own. Rows name their run by its place in the batch. */
+export const rowParts = ['steps', 'calls', 'events', 'usage', 'parked'] as const
+
 /** Everything hangs on `moved`: a run that is not its owner's any more is in no part. */
 function build(parts: CheckpointParts): string {
+  const writers = { steps, calls, events, usage, parked }
+  let parameter = 2
   const extra = [
-    parts.steps && steps,
-    parts.calls && calls,
-    parts.events && events,
-    parts.usage && usage,
-    parts.parked && parked,
+    ...rowParts.filter((part) => parts[part]).map((part) => writers[part](`$${++parameter}::text::json`)),
     parts.requeued && requeued,
     (parts.applied || parts.leaving) && applied,
   ].filter((part) => part !== false)
@@ -52,21 +53,22 @@ function build(parts: CheckpointParts): string {
  */
 const batch = `batch as materialized (
   select b.* from (
-    select * from jsonb_to_recordset($1::text::jsonb) as b(
-      run_id uuid, id uuid, fence integer, rev integer, events integer, steps jsonb, calls jsonb, log jsonb,
-      usage jsonb, totals jsonb, state text, output jsonb, error jsonb, waits jsonb, applied jsonb, progress boolean)
+    select * from json_to_recordset($1::text::json) as b(
+      n integer, run_id uuid, id uuid, fence integer, rev integer, events integer, totals jsonb, state text, output jsonb,
+      error jsonb, applied jsonb, progress boolean)
     limit $2::text::integer
   ) b
   cross join lateral (
-    select from runs r where r.id = b.run_id and r.fence = b.fence and r.rev = b.rev for update
+    select from runs r where r.id = b.run_id and r.fence = b.fence and r.rev = b.rev and r.state = 'running'
+    for update
   ) held
 )`
 
 const lease = `app_now() + interval '${leaseSeconds} seconds'`
 const returning = `from batch b
-  where r.id = b.run_id and r.fence = b.fence and r.rev = b.rev and r.state = 'running'
-  returning r.id, r.workspace_id, r.priority, r.last_seq - b.events as base, r.state, r.pending_commands, r.deadline_at,
-    b.steps, b.calls, b.log, b.usage, b.waits, b.applied`
+  where r.id = b.run_id and r.fence = b.fence and r.rev = b.rev
+  returning b.n, r.id, r.workspace_id, r.priority, r.last_seq - b.events as base, r.state, r.pending_commands,
+    r.deadline_at, b.applied`
 
 const advanced = `rev = r.rev + 1, checkpoint_id = b.id, last_seq = r.last_seq + b.events,
     usage = coalesce(b.totals, r.usage), recoveries = case when b.progress then 0 else r.recoveries end`
@@ -97,7 +99,7 @@ const movedOrLeaving = `moved as (
   ${returning}
 )`
 
-const steps = `steps as (
+const steps = (rows: string) => `steps as (
   insert into run_steps (run_id, path, parent, ordinal, step_id, kind, status, attempts, output, error, state,
     wake_at, started_at, finished_at)
   select m.id, s.path, s.parent, s.ordinal, s.step_id, s.kind, s.status, s.attempts, s.output, s.error, s.state,
@@ -105,52 +107,53 @@ const steps = `steps as (
     app_now() - s.started_ms_ago * interval '1 millisecond',
     app_now() - s.finished_ms_ago * interval '1 millisecond'
   from moved m
-  cross join lateral jsonb_to_recordset(m.steps) as s(
-    path text, parent text, ordinal integer, step_id text, kind text, status text, attempts integer, output jsonb,
+  join json_to_recordset(${rows}) as s(
+    n integer, path text, parent text, ordinal integer, step_id text, kind text, status text, attempts integer, output jsonb,
     error jsonb, state jsonb, delay_ms double precision, wake_at timestamptz, started_ms_ago double precision,
-    finished_ms_ago double precision)
+    finished_ms_ago double precision) on s.n = m.n
   on conflict (run_id, path) do update set
     status = excluded.status, attempts = excluded.attempts, output = excluded.output, error = excluded.error,
     state = excluded.state, wake_at = excluded.wake_at,
     started_at = coalesce(run_steps.started_at, excluded.started_at), finished_at = excluded.finished_at
 )`
 
-const calls = `calls as (
+const calls = (rows: string) => `calls as (
   insert into run_calls (run_id, key, kind, request_hash, result)
   select m.id, c.key, c.kind, c.request_hash, case when c.known then coalesce(c.result, 'null') end
   from moved m
-  cross join lateral jsonb_to_recordset(m.calls) as c(
-    key text, kind text, request_hash text, known boolean, result jsonb)
+  join json_to_recordset(${rows}) as c(
+    n integer, key text, kind text, request_hash text, known boolean, result jsonb) on c.n = m.n
   on conflict (run_id, key) do update set result = excluded.result where run_calls.result is null
 )`
 
-const events = `events as (
+const events = (rows: string) => `events as (
   insert into run_events (run_id, seq, type, data, created_at)
-  select m.id, m.base + e.n, e.event->>'type', e.event->'data',
-    app_now() - (e.event->>'ms_ago')::double precision * interval '1 millisecond'
+  select m.id, m.base + e.seq, e.type, e.data, app_now() - e.ms_ago * interval '1 millisecond'
   from moved m
-  cross join lateral jsonb_array_elements(m.log) with ordinality as e(event, n)
+  join json_to_recordset(${rows}) as e(n integer, seq integer, type text, data jsonb, ms_ago double precision)
+    on e.n = m.n
 )`
 
-const usage = `usage as (
+const usage = (rows: string) => `usage as (
   insert into model_usage (id, workspace_id, provider, model, status, error, input_tokens, cached_input_tokens,
     output_tokens, reasoning_tokens, cost_usd, price, latency_ms, simulated, key_id, agent_id, run_id, step_path)
   select u.id, m.workspace_id, u.provider, u.model, u.status, u.error, u.input_tokens, u.cached_input_tokens,
     u.output_tokens, u.reasoning_tokens, u.cost_usd, u.price, u.latency_ms, u.simulated, u.key_id, u.agent_id,
     m.id, u.step_path
   from moved m
-  cross join lateral jsonb_to_recordset(m.usage) as u(
-    id uuid, provider text, model text, status text, error text, input_tokens integer,
+  join json_to_recordset(${rows}) as u(
+    n integer, id uuid, provider text, model text, status text, error text, input_tokens integer,
     cached_input_tokens integer, output_tokens integer, reasoning_tokens integer, cost_usd numeric, price jsonb,
-    latency_ms integer, simulated boolean, key_id uuid, agent_id uuid, step_path text)
+    latency_ms integer, simulated boolean, key_id uuid, agent_id uuid, step_path text) on u.n = m.n
 )`
 
-const parked = `parked as (
+const parked = (rows: string) => `parked as (
   insert into waits (run_id, path, workspace_id, wake_at)
   select m.id, w.path, m.workspace_id,
     least(coalesce(w.wake_at, app_now() + w.delay_ms * interval '1 millisecond'), m.deadline_at)
   from moved m
-  cross join lateral jsonb_to_recordset(m.waits) as w(path text, delay_ms double precision, wake_at timestamptz)
+  join json_to_recordset(${rows}) as w(n integer, path text, delay_ms double precision, wake_at timestamptz)
+    on w.n = m.n
   where m.state = 'waiting'
 )`
 

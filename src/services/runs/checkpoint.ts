@@ -3,7 +3,7 @@ import type { Database } from '../../db/database.ts'
 import { toJsonText } from '../../db/json.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
-import { checkpointStatement, type CheckpointParts } from './checkpoint-statement.ts'
+import { checkpointStatement, rowParts, type CheckpointParts } from './checkpoint-statement.ts'
 import type { StepRecord } from './records.ts'
 import type { ModelUsage } from '../models/types.ts'
 import type { CallKind } from './step-executor.ts'
@@ -93,10 +93,12 @@ export async function writeCheckpoints(
   db: Kysely<Database>,
   checkpoints: readonly Checkpoint[],
 ): Promise<Map<string, CheckpointResult>> {
-  const rowsToWrite = checkpoints.toSorted((a, b) => (a.runId < b.runId ? -1 : 1)).map(toRow)
-  const statement = CompiledQuery.raw(checkpointStatement(partsOf(checkpoints)), [
-    toJsonText(rowsToWrite),
-    rowsToWrite.length,
+  const batch = checkpoints.toSorted((a, b) => (a.runId < b.runId ? -1 : 1))
+  const parts = partsOf(batch)
+  const statement = CompiledQuery.raw(checkpointStatement(parts), [
+    toJsonText(batch.map(toRow)),
+    batch.length,
+    ...rowParts.filter((part) => parts[part]).map((part) => toJsonText(batch.flatMap(rowsOf[part]))),
   ])
   const { rows } = await db.executeQuery<ResultRow>(statement)
   const results = new Map(rows.map(toResult))
@@ -134,29 +136,32 @@ const partsOf = (checkpoints: readonly Checkpoint[]): CheckpointParts => ({
 })
 
 /** What is empty or null is left out: the statement reads the same from less text. */
-const toRow = (c: Checkpoint) => ({
+const toRow = (c: Checkpoint, n: number) => ({
+  n,
   run_id: c.runId,
   id: c.id,
   fence: c.fence,
   rev: c.rev,
   events: c.events.length,
-  steps: unlessEmpty(c.steps.map(withoutNulls)),
-  calls: unlessEmpty(c.calls.map((call) => ({ ...call, known: call.result !== undefined }))),
-  log: unlessEmpty(c.events),
-  usage: unlessEmpty(c.usage),
   totals: c.totals ?? undefined,
   state: c.leaving?.state,
   output: c.leaving && 'output' in c.leaving ? c.leaving.output : undefined,
   error: c.leaving && 'error' in c.leaving ? c.leaving.error : undefined,
-  waits: unlessEmpty(c.waits),
-  applied: unlessEmpty(c.applied),
+  applied: c.applied.length === 0 ? undefined : c.applied,
   progress: c.progress || undefined,
 })
 
-const unlessEmpty = <T>(list: readonly T[]) => (list.length === 0 ? undefined : list)
+/** Rows of each part, each with the place of its run in the batch. */
+const rowsOf: { [part in (typeof rowParts)[number]]: (c: Checkpoint, n: number) => object[] } = {
+  steps: (c, n) => c.steps.map((step) => withoutNulls(n, step)),
+  calls: (c, n) => c.calls.map((call) => ({ n, ...call, known: call.result !== undefined })),
+  events: (c, n) => c.events.map((event, index) => ({ n, seq: index + 1, ...event })),
+  usage: (c, n) => c.usage.map((each) => ({ n, ...each })),
+  parked: (c, n) => c.waits.map((wait) => ({ n, ...wait })),
+}
 
-function withoutNulls(row: object): object {
-  const kept: Record<string, unknown> = {}
+function withoutNulls(n: number, row: object): object {
+  const kept: Record<string, unknown> = { n }
   for (const [name, value] of Object.entries(row)) if (value !== null) kept[name] = value
   return kept
 }

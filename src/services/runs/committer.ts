@@ -47,7 +47,10 @@ export class Committer {
       this.#lazyTimer = null
       const writers = [...this.#lazy]
       this.#lazy.clear()
-      for (const each of writers) this.request(each)
+      for (const each of writers) {
+        each.includeBegun()
+        this.request(each)
+      }
     }, lazyMs)
   }
 

@@ -201,6 +201,12 @@ export class Flow {
     this.writer.step(draft, ended)
   }
 
+  /** Writes that a step begins its work. */
+  begin(draft: StepDraft): void {
+    this.#open.set(draft.path, draft)
+    this.writer.begun(draft, 'step.started', { path: draft.path, kind: draft.kind, attempt: draft.attempts })
+  }
+
   /** Writes that a step is to be tried again. */
   writeRetry(draft: StepDraft): void {
     this.#open.set(draft.path, draft)

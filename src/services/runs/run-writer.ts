@@ -46,6 +46,8 @@ interface Pending {
   progress: boolean
   /** Holds a result, of a failed attempt at least: no effect may start before it is committed. */
   result: boolean
+  /** Steps that have merely begun, each with its event: the last that happened. A commit of results leaves them behind. */
+  begun: { draft: StepDraft; event: Pending['events'][number] }[]
   waiters: Waiter[]
 }
 
@@ -60,6 +62,7 @@ const nothing = (): Pending => ({
   applied: [],
   progress: false,
   result: false,
+  begun: [],
   waiters: [],
 })
 
@@ -117,8 +120,28 @@ export class RunWriter {
     this.#onEvents = hooks.onEvents
   }
 
+  /**
+   * A step has begun. The row and the event of a step that ends soon are written once, with its end; others are written when
+   * something else is, or within `lazyMs`.
+   */
+  begun(draft: StepDraft, type: string, data: JsonObject): void {
+    if (this.#hasLeft) return
+    this.#pending.begun.push({ draft, event: { type, data, atMs: this.#clock.monotonicMs() } })
+    this.#requestLazyFlush(this)
+  }
+
+  /** What has begun goes with the next checkpoint, whatever that is for. */
+  includeBegun(): void {
+    const { begun, steps, events } = this.#pending
+    for (const { draft, event } of begun.splice(0)) {
+      steps.set(draft.path, draft)
+      events.push(event)
+    }
+  }
+
   step(draft: StepDraft, ended = false): void {
     if (this.#hasLeft) return
+    this.includeBegun()
     this.#pending.steps.set(draft.path, draft)
     if (ended) this.#pending.progress = this.#pending.result = true
     this.#requestLazyFlush(this)
@@ -133,12 +156,14 @@ export class RunWriter {
 
   call(write: CallWrite): void {
     if (this.#hasLeft) return
+    this.includeBegun()
     this.#pending.calls.set(write.key, write)
     this.#pending.progress = this.#pending.result = true
   }
 
   event(type: string, data: JsonObject): void {
     if (this.#hasLeft) return
+    this.includeBegun()
     const last = this.#pending.events.at(-1)
     // Neighbouring pieces of one text become one event, so a stream of words is not a row each.
     if (type === 'text.delta' && last?.type === type && last.data['path'] === data['path']) {
@@ -184,6 +209,11 @@ export class RunWriter {
 
   /** Resolves once everything added so far is committed. Rejects with RunLost or CheckpointRefused. */
   commit(): Promise<void> {
+    this.includeBegun()
+    return this.#written()
+  }
+
+  #written(): Promise<void> {
     if (this.lost) return Promise.reject(new RunLost())
     if (this.#refusal) return Promise.reject(this.#refusal)
     if (this.#isEmpty() && !this.#inFlight) return Promise.resolve()
@@ -201,7 +231,7 @@ export class RunWriter {
   settled(): Promise<void> {
     if (this.lost) return Promise.reject(new RunLost())
     if (this.#refusal) return Promise.reject(this.#refusal)
-    if (this.#pending.result || this.#inFlight?.pending.result) return this.commit()
+    if (this.#pending.result || this.#inFlight?.pending.result) return this.#written()
     return Promise.resolve()
   }
 
@@ -217,7 +247,7 @@ export class RunWriter {
   take(): Checkpoint | null {
     if (this.#inFlight || this.#hasLeft || this.#refusal || this.#isEmpty()) return null
     const pending = this.#pending
-    this.#pending = nothing()
+    this.#pending = { ...nothing(), begun: pending.begun }
     const nowMs = this.#clock.monotonicMs()
     const ago = (ms: number | null) => (ms === null ? null : Math.max(0, nowMs - ms))
     const checkpoint: Checkpoint = {
@@ -260,7 +290,7 @@ export class RunWriter {
     if (this.state === 'running') {
       if (this.pendingCommands > 0) this.#onCommands()
       if (this.#pending.waiters.length > 0) this.#requestFlush(this)
-      else if (!this.#isEmpty()) this.#requestLazyFlush(this)
+      else if (!this.#isEmpty() || this.#pending.begun.length > 0) this.#requestLazyFlush(this)
     }
   }
 
@@ -270,6 +300,7 @@ export class RunWriter {
    */
   refuse(error: unknown): void {
     const dropped = this.#inFlight!.pending
+    this.includeBegun()
     this.#inFlight = null
     const refusal = new CheckpointRefused(error)
     this.#refusal = refusal
