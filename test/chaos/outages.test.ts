@@ -1,9 +1,10 @@
-import { Kysely } from 'kysely'
+import { Kysely, sql } from 'kysely'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { postgresDialect } from '../../src/runtime/postgres-dialect.ts'
 import { PostgresPool } from '../../src/runtime/postgres-pool.ts'
+import { expectTrueCounters, expectWholeRuns } from '../support/invariants.ts'
 import { Cluster, pause, type Server } from './support/cluster.ts'
 import { startEffectServer } from './support/effect-server.ts'
 import { expectWholeLedger } from './support/ledger.ts'
@@ -17,6 +18,8 @@ if (!installed) console.warn("outages: PostgreSQL's or Redis' own programs are n
 
 const loadedMs = 2_500
 const awayMs = 5_000
+/** Goes at every connection that there is. */
+const cuts = 20
 /** Within seconds, also on a machine that has other things to do. */
 const soon = { timeout: 20_000, interval: 100 }
 
@@ -167,6 +170,31 @@ describe.skipIf(!installed)('two servers under load', () => {
     console.log(`outage: Redis; limits shared again ${Math.round(backMs)} ms after its start`)
   })
 
+  test('connections that are cut again and again under load cost a request at most, and no run', async () => {
+    const load = startLoad()
+    const followed = await follow((await api('POST', '/api/workflow-recipes/two-effects/execute')).body['id'] as string)
+    let cut = 0
+    for (let times = 0; times < cuts; times++) {
+      const { rows } = await sql`
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and application_name = 'automatos'`.execute(db)
+      cut += rows.length
+      const before = load.acknowledged.size
+      // Each cut hits servers that serve.
+      await expect.poll(() => load.acknowledged.size, soon).toBeGreaterThan(before)
+    }
+    await load.stop()
+    await expect.poll(open, { ...soon, timeout: 60_000 }).toBe(0)
+    for (const refusal of load.refusals) expectUnavailable(refusal)
+    expect(await followed()).toBe('execution.succeeded')
+    await expectEndedOnce(load.acknowledged)
+    // Both servers had a connection to lose each time.
+    expect(cut).toBeGreaterThanOrEqual(2 * cuts)
+    console.log(
+      `outage: ${cut} connections cut in ${cuts} goes; ${load.acknowledged.size} runs acknowledged, ${load.refusals.length} starts refused with 503`,
+    )
+  })
+
   /** Starts runs on both servers, one after the other each, until it is told to stop. */
   function startLoad() {
     const acknowledged = new Set<string>()
@@ -241,14 +269,8 @@ describe.skipIf(!installed)('two servers under load', () => {
     expect(runs.filter((run) => run.state !== 'succeeded')).toEqual([])
     const ids = new Set(runs.map((run) => run.id))
     expect([...acknowledged].filter((id) => !ids.has(id))).toEqual([])
-    const ends = await db
-      .selectFrom('run_events')
-      .select(['run_id', (eb) => eb.fn.countAll<string>().as('n')])
-      .where('type', '=', 'execution.succeeded')
-      .groupBy('run_id')
-      .execute()
-    expect(ends.filter((end) => end.n !== '1')).toEqual([])
-    expect(ends).toHaveLength(runs.length)
+    await expectWholeRuns(db, ids)
+    await expectTrueCounters(db)
     // Nobody was killed and the leases outlast the outage: nothing was done twice.
     const effectsOf = [...acknowledged].flatMap((id) => [`${id}/1/first/0.0`, `${id}/1/second/0.0`])
     expect(effectsOf.filter((key) => effects.effects.get(key)?.count !== 1)).toEqual([])

@@ -46,10 +46,15 @@ async function expectWhole(db: Db, ids: string[]): Promise<void> {
         from run_events where run_id in ${list}) log
       where replace(type, 'execution.', '') in (${ends}) and type like 'execution.%'
         and next is not null and next <> 'execution.retried'`,
-    'were started more than once': sql`
-      select run_id, count(*)::integer as starts from run_events
-      where run_id in ${list} and type = 'execution.started' group by run_id having count(*) > 1`,
+    'were started more than once, or have succeeded without': sql`
+      select r.id, count(e.seq)::integer as starts from runs r
+      left join run_events e on e.run_id = r.id and e.type = 'execution.started'
+      where r.id in ${list} group by r.id
+      having count(e.seq) > 1 or count(e.seq) = 0 and r.state = 'succeeded'`,
     'are ready to be claimed': sql`select run_id from run_queue where run_id in ${list}`,
+    'hold a slot, or stand in a line for one': sql`
+      select run_id, scope, state from run_slots where run_id in ${list} and state <> 'over'
+      union all select run_id, reason, null from held_runs where run_id in ${list}`,
     'are waited for': sql`select run_id, path from waits where run_id in ${list}`,
     'have parents that were not told': sql`select run_id from child_ends where run_id in ${list}`,
     'have steps that are open': sql`
@@ -76,6 +81,12 @@ export async function expectTrueCounters(db: Db): Promise<void> {
       left join runs r on r.id <> f.root_id and r.trigger->>'root' = f.root_id::text
         and r.trigger->>'kind' = 'recipe'
       group by f.root_id having count(r.id) <> f.started`,
+    'limits that more executions hold than may': sql`
+      select s.counter, count(*)::integer as held from run_slots s where s.state = 'held'
+      group by s.counter having count(*) > max(size_of_slot(s))`,
+    'executions that are blocked and in no line, or in a line and not blocked': sql`
+      select r.id, r.state, h.reason from runs r full join held_runs h on h.run_id = r.id
+      where (r.state = 'blocked') <> (coalesce(h.reason, '') = 'slot')`,
     'runs that count other commands than wait for them': sql`
       select r.id, r.pending_commands from runs r
       where r.pending_commands <> (select count(*) from run_inbox i where i.run_id = r.id and i.applied_at is null)`,

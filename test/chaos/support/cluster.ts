@@ -93,7 +93,7 @@ export class Cluster {
 
   /** A request to any of the servers that answers; tries until one does. */
   async request(
-    servers: () => Server[],
+    servers: () => Pick<Server, 'url'>[],
     method: string,
     path: string,
     body?: unknown,
