@@ -8,6 +8,7 @@ import { orderFaults, whyUnseen } from './validation/order.ts'
 import { outlineOf, type Fields, type Outline, type StepPlace } from './validation/outline.ts'
 import { checkShape } from './validation/shape.ts'
 import { readStartSettings } from './validation/start.ts'
+import { typeFaults } from './validation/types.ts'
 import { visibleAtEnd, visibleTo } from './validation/visibility.ts'
 
 const maxFaults = 200
@@ -58,7 +59,7 @@ function meaningFaults(recipe: Fields): Fault[] {
   const scope = { place: null, visible: visibleAtEnd(outline.root), variables: [], ids, inputs }
   const notices = readNotices(recipe['settings'])
   const start = readStartSettings(recipe['settings'])
-  return [
+  const told = [
     ...faults,
     ...whole.faults,
     ...referenceFaults(whole, scope),
@@ -67,6 +68,9 @@ function meaningFaults(recipe: Fields): Fault[] {
     ...notices.faults,
     ...referenceFaults(notices, { ...scope, variables: ['error'] }),
   ]
+  // What is a fault by itself is told of once.
+  const pointers = new Set(told.map(({ pointer }) => pointer))
+  return [...told, ...typeFaults(recipe, outline).filter(({ pointer }) => !pointers.has(pointer))]
 }
 
 function readNotices(settings: unknown): FieldReport {
@@ -92,16 +96,6 @@ function idFaults({ all }: Outline): Fault[] {
     return other
       ? [{ pointer: `${place.pointer}/id`, detail: `${place.id} is already the id of ${other.pointer}` }]
       : []
-  })
-}
-
-function gotoFaults(place: StepPlace, ids: Map<string, StepPlace>): Fault[] {
-  return gotosOf(place).flatMap(({ field, goto }) => {
-    if (place.list.steps.some((step) => step.id === goto)) return []
-    const detail = ids.has(goto)
-      ? `${goto} is in another list of steps; goto stays within its own`
-      : `there is no step ${goto}`
-    return [{ pointer: `${place.pointer}/${field}/goto`, detail }]
   })
 }
 
