@@ -219,8 +219,13 @@ async function planTheRest(tx: Transaction<Database>, row: WorkflowRow, run: Awa
     execution_id: run.id,
   }
   const earlier = await failureOf(tx, row)
-  // A step of kind fail is the plan's own verdict, and a run without a failed step is none that others could replace.
-  const isFinal = !earlier || earlier.kind === null || earlier.kind === 'fail' || run.state === 'timed_out'
+  // A step of kind fail is the plan's own verdict, one of kind approval somebody's, and a run without a failed step is none that others could replace.
+  const isFinal =
+    !earlier ||
+    earlier.kind === null ||
+    earlier.kind === 'fail' ||
+    earlier.kind === 'approval' ||
+    run.state === 'timed_out'
   if (isFinal || row.replans >= maxReplans) return end(tx, row, 'failed', error)
   const spent = overspent(row)
   if (spent) return end(tx, row, 'failed', { ...spent, cause: error })

@@ -4,25 +4,38 @@ import { hasTemplate } from '../recipes/validation/fields.ts'
 import { reachesOut } from '../tools/registry.ts'
 import type { Candidate } from './assign-agents.ts'
 
+/** Where a plan may reach without asking. */
+export interface Named {
+  hosts: ReadonlySet<string>
+  addresses: ReadonlySet<string>
+}
+
 /**
- * What somebody should look at before a step happens: addresses that the goal does not name, agents that choose addresses
+ * What somebody should look at before a step happens: hosts and people that the goal does not name, agents that choose addresses
  * themselves, and stored credentials. The context names nothing: it may be written by strangers.
  */
-export function attentionTo(
-  step: Record<string, unknown>,
-  known: ReadonlySet<string>,
-  candidates: readonly Candidate[],
-): string[] {
+export function attentionTo(step: Record<string, unknown>, named: Named, candidates: readonly Candidate[]): string[] {
   const id = String(step['id'])
-  if (step['kind'] === 'agent') return attentionToAgent(id, step['agent'], candidates)
-  const { request } = step
-  if (step['kind'] !== 'http' || !isObject(request)) return []
+  const { kind, request, webhook, email, tool, arguments: given } = step
+  if (kind === 'agent') return attentionToAgent(id, step['agent'], candidates)
+  if (kind === 'http' && isObject(request))
+    return attentionToRequest(id, request['url'], named, step['auth'] !== undefined, request)
+  if (kind === 'tool' && reachesOut(String(tool)))
+    return attentionToRequest(id, isObject(given) ? given['url'] : null, named, false, {})
+  if (kind !== 'notify') return []
+  if (isObject(webhook)) return attentionToRequest(id, webhook['url'], named, webhook['auth'] !== undefined, webhook)
+  const to = isObject(email) && Array.isArray(email['to']) ? email['to'].map(String) : []
+  return to
+    .filter((each) => !named.addresses.has(each.trim().toLowerCase()))
+    .map((each) => `Step ${id} sends an e-mail to ${each.slice(0, 100)}, whom the goal does not name.`)
+}
+
+function attentionToRequest(id: string, url: unknown, named: Named, hasAuth: boolean, whole: object): string[] {
   const notes: string[] = []
-  const host = hostOf(String(request['url'] ?? ''))
-  if (host === null || !known.has(host))
+  const host = hostOf(typeof url === 'string' ? url : '')
+  if (host === null || !named.hosts.has(host))
     notes.push(`Step ${id} reaches ${host ?? 'an address that is made up as it runs'}, which the goal does not name.`)
-  if (step['auth'] !== undefined || checkTree(request as Json, '').secrets.length > 0)
-    notes.push(`Step ${id} sends a stored credential.`)
+  if (hasAuth || checkTree(whole as Json, '').secrets.length > 0) notes.push(`Step ${id} sends a stored credential.`)
   return notes
 }
 
@@ -44,6 +57,14 @@ function hostOf(url: string): string | null {
 
 const hostName = /^(?:[\p{L}\p{N}](?:[\p{L}\p{N}-]*[\p{L}\p{N}])?\.)+\p{L}[\p{L}\p{N}-]+(?::\d{1,5})?$/u
 const address = /https?:\/\/[^\s<>"'`]+/gi
+
+const mailbox = /[^\s<>()[\]"',;:]+@[^\s<>()[\]"',;:]+/g
+
+/** The hosts and the e-mail addresses that a goal names. */
+export const namedBy = (goal: string): Named => ({
+  hosts: hostsNamed(goal),
+  addresses: new Set((goal.match(mailbox) ?? []).map((each) => each.replace(/[.!?]+$/, '').toLowerCase())),
+})
 
 /** The hosts of a text's addresses, and those that it writes without one: `news.example`, `news.example:8443/feed`. */
 export function hostsNamed(text: string): Set<string> {

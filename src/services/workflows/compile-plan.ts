@@ -3,12 +3,24 @@ import { isObject, type JsonObject } from '../../lib/json.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
 import { validateDefinition } from '../recipes/validate.ts'
 import { assignAgents, type Assignment, type Candidate } from './assign-agents.ts'
-import { attentionTo, hostsNamed } from './attention.ts'
+import { attentionTo, namedBy } from './attention.ts'
 
 export const maxPlanSteps = 20
 
 /** What the planner may use. A person who edits a plan may use every kind of step. */
-export const plannerKinds = ['agent', 'llm', 'http', 'transform', 'branch', 'foreach', 'wait', 'fail'] as const
+export const plannerKinds = [
+  'agent',
+  'llm',
+  'tool',
+  'http',
+  'transform',
+  'branch',
+  'foreach',
+  'wait',
+  'approval',
+  'notify',
+  'fail',
+] as const
 
 /** Members of a step that only a person sets: which model answers, and where, is not the planner's to choose. */
 export const notThePlanners: readonly string[] = ['model', 'once']
@@ -60,7 +72,7 @@ export async function compilePlan(
   const steps = stepsOf(plan['steps'], '/steps')
   const all = [...assigned.faults, ...faults, ...stepFaults(steps, rules)]
   if (!definition || all.length > 0) return { compiled: null, faults: all }
-  const known = hostsNamed(rules.goal)
+  const known = namedBy(rules.goal)
   const attention =
     rules.by === 'person'
       ? []
@@ -115,6 +127,14 @@ function stepFaults(steps: PlacedStep[], { tools, by }: PlanRules): Fault[] {
         pointer: `${pointer}/kind`,
         detail: 'must not be http: the tool http_request is not among those allowed',
       })
+    if (kind === 'tool' && tools !== null && !tools.includes(String(step['tool'])))
+      faults.push({ pointer: `${pointer}/tool`, detail: `must be one of the tools allowed: ${tools.join(', ')}` })
+    for (const outward of kind === 'notify' ? ['webhook', 'email'].filter((each) => each in step) : [])
+      if (tools !== null && !tools.includes('http_request'))
+        faults.push({
+          pointer: `${pointer}/${outward}`,
+          detail: 'must be log: the tool http_request is not among those allowed',
+        })
   }
   return faults
 }

@@ -82,6 +82,21 @@ describe('the offline model takes a goal apart', () => {
     expect(kinds(planned('Write a haiku.'))).toEqual(['llm'])
   })
 
+  test('asks for approval, writes to the log and calculates where the goal says so, the same way each time', async () => {
+    const goal = 'Summarize the rain. Calculate 2 * (20 + 1). Ask me for approval, then log the result.'
+    const plan = planned(goal)
+    expect(plan.steps).toMatchObject([
+      { kind: 'llm' },
+      { kind: 'tool', tool: 'calculator', arguments: { expression: '2 * (20 + 1)' } },
+      { kind: 'approval', payload: { summarize: { $expr: 'steps.summarize.output.text' } } },
+      { kind: 'notify', log: 'info', data: { summarize: { $expr: 'steps.summarize.output.text' } } },
+    ])
+    expect(planned(goal)).toEqual(plan)
+    expect(await faultsOf(goal, plan)).toBeNull()
+    expect(kinds(planned('Calculate 1 + 1.', { tools: ['now'] }))).toEqual(['llm'])
+    expect(kinds(planned('Log in to https://a.example/ and calculate the tax.'))).not.toContain('notify')
+  })
+
   test('makes no request where that is not allowed', async () => {
     expect(kinds(planned('Read https://news.example/ and sum it up', { tools: ['calculator'] }))).not.toContain('http')
   })

@@ -81,6 +81,22 @@ describe('a plan', () => {
   })
 })
 
+test('a plan calls no tool and tells nobody outside where that is not allowed, and starts no recipe', async () => {
+  const calc = { id: 'calc', kind: 'tool', tool: 'calculator', arguments: { expression: '1' } }
+  const hook = { id: 'tell', kind: 'notify', message: 'x', webhook: { url: 'https://hooks.example:8443/in' } }
+  const mail = { id: 'mail', kind: 'notify', message: 'x', email: { to: ['a@b.example'], subject: 'x' } }
+  const fine = { id: 'line', kind: 'notify', message: 'x', log: 'info' }
+  const asked = { id: 'ok', kind: 'approval', message: 'Go on?' }
+  expect(await pointers(plan(calc, hook, mail, fine, asked))).toBeUndefined()
+  expect(await pointers(plan(calc, hook, mail, fine, asked), { tools: ['now'] })).toEqual([
+    '/steps/0/tool',
+    '/steps/1/webhook',
+    '/steps/2/email',
+  ])
+  expect(await pointers(plan(calc), { tools: ['calculator'] })).toBeUndefined()
+  expect(await pointers(plan({ id: 'child', kind: 'recipe', recipe: 'other' }))).toEqual(['/steps/0/kind'])
+})
+
 describe('somebody has to look at a plan', () => {
   const attention = async (step: JsonObject, more: Partial<PlanRules> = {}) =>
     (await compile(plan(step), more)).compiled!.attention
@@ -116,6 +132,33 @@ describe('somebody has to look at a plan', () => {
       const { compiled, faults } = await compile(plan(get(url)))
       expect(faults ?? compiled.attention, url).toHaveLength(1)
     }
+  })
+
+  test('that tells a host or a person whom the goal does not name', async () => {
+    const notify = (more: JsonObject) => ({ id: 'tell', kind: 'notify', message: 'Done.', ...more })
+    expect(await attention(notify({ log: 'info' }))).toEqual([])
+    expect(await attention(notify({ webhook: { url: 'https://hooks.example:8443/in' } }))).toEqual([])
+    expect(await attention(notify({ webhook: { url: 'https://evil.example/' } }))).toHaveLength(1)
+    expect(await attention(notify({ webhook: { url: '{{ input.context }}' } }))).toHaveLength(1)
+    const auth = { credential: 'team' }
+    expect(await attention(notify({ webhook: { url: 'https://hooks.example:8443/in', auth } }))).toHaveLength(1)
+    const secret = "https://hooks.example:8443/in?t={{ secret('team.token') }}"
+    expect(await attention(notify({ webhook: { url: secret } }))).toHaveLength(1)
+    const goal = 'Read it and mail Kim <Kim@corp.example>, bob@corp.example.'
+    const mail = (...to: string[]) => attention(notify({ email: { to, subject: 'It' } }), { goal })
+    expect(await mail('kim@corp.example', 'Bob@corp.example')).toEqual([])
+    expect(await mail('kim@corp.example', 'eve@corp.example')).toHaveLength(1)
+    expect(await mail('{{ input.context }}@corp.example')).toHaveLength(1)
+  })
+
+  test('that calls a tool for an address which the goal does not name', async () => {
+    const call = (tool: string, args: unknown) =>
+      attention({ id: 'call', kind: 'tool', tool, arguments: args } as JsonObject)
+    expect(await call('calculator', { expression: '1+1' })).toEqual([])
+    expect(await call('http_request', { url: 'https://news.example/a' })).toEqual([])
+    expect(await call('http_request', { url: 'https://evil.example/' })).toHaveLength(1)
+    expect(await call('http_request', { url: { $expr: 'input.context' } })).toHaveLength(1)
+    expect(await call('http_request', { $expr: 'input.context' })).toHaveLength(1)
   })
 
   test('whose step is for an agent that chooses addresses itself', async () => {

@@ -280,6 +280,17 @@ describe('when a step fails', () => {
   })
 })
 
+test('an approval within a plan that somebody turns down is final: no other way is planned', async () => {
+  const client = await signIn()
+  says(plan({ id: 'ok', kind: 'approval', message: 'Go on?' }, value('after')))
+  const { id } = await aWorkflow(client, { goal: 'Do it.', ...scripted })
+  await work()
+  const { items } = await read<{ items: { id: string }[] }>(client.get('/api/approvals'))
+  expect((await client.post(`/api/approvals/${items[0]!.id}/decide`, { decision: 'rejected' })).status).toBe(200)
+  await work()
+  expect(await get(client, id)).toMatchObject({ status: 'failed', replans: 0, error: { kind: 'rejected' } })
+})
+
 describe('a budget', () => {
   const price = (model: string) =>
     db

@@ -2,7 +2,7 @@ const verbs =
   'fetch|get|read|download|load|open|visit|retrieve|check|find|search|collect|gather|list|extract|summari[sz]e|translate|write|draft|' +
   'compare|review|classify|categori[sz]e|sort|rank|count|compute|calculate|analy[sz]e|explain|answer|rewrite|shorten|format|convert|' +
   'combine|merge|turn|make|create|produce|prepare|suggest|recommend|propose|pick|choose|select|filter|send|post|publish|push|notify|' +
-  'deliver|submit|report|save|store|wait|plan|research|investigate|describe|identify|tell'
+  'deliver|submit|report|save|store|wait|plan|research|investigate|describe|identify|tell|log|ask'
 
 const separators = new RegExp(
   [
@@ -38,18 +38,28 @@ export function urlsIn(text: string): string[] {
 }
 
 export type Work =
+  | { kind: 'approve' }
+  | { kind: 'log' }
+  | { kind: 'calculate'; expression: string }
   | { kind: 'wait'; duration: string }
   | { kind: 'send'; url: string }
   | { kind: 'read'; urls: string[]; only: boolean }
   | { kind: 'each'; count: number }
   | { kind: 'think' }
 
+const approval =
+  /^(?:(?:ask|wait)(?:\s+(?:me|us|somebody))?\s+for|get|request)\s+(?:an?\s+|my\s+|our\s+|the\s+)?approval\b/i
+
 /** What kind of work a task is, by its words. */
 export function workOf(task: string): Work {
   const pause = /^wait\s+(?:for\s+)?(\d+)\s*(s|m|h|d)[a-z]*\b/i.exec(task)
   if (pause) return { kind: 'wait', duration: `${pause[1]}${pause[2]!.toLowerCase()}` }
+  if (approval.test(task)) return { kind: 'approve' }
+  const expression = /^(?:calculate|compute)\s+([\d\s.+*/()-]*\d[\d\s.+*/()-]*)$/i.exec(task)?.[1]
+  if (expression !== undefined) return { kind: 'calculate', expression: expression.trim() }
   const urls = urlsIn(task)
   const [url] = urls
+  if (url === undefined && /^(?:log|note down)\b/i.test(task)) return { kind: 'log' }
   if (url !== undefined) {
     const before = task.slice(0, task.indexOf(url))
     if (/\b(?:send|post|publish|push|notify|deliver|submit|report|save|store)\b/i.test(before))

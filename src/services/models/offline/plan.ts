@@ -54,6 +54,7 @@ class PlanBuilder {
   readonly #goal: string
   readonly #hasAgents: boolean
   readonly #mayRead: boolean
+  readonly #mayCalculate: boolean
   readonly #hasContext: boolean
   readonly #steps: JsonObject[] = []
   readonly #left: string[] = []
@@ -68,6 +69,7 @@ class PlanBuilder {
     this.#goal = goal
     this.#hasAgents = Array.isArray(agents) && agents.length > 0
     this.#mayRead = !Array.isArray(tools) || tools.includes('http_request')
+    this.#mayCalculate = !Array.isArray(tools) || tools.includes('calculator')
     this.#hasContext = context !== undefined && context !== null
   }
 
@@ -85,6 +87,12 @@ class PlanBuilder {
           name: plain(task).slice(0, 200),
           duration: work.duration,
         })
+      case 'approve':
+        return this.#tell({ id: this.#id('approval'), kind: 'approval', message: plain(task) }, 'payload')
+      case 'log':
+        return this.#tell({ id: this.#id('log'), kind: 'notify', log: 'info', message: plain(task) }, 'data')
+      case 'calculate':
+        return this.#mayCalculate ? this.#calculate(task, work.expression) : this.#think(task)
       case 'send':
         return this.#mayRead ? this.#send(task, work.url) : this.#think(task)
       case 'read':
@@ -159,8 +167,24 @@ class PlanBuilder {
     this.#sources = [this.#result]
   }
 
+  /** A step for people to look at, with what there is so far. */
+  #tell(step: JsonObject, member: 'payload' | 'data'): void {
+    const found = this.#latest().map(({ id, value }): [string, Json] => [id, { $expr: value }])
+    this.#push({ ...step, ...(found.length > 0 && { [member]: Object.fromEntries(found) }) })
+  }
+
+  #calculate(task: string, expression: string): void {
+    const id = this.#id('calculate')
+    this.#push({ id, kind: 'tool', name: plain(task).slice(0, 200), tool: 'calculator', arguments: { expression } })
+    this.#sources.push({ id, value: `steps.${id}.output.result`, reading: null })
+  }
+
+  #latest(): Source[] {
+    return this.#result ? [this.#result] : this.#sources
+  }
+
   #send(task: string, url: string): void {
-    const sources = this.#result ? [this.#result] : this.#sources
+    const sources = this.#latest()
     this.#push({
       id: this.#id('send'),
       kind: 'http',
