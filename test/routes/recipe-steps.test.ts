@@ -44,6 +44,31 @@ test('a step runs with the outputs that are pinned for the others, and leaves no
   expect(rows).toEqual([])
 })
 
+test('a step is tried alone, whatever it needs; what is inside it goes by its own order', async () => {
+  const client = await app.signIn()
+  const recipe = await aRecipe(client, [
+    { id: 'left', kind: 'transform', value: 1 },
+    { id: 'right', kind: 'transform', needs: [], value: 2 },
+    {
+      id: 'fork',
+      kind: 'branch',
+      needs: ['left', 'right'],
+      cases: [
+        {
+          when: 'steps.left.output == 10',
+          steps: [
+            { id: 'sum', kind: 'transform', needs: ['twice'], value: { $expr: 'steps.twice.output + 1' } },
+            { id: 'twice', kind: 'transform', needs: [], value: { $expr: 'steps.right.output * 2' } },
+          ],
+        },
+      ],
+    },
+  ])
+  const result = await tried(client, recipe, 'fork', { outputs: { left: 10, right: 20 } })
+  expect(result).toMatchObject({ status: 'succeeded', output: 40 })
+  expect(await tried(client, recipe, 'sum', { outputs: { twice: 40 } })).toMatchObject({ output: 41 })
+})
+
 test('its effect is real and made once, whatever its retries say; its failure is the answer', async () => {
   const client = await app.signIn()
   let count = 0

@@ -143,7 +143,7 @@ export function interpret(
       case 'fail':
         return { status: 'failed' }
       case 'branch': {
-        const lists = [...step.cases!.map((each, index) => [String(index), each.steps] as const)]
+        const lists = step.cases!.map((each, index) => [String(index), each.steps] as const)
         if (step.default) lists.push(['default', step.default])
         const index = step.cases!.findIndex((each) => holds(each.when, views))
         const choice = index >= 0 ? String(index) : 'default'

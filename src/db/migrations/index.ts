@@ -14,6 +14,7 @@ import { runControl } from './0013-run-control.ts'
 import { webhookGuards } from './0014-webhook-guards.ts'
 import { runFamilies } from './0015-run-families.ts'
 import { turns } from './0016-turns.ts'
+import { engineTwo } from './0017-engine-two.ts'
 import { concurrency } from './0019-concurrency.ts'
 import { listsOfRuns } from './0020-lists-of-runs.ts'
 import { noticesAndStreams } from './0021-notices-and-streams.ts'
@@ -36,6 +37,7 @@ export const migrations: readonly Migration[] = [
   webhookGuards,
   runFamilies,
   turns,
+  engineTwo,
   concurrency,
   listsOfRuns,
   noticesAndStreams,

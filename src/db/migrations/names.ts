@@ -19,6 +19,7 @@ export const migrationNames: readonly string[] = [
   '0014-webhook-guards',
   '0015-run-families',
   '0016-turns',
+  '0017-engine-two',
   '0019-concurrency',
   '0020-lists-of-runs',
   '0021-notices-and-streams',

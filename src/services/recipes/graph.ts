@@ -20,7 +20,8 @@ export interface StepGraph {
   after: readonly StepSet[]
 }
 
-export const setOf = (position: number): StepSet => 1n << BigInt(position)
+const sets: StepSet[] = []
+export const setOf = (position: number): StepSet => (sets[position] ??= 1n << BigInt(position))
 export const has = (set: StepSet, position: number): boolean => (set & setOf(position)) !== 0n
 export const membersOf = (set: StepSet, count: number): number[] =>
   Array.from({ length: count }, (_, position) => position).filter((position) => has(set, position))
@@ -154,6 +155,7 @@ export function unreachable(
   walls: StepSet,
 ): { position: number; wall: number }[] {
   const count = graph.needs.length
+  const needed = graph.needs.map((needs) => needs.reduce((sum, need) => sum | setOf(need), 0n))
   let runs = 0n
   for (let size = -1n; size !== runs;) {
     size = runs
@@ -165,8 +167,11 @@ export function unreachable(
       const jump = jumpOf(graph, from, to)
       if (jump.kind === 'ahead') passed |= jump.passed
     }
-    for (let position = 0; position < count; position++)
-      if (has(targets, position) || graph.needs[position]!.every((need) => has(passed, need))) runs |= setOf(position)
+    for (const [position, needs] of needed.entries()) {
+      if (!has(targets, position) && (needs & ~passed) !== 0n) continue
+      runs |= setOf(position)
+      passed |= setOf(position) & ~walls
+    }
   }
   return Array.from({ length: count }, (_, position) => position)
     .filter((position) => !has(runs, position))

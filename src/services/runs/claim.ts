@@ -3,8 +3,8 @@ import type { Database } from '../../db/database.ts'
 import type { JsonObject, Json } from '../../lib/json.ts'
 import { leaseSeconds } from './checkpoint-statement.ts'
 
-/** Runs written by a newer engine are left to workers that know it. */
-export const engineVersion = 1
+/** Runs written by a newer engine are left to workers that know it. The second knows lists with `needs`. */
+export const engineVersion = 2
 /** Recoveries of the same step without progress before it fails as `crash_loop`. */
 export const maxRecoveries = 5
 

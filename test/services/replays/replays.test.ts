@@ -140,6 +140,28 @@ test('a step that would go out with something else is told of and not sent; what
   expect(seen).toEqual(['GET /first', 'POST /old'])
 })
 
+test('of a graph, what runs beside a step that was not sent builds on nothing assumed', async () => {
+  const client = await app.signIn()
+  const { url } = await counter()
+  const steps = (path: string, word: string) => [
+    get('send', `${url}${path}`),
+    { ...get('beside', `${url}/beside`), needs: [] },
+    { id: 'after', kind: 'transform', needs: ['send'], value: [word, { $expr: 'steps.send.output.status' }] },
+    { id: 'apart', kind: 'transform', needs: ['beside'], value: [word, { $expr: 'steps.beside.output.status' }] },
+  ]
+  const recipe = await aRecipe(client, steps('/old', 'one'))
+  await ran(client, recipe)
+  await change(client, recipe, steps('/new', 'two'))
+  const { items } = await replayed(client, { recipe })
+  const told = items[0]!.report.steps.map(({ path, verdict, assumed }) => [path, { verdict, assumed }])
+  expect(Object.fromEntries(told)).toEqual({
+    send: { verdict: 'would_call', assumed: false },
+    after: { verdict: 'changed', assumed: true },
+    apart: { verdict: 'changed', assumed: false },
+  })
+  expect(items[0]!.report.counts).toMatchObject({ same: 1 })
+})
+
 test('a new step with an effect ends the comparison there, for nobody knows what it would give', async () => {
   const client = await app.signIn()
   const { seen, url } = await counter()

@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { validateDefinition } from '../../../src/services/recipes/validate.ts'
-import { StepError } from '../../../src/services/runs/step-executor.ts'
+import { StepError, type StepContext } from '../../../src/services/runs/step-executor.ts'
 import { nextTurn } from '../../../src/lib/next-turn.ts'
+import { createFaultBench, type Answer } from '../../support/fault-bench.ts'
+import { faultKinds } from '../../support/faulty-database.ts'
 import { createEngineBench, recipe, type EngineBench, type EngineDatabase } from '../../support/engine.ts'
 import { randomRecipe, type RandomRecipe } from '../../support/random-graphs.ts'
 import {
@@ -13,8 +15,8 @@ import {
   type ReferenceStep,
 } from '../../support/reference-interpreter.ts'
 
-/** Random recipes a run; TEST_RANDOM_RECIPES asks for more of them. */
-const cases = Number(process.env['TEST_RANDOM_RECIPES'] ?? 60)
+/** Random recipes of one pass; TEST_RANDOM_RECIPES asks for more. What fails is printed with its seed. */
+const numRuns = Number(process.env['TEST_RANDOM_RECIPES'] ?? 60)
 const ended = ['succeeded', 'failed']
 
 interface Disturbance {
@@ -37,9 +39,11 @@ const disturbance: fc.Arbitrary<Disturbance> = fc.record({
 export function randomGraphsSuite(open: () => Promise<EngineDatabase>): void {
   let database: EngineDatabase
   let b: EngineBench
+  let faulty: Awaited<ReturnType<typeof createFaultBench>>
   beforeAll(async () => {
     database = await open()
     b = await createEngineBench(database)
+    faulty = await createFaultBench(database)
   })
   afterAll(() => database.close())
 
@@ -49,20 +53,47 @@ export function randomGraphsSuite(open: () => Promise<EngineDatabase>): void {
     async () => {
       await fc.assert(
         fc.asyncProperty(randomRecipe, disturbance, async (random, disturbed) => {
-          const expected = interpret(
-            random.steps,
-            (id, visit, attempt) => visit === 1 && attempt <= random.fails.get(id)!,
-          )
           const { id, most } = await runDisturbed(b, random, disturbed)
           expect(most).toBeLessThanOrEqual(disturbed.maxParallel)
-          await compare(b, id, expected)
+          await compare(b, id, expectedOf(random))
           await checkOrder(b, id, random.steps)
           await checkStatics(b, id, random.steps)
         }),
-        { numRuns: cases },
+        { numRuns },
       )
     },
   )
+
+  test('and after a fault at any statement', { timeout: 600_000 }, async () => {
+    const anyFault = fc.record({
+      where: fc.double({ min: 0, max: 1, noNaN: true }),
+      kind: fc.constantFrom(...faultKinds),
+    })
+    await fc.assert(
+      fc.asyncProperty(randomRecipe, anyFault, async (random, { where, kind }) => {
+        const definition = recipe(random.steps)
+        const answer: Answer = ({ step, context }) => outcomeOf(context, random.fails.get(step.id)!)
+        const undisturbed = await faulty.trial(definition, { answer })
+        const at = 1 + Math.floor(where * (undisturbed.statements.length - 1))
+        const disturbed = await faulty.trial(definition, { answer, fault: { at, kind } })
+        for (const { id } of [undisturbed, disturbed]) {
+          await compare(b, id, expectedOf(random))
+          await faulty.checkRows(id)
+        }
+      }),
+      { numRuns: Math.ceil(numRuns / 4) },
+    )
+  })
+}
+
+const expectedOf = ({ steps, fails }: RandomRecipe): ReferenceResult =>
+  interpret(steps, (id, visit, attempt) => visit === 1 && attempt <= fails.get(id)!)
+
+/** Only a first visit fails, so that every jump back comes to an end. */
+function outcomeOf({ path, attempt }: StepContext, fails: number) {
+  const visitedAgain = path.split('/').at(-1)!.includes('~')
+  if (!visitedAgain && attempt <= fails) throw new StepError('upstream', 'down')
+  return { path, attempt }
 }
 
 async function runDisturbed(b: EngineBench, { steps, fails }: RandomRecipe, disturbed: Disturbance) {
@@ -79,10 +110,7 @@ async function runDisturbed(b: EngineBench, { steps, fails }: RandomRecipe, dist
       } finally {
         now--
       }
-      const { path, attempt } = context
-      const visitedAgain = path.split('/').at(-1)!.includes('~')
-      if (!visitedAgain && attempt <= fails.get(id)!) throw new StepError('upstream', 'down')
-      return { path, attempt }
+      return outcomeOf(context, fails.get(id)!)
     })
   const id = await b.start(recipe(steps, { settings: { max_parallel: disturbed.maxParallel } }))
   for (let worker = 1; worker <= disturbed.at.length + 1; worker++) {

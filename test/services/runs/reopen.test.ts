@@ -107,3 +107,43 @@ test('a replay leaves out the step, what is in it and all that came after, at ev
   })
   expect(reopenFrom(rows, definition, 'a').again).toHaveLength(rows.length)
 })
+
+test('a replay keeps what ran beside the step, in its own list and in those around it', () => {
+  const side = (id: string, steps: unknown[]) => ({ ...each(id, steps), needs: ['a'] })
+  const definition = recipe([
+    http('a'),
+    side('one', [http('x'), http('y', { needs: [] }), http('z', { needs: ['x'] })]),
+    side('two', [http('v')]),
+    http('end', { needs: ['one'] }),
+  ])
+  const rows = [
+    row('a', 'succeeded'),
+    loop('one', 'succeeded'),
+    loop('two', 'succeeded'),
+    item('one/0', 'succeeded', 0),
+    item('two/0', 'succeeded', 0),
+    ...['one/0/x', 'one/0/y', 'two/0/v', 'one/0/z', 'end'].map((path) => row(path, 'succeeded')),
+  ]
+  expect(reopenFrom(rows, definition, 'one/0/x')).toEqual({
+    again: ['one/0/x', 'one/0/z', 'end'],
+    enter: ['one/0', 'one'],
+  })
+  expect(reopenFrom(rows, definition, 'two').again).toEqual(['two', 'two/0', 'two/0/v'])
+})
+
+test('a replay from a step that jumped back undoes what that led to, and keeps the visits before', () => {
+  const definition = recipe([
+    http('a'),
+    http('b', { needs: ['a'], on_error: { goto: 'a' } }),
+    http('beside', { needs: [] }),
+  ])
+  const rows = [
+    row('a', 'succeeded'),
+    row('b', 'failed'),
+    row('a~2', 'succeeded'),
+    row('beside', 'succeeded'),
+    row('b~2', 'succeeded'),
+  ]
+  expect(reopenFrom(rows, definition, 'b').again).toEqual(['b', 'a~2', 'b~2'])
+  expect(reopenFrom(rows, definition, 'b~2').again).toEqual(['b~2'])
+})
