@@ -28,6 +28,7 @@ import { recipeStepsRoutes } from './recipe-steps.routes.ts'
 import { replaysRoutes } from './replays.routes.ts'
 import { schedulesRoutes } from './schedules.routes.ts'
 import { schemasRoutes } from './schemas.routes.ts'
+import { workflowEventsRoutes } from './workflow-events.routes.ts'
 import { workflowPlansRoutes } from './workflow-plans.routes.ts'
 import { workflowTemplatesRoutes } from './workflow-templates.routes.ts'
 import { workflowsRoutes } from './workflows.routes.ts'
@@ -59,6 +60,7 @@ export function routeGroups(config: Config, sources: HealthSources): RouteGroup[
     workflowTemplatesRoutes, // /api/workflow-templates
     workflowsRoutes, //        /api/workflows
     workflowPlansRoutes, //    /api/workflows/{workflow}/plan, /plans
+    workflowEventsRoutes, //   /api/workflows/{workflow}/events
     replaysRoutes, //          /api/executions/replays
     executionStatsRoutes, //   /api/executions/stats, /stuck
     executionsRoutes, //       /api/executions

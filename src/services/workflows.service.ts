@@ -7,6 +7,7 @@ export {
   editPlan,
   updateWorkflow,
 } from './workflows/control.ts'
+export { eventIdPattern, followWorkflow, seenUpTo, type WorkflowEvent } from './workflows/events.ts'
 export { pauseWorkspace, resumeWorkspace } from './workflows/pause.ts'
 export { getPlan, getResult, getWorkflow, listActive, listPlans, listWorkflows } from './workflows/read-workflows.ts'
 export { workflowStats } from './workflows/stats.ts'

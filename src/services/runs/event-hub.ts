@@ -112,7 +112,8 @@ class Topic {
   }
 }
 
-async function readEvents(db: Kysely<Database>, runId: string, after: number): Promise<RunEvent[]> {
+/** A page of the log behind `after`. */
+export async function readEvents(db: Kysely<Database>, runId: string, after: number): Promise<RunEvent[]> {
   const rows = await db
     .selectFrom('run_events')
     .select(['seq', 'type', 'data', 'created_at'])

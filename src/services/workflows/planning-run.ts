@@ -13,6 +13,7 @@ import { loadCandidates } from './assign-agents.ts'
 import { maxPlanSteps, nameOf } from './compile-plan.ts'
 import { planSchema } from './plan-schema.ts'
 import { plannerRules, replanRules } from './planner-prompt.ts'
+import { noteRun } from './workflow-runs.ts'
 
 export type WorkflowRow = Selectable<WorkflowsTable>
 
@@ -48,6 +49,7 @@ export async function insertPlanningRun(
       timeoutMs: planningTimeoutMs,
     },
   ])
+  await noteRun(tx, row.id, id)
   return id
 }
 

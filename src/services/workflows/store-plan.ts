@@ -11,6 +11,7 @@ import { insertVersion, toVersionContent } from '../recipes/store.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
 import type { CompiledPlan } from './compile-plan.ts'
 import { keyOf, type WorkflowRow } from './planning-run.ts'
+import { noteRun } from './workflow-runs.ts'
 
 export interface NewPlan {
   source: PlanSource
@@ -133,6 +134,7 @@ export async function startPlan(
       timeoutMs: timeout === undefined ? null : parseDuration(timeout),
     },
   ])
+  await noteRun(tx, row.id, id)
   await tx
     .updateTable('workflow_plans')
     .set({ run_id: id })
