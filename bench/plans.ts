@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import postgres from 'postgres'
 import { openDatabase, prepare, withEmptyDatabase } from './database.ts'
 import { fill } from './plans/fill.ts'
-import { page, rowsLookedAt, type Measured } from './plans/page.ts'
+import { concernsTables, page, rowsLookedAt, type Measured } from './plans/page.ts'
 import { Recorder } from './plans/recorder.ts'
 import { hotStatements } from './plans/statements.ts'
 
@@ -27,19 +27,20 @@ await withEmptyDatabase('plans', async (url) => {
 
   const recorder = new Recorder(url)
   const measured: Measured[] = []
-  for (const { group, name, call, sends } of hotStatements(recorder.db, filled)) {
+  for (const { group, name, call, sends, because } of hotStatements(recorder.db, filled)) {
     const recorded = await recorder.record(call, (statement) => sends === undefined || statement.includes(sends))
     if (recorded.length === 0) throw new Error(`${name}: nothing was sent that has ${sends}.`)
     // Of several of one form, such as one a run, the costliest.
     const costliest = new Map(
       recorded
+        .filter(concernsTables)
         .toSorted((a, b) => rowsLookedAt(a) - rowsLookedAt(b))
         .map((each): [string, typeof each] => [each.statement, each]),
     )
     let part = 0
     for (const each of costliest.values()) {
       const label = costliest.size > 1 ? `${name} (${++part})` : name
-      measured.push({ group, name: label, recorded: each })
+      measured.push({ group, name: label, because: part <= 1 ? because : undefined, recorded: each })
       const took = each.first['Execution Time'].toFixed(2)
       console.log(`${group}: ${label}: ${rowsLookedAt(each)} rows looked at, ${took} ms`)
     }

@@ -60,7 +60,8 @@ export async function fill(client: Sql, runs: number): Promise<Filled> {
         '{"policy": "run_once"}', case s % 4 when 0 then 'skip' else 'allow' end, '{"gap": "after", "overlap": "first"}', now() - interval '1 minute',
         now() + t.ahead, now() + t.ahead
       from generate_series(0, ${workspaces - 1}) w, generate_series(0, ${schedulesEach - 1}) s,
-        lateral (select interval '1 hour' * ((w * 7919 + s * 104729) % 3600 - 2) / 3600 as ahead) t;`)
+        lateral (select (w * 7919 + s * 104729) % 3600 as x) dice,
+        lateral (select interval '1 second' * case when x < 2 then -1 else 7200 + x end as ahead) t;`)
   const indexes = await dropIndexes(client, ['runs', 'run_steps', 'run_events', 'schedule_slots'])
   await client.unsafe(`
     insert into runs (id, workspace_id, recipe_id, recipe_version, state, trigger, schedule_id, slot_at, state_key,

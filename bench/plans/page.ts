@@ -5,6 +5,7 @@ import type { PlanNode, Recorded } from './recorder.ts'
 export interface Measured {
   group: string
   name: string
+  because?: string | undefined
   recorded: Recorded
 }
 
@@ -37,6 +38,9 @@ function waysTaken({ first: { Plan } }: Recorded): string {
   return [...new Set(ways)].join(', ') || 'no table'
 }
 
+/** False for a question that no table answers, such as what time it is. */
+export const concernsTables = ({ first: { Plan } }: Recorded): boolean => nodesOf(Plan).some(isScan)
+
 /** The page `docs/query-plans.md`. */
 export function page(filled: Filled, measured: Measured[], server: string): string {
   const groups = [...new Set(measured.map(({ group }) => group))]
@@ -49,7 +53,7 @@ export function page(filled: Filled, measured: Measured[], server: string): stri
         const buffers = Plan['Shared Hit Blocks'] + Plan['Shared Read Blocks']
         return `| ${name} | ${whole.format(rowsLookedAt(recorded))} | ${whole.format(buffers)} | ${ms(recorded.first['Execution Time'])} | ${ms(recorded.again['Execution Time'])} | ${waysTaken(recorded)} |`
       })
-    return `## ${group}\n\n| statement | rows looked at | pages | first, ms | again, ms | ways |\n|---|---|---|---|---|---|\n${lines.join('\n')}`
+    return `## ${group}\n\n| statement | rows looked at | pages | first, ms | again, ms | ways |\n|---|---|---|---|---|---|\n${lines.join('\n')}${notesOn(measured, group)}`
   })
   const plans = measured.map(
     ({ group, name, recorded }) => `### ${group}: ${name}\n\n\`\`\`text\n${shortened(recorded.text)}\n\`\`\``,
@@ -71,6 +75,14 @@ ${tables.join('\n\n')}
 
 ${plans.join('\n\n')}
 `
+}
+
+/** Why some look at more than they answer. */
+function notesOn(measured: Measured[], group: string): string {
+  const notes = measured.flatMap(({ because, ...each }) =>
+    each.group === group && because ? [`- *${each.name}*: ${because}`] : [],
+  )
+  return notes.length === 0 ? '' : `\n\n${notes.join('\n')}`
 }
 
 /** Parameters and long lists fill the page and say nothing. */

@@ -43,7 +43,7 @@ export interface Case {
   /** What the statement has that others of the same call have not. */
   sends?: string
   /** Why it looks at more rows than it answers. */
-  because?: string
+  because?: string | undefined
 }
 
 const steps = (ids: readonly string[]): Checkpoint['steps'] =>
@@ -82,6 +82,12 @@ function checkpointOf(run: ClaimedRun, rev: number, leaving: Checkpoint['leaving
   }
 }
 
+const twoFilters =
+  'Of two filters an index serves one. What it finds is passed over until a page meets the other; on small tables PostgreSQL rather crosses two indexes.'
+const eachWorkspace =
+  'Every workspace may keep its rows for as long as it likes, so each is asked by its index for what is over.'
+const wholeWindow = 'Every execution of the window is counted.'
+
 /** In an order in which each finds what it needs: what one claims, the next renews and ends. */
 export function hotStatements(db: Kysely<Database>, filled: Filled): Case[] {
   const runtime = runtimeOn(db)
@@ -103,11 +109,12 @@ export function hotStatements(db: Kysely<Database>, filled: Filled): Case[] {
   const { recipe, rareRecipe, schedule, rareSchedule } = filled
   let claimed: ClaimedRun[] = []
   const held = () => claimed.map(({ id, fence }) => ({ runId: id, fence }))
-  const list = (name: string, query: object, of = ctx): Case => ({
+  const list = (name: string, query: object, of = ctx, because?: string): Case => ({
     group: 'Lists',
     name: `executions, ${name}`,
     call: () => listExecutions(of, { limit: 50, ...query }),
     sends: '"created_at" desc',
+    because,
   })
   const ledger = (name: string, query: object): Case => ({
     group: 'Lists',
@@ -121,6 +128,7 @@ export function hotStatements(db: Kysely<Database>, filled: Filled): Case[] {
       group: 'Engine',
       name: 'claim of 10',
       call: async () => (claimed = (await claimRuns(db, 'bench', 10, null)).runs),
+      because: 'Workspaces take turns: the first 64 that have something ready are found, and each gives its share.',
     },
     { group: 'Engine', name: 'renewal of 10 leases', call: () => renewLeases(db, held()) },
     {
@@ -186,11 +194,11 @@ export function hotStatements(db: Kysely<Database>, filled: Filled): Case[] {
     list('blocked: there are none', { status: 'blocked' }),
     list('of a recipe', { recipe }),
     list('of a rare recipe', { recipe: rareRecipe }),
-    list('failed of a recipe', { recipe, status: 'failed' }),
+    list('failed of a recipe', { recipe, status: 'failed' }, ctx, twoFilters),
     list('running of a rare recipe', { recipe: rareRecipe, status: 'running' }),
     list('of a schedule', { scheduleId: schedule }),
     list('of a schedule with none', { scheduleId: rareSchedule }),
-    list('failed of a schedule', { scheduleId: schedule, status: 'failed' }),
+    list('failed of a schedule', { scheduleId: schedule, status: 'failed' }, ctx, twoFilters),
     ledger('all', {}),
     ledger('missed', { states: ['missed'] }),
     ledger('of a schedule', { schedule_id: schedule }),
@@ -211,17 +219,24 @@ export function hotStatements(db: Kysely<Database>, filled: Filled): Case[] {
       group: 'Figures',
       name: 'statistics of an hour',
       call: () => executionStats(ctx, { from: new Date(Date.now() - 3_600_000).toISOString() }),
+      because: wholeWindow,
     },
     {
       group: 'Figures',
       name: 'statistics of an hour of a recipe',
       call: () => executionStats(ctx, { from: new Date(Date.now() - 3_600_000).toISOString(), recipe }),
       sends: 'from runs',
+      because: wholeWindow,
     },
-    { group: 'Figures', name: 'what is stuck', call: () => findStuck(ctx, { days: 7 }) },
+    {
+      group: 'Figures',
+      name: 'what is stuck',
+      call: () => findStuck(ctx, { days: 7 }),
+      because: 'Everything in the workspace that has not ended is looked at.',
+    },
 
-    { group: 'Retention', name: 'a pass over executions', call: () => expireRuns(ctx) },
-    { group: 'Retention', name: 'a pass over the ledger', call: () => expireLedger(ctx) },
+    { group: 'Retention', name: 'a pass over executions', call: () => expireRuns(ctx), because: eachWorkspace },
+    { group: 'Retention', name: 'a pass over the ledger', call: () => expireLedger(ctx), because: eachWorkspace },
     { group: 'Retention', name: 'a pass over keys', call: () => forgetKeys(ctx) },
   ]
 }
