@@ -2,9 +2,10 @@ import { parseSource, type BinaryOperator, type Node } from './ast.ts'
 import { Budget } from './budget.ts'
 import { checkExpression } from './expression.ts'
 import { functions } from './functions/index.ts'
+import { LruCache } from '../lru-cache.ts'
 import { binary } from './operators.ts'
 import { LanguageError } from './scope.ts'
-import { anything, either, inWords, isNever, listOf, mapOf, never, only, typeOf, type Type } from './types.ts'
+import { anyJson, anything, either, inWords, isNever, listOf, mapOf, never, only, typeOf, type Type } from './types.ts'
 import { Duration, kindOf, Timestamp, type Kind, type Value } from './values.ts'
 
 /** A part of an expression that fails whatever the values are, as long as they have the types that they are known to have. */
@@ -177,8 +178,10 @@ class Inferrer {
     if (types.some(isNever)) return never
     const declared = Object.hasOwn(functions, name) ? functions[name] : undefined
     if (!declared || types.length < declared.min || types.length > declared.max) return anything
-    // More than three are alike: `min`, `max` and `merge` take any number of one kind.
-    if (types.length > 3) return anything
+    // Of what may be anything little can be said, and that at the price of trying all of it; more than three arguments are
+    // alike (`min`, `max` and `merge` take any number).
+    const unknown = types.filter(({ kinds }) => kinds.size >= anyJson.kinds.size).length
+    if (types.length > 3 || unknown === types.length || (types.length === 3 && unknown > 0)) return anything
     const kinds = resultsOf(name, types, declared.call)
     if (kinds.size === 0) return this.#fault(node, `${name}() does not take ${types.map(inWords).join(' and ')}`)
     const [first] = types
@@ -249,7 +252,8 @@ const samples: { [kind in Kind]: Value[] } = {
   duration: [new Duration(0)],
 }
 
-const known = new Map<string, ReadonlySet<Kind>>()
+/** By name and the kinds of each argument. */
+const known = new LruCache<ReadonlySet<Kind>>(5_000)
 
 /** The kinds of result that values of these types can have; none: they always fail. */
 function resultsOf(
@@ -257,14 +261,14 @@ function resultsOf(
   types: readonly Type[],
   call: (args: Value[], budget: Budget) => Value,
 ): ReadonlySet<Kind> {
-  const results = new Set<Kind>()
-  for (const kinds of combinations(types.map((type) => [...type.kinds]))) {
-    const key = [name, ...kinds].join(' ')
-    let result = known.get(key)
-    if (!result) known.set(key, (result = tried(kinds, call)))
-    for (const kind of result) results.add(kind)
-  }
-  return results
+  const kinds = types.map((type) => [...type.kinds])
+  return known.getOrMake([name, ...kinds].join(' '), () => {
+    const results = combinations(kinds).map((each) =>
+      // Of one combination the same is asked again and again, as a part of others.
+      known.getOrMake([name, ...each].join(' '), () => tried(each, call)),
+    )
+    return new Set(results.flatMap((each) => [...each]))
+  })
 }
 
 function tried(kinds: Kind[], call: (args: Value[], budget: Budget) => Value): ReadonlySet<Kind> {
@@ -279,7 +283,5 @@ function tried(kinds: Kind[], call: (args: Value[], budget: Budget) => Value): R
   return results
 }
 
-function* combinations<T>([first, ...rest]: readonly (readonly T[])[]): Generator<T[]> {
-  if (!first) yield []
-  else for (const one of first) for (const others of combinations(rest)) yield [one, ...others]
-}
+const combinations = <T>([first, ...rest]: readonly (readonly T[])[]): T[][] =>
+  first ? first.flatMap((one) => combinations(rest).map((others) => [one, ...others])) : [[]]
