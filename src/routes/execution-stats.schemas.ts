@@ -61,6 +61,8 @@ export const executionStatsSchema = z
         ready: count,
         oldest_ready_ms: count.nullable(),
         running: count,
+        blocked: count.openapi({ description: 'In line for a slot of a limit.' }),
+        delayed: count.openapi({ description: 'Put off by debounce or throttle.' }),
       })
       .openapi({ description: 'At this moment, whatever the window: ready for a worker, and held by one.' }),
   })
@@ -129,7 +131,7 @@ export const statsExample = {
   by_recipe: [{ recipe_id: summaryExample.recipe_id, slug: 'feed-digest', name: 'Feed digest', ...figuresExample }],
   bucket: 'hour',
   series: [{ at: '2026-11-21T08:00:00.000Z', total: 17, succeeded: 17, failed: 0 }],
-  now: { ready: 1, oldest_ready_ms: 12, running: 2 },
+  now: { ready: 1, oldest_ready_ms: 12, running: 2, blocked: 0, delayed: 0 },
 }
 export const stuckExample = {
   checked_at: '2026-11-22T08:00:00.000Z',

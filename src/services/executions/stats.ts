@@ -64,6 +64,10 @@ export async function executionStats(ctx: ServiceContext, request: StatsRequest)
     select * from runs where workspace_id = ${actor.workspaceId}
       and created_at >= ${from.toISOString()}::text::timestamptz and created_at < ${to.toISOString()}::text::timestamptz
       ${recipeId === null ? sql`` : sql`and recipe_id = ${recipeId}`}`
+  const held = (which: RawBuilder<unknown>) => sql`(
+    select count(*)::integer from held_runs h
+    ${recipeId === null ? sql`` : sql`join runs r on r.id = h.run_id and r.recipe_id = ${recipeId}`}
+    where h.workspace_id = ${actor.workspaceId} and ${which})`
   const [totals, byState, byTrigger, byRecipe, series, present] = await Promise.all([
     sql<Totals>`select ${totalColumns} from (${picked}) r`.execute(db),
     sql<{ state: RunState; count: number }>`
@@ -80,11 +84,12 @@ export async function executionStats(ctx: ServiceContext, request: StatsRequest)
         (count(*) filter (where state = 'succeeded'))::integer as succeeded,
         (count(*) filter (where state in ('failed', 'timed_out')))::integer as failed
       from (${picked}) r group by 1 order by 1`.execute(db),
-    sql<{ ready: number; oldest_ready_ms: number | null; running: number }>`
+    sql<{ ready: number; oldest_ready_ms: number | null; running: number; blocked: number; delayed: number }>`
       select count(*)::integer as ready,
         (extract(epoch from app_now() - min(q.ready_at)) * 1000)::double precision as oldest_ready_ms,
         (select count(*)::integer from runs r where r.state = 'running' and r.workspace_id = ${actor.workspaceId}
-          ${recipeId === null ? sql`` : sql`and r.recipe_id = ${recipeId}`}) as running
+          ${recipeId === null ? sql`` : sql`and r.recipe_id = ${recipeId}`}) as running,
+        ${held(sql`h.reason = 'slot'`)} as blocked, ${held(sql`h.reason in ('debounce', 'throttle')`)} as delayed
       from run_queue q ${recipeId === null ? sql`` : sql`join runs r on r.id = q.run_id and r.recipe_id = ${recipeId}`}
       where q.workspace_id = ${actor.workspaceId}`.execute(db),
   ])
@@ -109,6 +114,8 @@ export async function executionStats(ctx: ServiceContext, request: StatsRequest)
       ready: atPresent.ready,
       oldest_ready_ms: atPresent.oldest_ready_ms === null ? null : Math.max(0, Math.round(atPresent.oldest_ready_ms)),
       running: atPresent.running,
+      blocked: atPresent.blocked,
+      delayed: atPresent.delayed,
     },
   }
 }

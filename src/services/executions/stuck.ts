@@ -18,7 +18,8 @@ const always = {
 } as const
 /** Findings for which the executions of a window are gone through. */
 const inWindow = {
-  not_in_queue: 'Queued, and not in the queue: no worker will find it.',
+  not_in_queue: 'Queued, and neither in the queue nor held back for a time or its workspace: no worker will find it.',
+  not_in_line: 'Blocked, and in no line for a slot. The next look at the slots moves it to the queue.',
   not_waiting: 'Waiting, and nothing is stored that would wake it.',
   command_left: 'A command waits in its inbox, and it is not in the queue for somebody to read it.',
 } as const
@@ -70,15 +71,18 @@ export async function findStuck({ db, actor }: ServiceContext, { days }: { days:
       where r.parent_run_id is not null and r.state not in ('succeeded', 'failed', 'canceled', 'timed_out')
         and r.workspace_id = ${workspace} and (p.id is null or p.state in ('failed', 'canceled', 'timed_out'))
       union all
-      select case r.state when 'queued' then 'not_in_queue' else 'not_waiting' end, r.id, r.state, null, null from runs r
+      select case r.state when 'queued' then 'not_in_queue' when 'blocked' then 'not_in_line' else 'not_waiting' end,
+        r.id, r.state, null, null from runs r
       where r.workspace_id = ${workspace} and r.created_at > app_now() - ${days} * interval '1 day'
-        and r.state in ('queued', 'waiting') and not exists (select from run_queue q where q.run_id = r.id)
+        and r.state in ('queued', 'blocked', 'waiting') and not exists (select from run_queue q where q.run_id = r.id)
+        and not exists (select from held_runs h where h.run_id = r.id)
         and not (r.state = 'waiting' and exists (select from waits w where w.run_id = r.id))
       union all
       select 'command_left', r.id, r.state, null, null from runs r
       where r.workspace_id = ${workspace} and r.created_at > app_now() - ${days} * interval '1 day'
         and r.state = 'waiting' and r.pending_commands > 0
         and not exists (select from run_queue q where q.run_id = r.id)
+        and not exists (select from held_runs h where h.run_id = r.id)
     ), numbered as (
       select f.*, row_number() over (partition by finding order by at nulls last, id) as n,
         count(*) over (partition by finding)::integer as total

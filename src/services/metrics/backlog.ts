@@ -8,10 +8,13 @@ const answerWithinMs = 2_000
 /** Counting ends here: a queue of ten thousand is long, and a longer one must not be made slower by being counted. */
 const most = 10_000
 
+const holds = ['slot', 'debounce', 'throttle', 'paused'] as const
+
 interface Row {
   ready: number
   ready_age: number
   waiting: number
+  held: { [reason: string]: number }
   leased: number
   expired: number
   overdue: number
@@ -41,6 +44,8 @@ async function readRow({ db }: Runtime): Promise<Row> {
       coalesce(extract(epoch from app_now() - (
         select min(ready_at) from (select ready_at from run_queue order by run_id limit 1000) q)), 0)::double precision as ready_age,
       (select count(distinct run_id) from (select run_id from waits limit ${most}) w)::integer as waiting,
+      (select coalesce(jsonb_object_agg(reason, count), '{}') from (
+        select reason, count(*) from (select reason from held_runs limit ${most}) h group by reason) byReason) as held,
       l.leased, l.expired,
       greatest(0, coalesce(extract(epoch from app_now() - (
         select min(next_fire_at) from schedules where next_fire_at is not null)), 0))::double precision as overdue
@@ -81,6 +86,12 @@ function toFamilies(row: Row): MetricFamily[] {
       Math.max(0, row.ready_age),
     ),
     gauge('automatos_runs_waiting', `Runs that wait for a time, counted up to ${most}.`, row.waiting),
+    {
+      name: 'automatos_runs_held',
+      help: `Runs beside the queue, counted up to ${most}: blocked for a slot, put off by debounce or throttle, of a paused workspace.`,
+      type: 'gauge',
+      samples: holds.map((reason) => ({ labels: { reason }, value: row.held[reason] ?? 0 })),
+    },
     {
       name: 'automatos_leases',
       help: `Runs under a lease, counted up to ${most}; expired ones await recovery.`,

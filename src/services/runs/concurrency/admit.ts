@@ -167,7 +167,7 @@ async function takePlace(
     with known as (
       select starts from throttle_lines where line = ${line}
     ), place as (
-      select greatest(app_now()::timestamptz(3), (
+      select greatest(date_trunc('milliseconds', app_now()), (
         select starts[cardinality(starts) - ${limit}::integer + 1] + ${periodMs}::double precision * interval '1 millisecond'
         from known where cardinality(starts) >= ${limit}::integer), (select starts[cardinality(starts)] from known)) as at
     ), kept as (

@@ -1,5 +1,6 @@
 import { sql, type Transaction } from 'kysely'
 import type { Database } from '../../../db/database.ts'
+import { toJsonText } from '../../../db/json.ts'
 
 /**
  * How many runs of a workspace may run at a time; null: as many as there are workers for. What runs already goes on and
@@ -17,17 +18,28 @@ export async function limitWorkspace(
       .values({ workspace_id: workspaceId, runs })
       .onConflict((conflict) => conflict.column('workspace_id').doUpdateSet({ runs }))
       .execute()
-    // Their owners wait for no slot, but what ends them gives one back.
+    // Locked first: what a statement then sees of them is what they are. Their owners wait for no slot, but what ends them
+    // gives one back.
+    const running = await tx
+      .selectFrom('runs')
+      .select('id')
+      .where('state', '=', 'running')
+      .where('workspace_id', '=', workspaceId)
+      .orderBy('id')
+      .forUpdate()
+      .execute()
+    const ids = toJsonText(running.map(({ id }) => id))
     await sql`
-      with running as (
-        select id, workspace_id from runs where state = 'running' and workspace_id = ${workspaceId}
-        order by id for update
-      ), counted as (
+      with counted as (
         insert into run_slots (run_id, counter, workspace_id, scope, size, state)
-        select id, workspace_id, workspace_id, 'workspace', ${runs}::integer, 'held' from running
+        select id::uuid, ${workspaceId}::uuid, ${workspaceId}::uuid, 'workspace', ${runs}::integer, 'held'
+        from jsonb_array_elements_text(${ids}::text::jsonb) as id
         on conflict do nothing
       )
-      update runs set slotted = true where id in (select id from running) and not slotted`.execute(tx)
+      update runs set slotted = true
+      where id = any(array(select id::uuid from jsonb_array_elements_text(${ids}::text::jsonb) as id)) and not slotted`.execute(
+      tx,
+    )
   }
   await tx.insertInto('freed_slots').values({ counter: workspaceId }).execute()
 }

@@ -1,0 +1,4 @@
+import { createTestDatabase } from '../../support/database.ts'
+import { claimFairnessSuite } from './claim-fairness.suite.ts'
+
+claimFairnessSuite(createTestDatabase)

@@ -1,0 +1,4 @@
+import { createTestDatabase } from '../../support/database.ts'
+import { startLimitsSuite } from './start-limits.suite.ts'
+
+startLimitsSuite(createTestDatabase)
