@@ -84,6 +84,8 @@ function checkpointOf(run: ClaimedRun, rev: number, leaving: Checkpoint['leaving
 
 const twoFilters =
   'Of two filters an index serves one. What it finds is passed over until a page meets the other; on small tables PostgreSQL rather crosses two indexes.'
+const eachSchedule =
+  'Each schedule of the recipe gives a page of its newest; where schedules have few slots on average, PostgreSQL reads all of one.'
 const eachWorkspace =
   'Every workspace may keep its rows for as long as it likes, so each is asked by its index for what is over.'
 const wholeWindow = 'Every execution of the window is counted.'
@@ -116,11 +118,12 @@ export function hotStatements(db: Kysely<Database>, filled: Filled): Case[] {
     sends: '"created_at" desc',
     because,
   })
-  const ledger = (name: string, query: object): Case => ({
+  const ledger = (name: string, query: object, because?: string): Case => ({
     group: 'Lists',
     name: `slots, ${name}`,
     call: () => listLedger(ctx, { limit: 50, ...query }),
     sends: 'from schedule_slots p',
+    because,
   })
 
   return [
@@ -202,7 +205,7 @@ export function hotStatements(db: Kysely<Database>, filled: Filled): Case[] {
     ledger('all', {}),
     ledger('missed', { states: ['missed'] }),
     ledger('of a schedule', { schedule_id: schedule }),
-    ledger('of a recipe', { recipe_id: recipe }),
+    ledger('of a recipe', { recipe_id: recipe }, eachSchedule),
     ledger('of a rare recipe', { recipe_id: rareRecipe }),
     ledger('from a time on', { from: new Date(Date.now() - 3_600_000).toISOString() }),
 
