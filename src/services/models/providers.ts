@@ -25,7 +25,8 @@ export interface Provider {
   connection(config: Config): Connection | null
   /**
    * Opens a model. The package is loaded only when it is used, and of it the one class that speaks the provider's wire format:
-   * with its factory come image, speech, batch and a dozen other models, a tenth of the Worker.
+   * with its factory come image, speech, batch and a dozen other models, a tenth of the Worker. Its name stands in a module of
+   * its own (`wire/`), because bundlers leave out what such a module does not name, and nothing of what is imported later.
    */
   open(connection: Connection, model: string): Promise<LanguageModelV4>
   options?: Record<string, JsonObject>
@@ -51,7 +52,7 @@ export const providers: readonly Provider[] = [
     takes: imagesAndPdf,
     connection: (config) => keyed(config.openaiApiKey, config.openaiBaseUrl ?? 'https://api.openai.com/v1'),
     async open(connection, model) {
-      const { OpenAIResponsesLanguageModel } = await import('@ai-sdk/openai/internal')
+      const { OpenAIResponsesLanguageModel } = await import('./wire/openai.ts')
       const { baseURL, apiKey, fetch } = settingsOf(connection)
       return new OpenAIResponsesLanguageModel(model, {
         provider: 'openai.responses',
@@ -72,7 +73,7 @@ export const providers: readonly Provider[] = [
     takes: imagesAndPdf,
     connection: (config) => keyed(config.anthropicApiKey, config.anthropicBaseUrl ?? 'https://api.anthropic.com/v1'),
     async open(connection, model) {
-      const { AnthropicLanguageModel } = await import('@ai-sdk/anthropic/internal')
+      const { AnthropicLanguageModel } = await import('./wire/anthropic.ts')
       const { baseURL, apiKey, fetch } = settingsOf(connection)
       return new AnthropicLanguageModel(model, {
         provider: 'anthropic.messages',
@@ -91,7 +92,7 @@ export const providers: readonly Provider[] = [
     connection: (config) =>
       keyed(config.googleApiKey, config.googleBaseUrl ?? 'https://generativelanguage.googleapis.com/v1beta'),
     async open(connection, model) {
-      const { GoogleLanguageModel } = await import('@ai-sdk/google/internal')
+      const { GoogleLanguageModel } = await import('./wire/google.ts')
       const { baseURL, apiKey, fetch } = settingsOf(connection)
       return new GoogleLanguageModel(model, {
         provider: 'google.generative-ai',

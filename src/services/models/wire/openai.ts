@@ -1,0 +1,1 @@
+export { OpenAIResponsesLanguageModel } from '@ai-sdk/openai/internal'
