@@ -1,13 +1,13 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { expectTrueCounters, expectWholeEffects, expectWholeRuns, unrecordedCalls } from '../support/invariants.ts'
-import { buildDoomed } from './support/doomed.ts'
+import { buildDoomed, Doomed } from './support/doomed.ts'
 import { startEffectServer } from './support/effect-server.ts'
 import { Lane } from './support/lane.ts'
 import type { Death } from './support/life.ts'
 
-/** Each on a database of its own. More of them would wait for the processor. */
-const laneCount = 3
+/** Teams work side by side. The lanes of a team share the process that dies, and have a database each. */
+const [teamCount, lanesOfTeam] = [2, 3]
 
 let program: Awaited<ReturnType<typeof buildDoomed>>
 let effectServer: Awaited<ReturnType<typeof startEffectServer>>
@@ -15,7 +15,7 @@ let lanes: Lane[] = []
 beforeAll(async () => {
   program = await buildDoomed()
   effectServer = await startEffectServer(() => 0)
-  lanes = await Promise.all(Array.from({ length: laneCount }, () => Lane.open(program)))
+  lanes = await Promise.all(Array.from({ length: teamCount * lanesOfTeam }, () => Lane.open()))
   for (const lane of lanes) for (const recipe of recipes(effectServer.url)) await lane.createRecipe(recipe)
 })
 afterAll(async () => {
@@ -60,7 +60,9 @@ function recipes(url: string): object[] {
     http('charge', { once: true, on_error: 'continue' }),
   ]
   const output = { $expr: '[steps.each.output, steps.ok.output.decision, steps.child.output]' }
-  return [below, { name: 'Ten steps', slug: 'ten-steps', steps, output }]
+  // One at a time: a slot that a dead process kept would hold up every run behind it.
+  const settings = { concurrency: [{ limit: 1 }, { limit: 1, key: '{{ input.items | first }}' }] }
+  return [below, { name: 'Ten steps', slug: 'ten-steps', steps, output, settings }]
 }
 
 /** Every effect of such a run, and of the run below it. */
@@ -73,36 +75,48 @@ const onceKey = (run: string) => `${run}/1/charge/0.0`
 const effectCount = effectsOfRun.length + 2
 
 test('a run whose process is killed at any statement of its, before or behind it, or behind any effect, becomes what it would have', async () => {
-  const undisturbed = await trial(lanes[0]!, null)
-  const statements = undisturbed.statements!
+  const first = new Doomed(program)
+  const [undisturbed] = await trials(first, [lanes[0]!], [null])
+  const statements = undisturbed!.statements!
   expect(statements.length).toBeGreaterThan(60)
-  expect(undisturbed.outcome.ends).toEqual({
+  expect(undisturbed!.outcome.ends).toEqual({
     run: { state: 'succeeded', output: [[{ of: 'a' }, { of: 'b' }, { of: 'c' }], 'approved', ['a', 'come']] },
     below: { state: 'succeeded', output: ['a', 'come'] },
   })
-  expect(Object.values(undisturbed.outcome.steps).filter((status) => status !== 'succeeded')).toEqual([])
+  expect(Object.values(undisturbed!.outcome.steps).filter((status) => status !== 'succeeded')).toEqual([])
 
   const tally = { before: 0, after: 0, answered: 0, survived: 0, repeats: 0, unknown: 0 }
   /** A run that sends more than the undisturbed one has boundaries behind its last: the search ends where one goes through. */
   let isThrough = false
   const deaths = deathsOf(statements.length, effectCount, () => isThrough)
-  const work = async (lane: Lane) => {
-    for (const death of deaths) {
+  const judge = (death: Death, met: Trial) => {
+    const survived = met.statements !== null
+    if (survived && death.at > statements.length) isThrough = true
+    tally[survived ? 'survived' : death.kind]++
+    tally.repeats += met.repeats
+    if (met.isUnknown) tally.unknown++
+    const steps = { ...undisturbed!.outcome.steps, 'run/charge': met.isUnknown ? 'failed' : 'succeeded' }
+    expect(met.outcome).toEqual({ ...undisturbed!.outcome, steps })
+  }
+  const work = async (team: Lane[]) => {
+    let next = new Doomed(program)
+    for (;;) {
+      const taken = team.flatMap(() => deaths.next().value ?? [])
+      const doomed = next
+      if (taken.length === 0) return doomed.end()
+      next = new Doomed(program)
       try {
-        const met = await trial(lane, death)
-        const survived = met.statements !== null
-        if (survived && death.at > statements.length) isThrough = true
-        tally[survived ? 'survived' : death.kind]++
-        tally.repeats += met.repeats
-        if (met.isUnknown) tally.unknown++
-        const steps = { ...undisturbed.outcome.steps, 'run/charge': met.isUnknown ? 'failed' : 'succeeded' }
-        expect(met.outcome).toEqual({ ...undisturbed.outcome, steps })
+        const met = await trials(doomed, team, taken)
+        for (const [n, death] of taken.entries()) judge(death, met[n]!)
       } catch (error) {
-        throw new Error(`Killed ${death.kind} ${death.at}: ${statements[death.at - 1]}`, { cause: error })
+        const where = taken.map(({ kind, at }) => `${kind} ${at}: ${statements[at - 1]?.slice(0, 200)}`)
+        throw new Error(`Killed ${where.join('\n')}`, { cause: error })
       }
     }
   }
-  await Promise.all(lanes.map(work))
+  await Promise.all(
+    Array.from({ length: teamCount }, (_, n) => work(lanes.slice(n * lanesOfTeam).slice(0, lanesOfTeam))),
+  )
   console.log(`boundaries: ${statements.length} statements, ${effectCount} effects; ${JSON.stringify(tally)}`)
   // Otherwise the deaths have met nothing, and all of the above would prove nothing.
   expect(tally.answered).toBe(effectCount)
@@ -120,17 +134,29 @@ function* deathsOf(statements: number, effects: number, isOver: () => boolean): 
   }
 }
 
-async function trial(lane: Lane, death: Death | null) {
-  const key = crypto.randomUUID()
+/** One process lives a run through on each lane and dies; then each run is brought to its end by another, and looked at. */
+async function trials(doomed: Doomed, team: Lane[], deaths: (Death | null)[]): Promise<Trial[]> {
+  const lives = deaths.map((death, n) => {
+    const lane = team[n]!
+    return { lane, lifetime: { env: lane.env, recipe: 'ten-steps', key: crypto.randomUUID(), death } }
+  })
+  const ends = await doomed.live(lives.map(({ lifetime }) => lifetime))
+  return Promise.all(lives.map(({ lane, lifetime }, n) => afterDeath(lane, lifetime.key, ends[n]!)))
+}
+
+type Trial = Awaited<ReturnType<typeof afterDeath>>
+
+/** `statements` are those of a run that had come to its end before its process died. */
+async function afterDeath(lane: Lane, key: string, statements: string[] | null) {
   const { db } = lane
-  const statements = await lane.liveAndDie('ten-steps', key, death)
-  const atDeath = await familyOf(lane, key)
+  await lane.untilGone()
   await effectServer.arrived()
+  const atDeath = await familyOf(lane, key)
   const inFlight = await unrecordedCalls(db, atDeath, effectServer.effects.keys())
   const begun = await db
     .selectFrom('run_calls')
-    .select('key')
-    .where('run_id', 'in', [...atDeath, crypto.randomUUID()])
+    .select('run_id')
+    .where('run_id', 'in', sql<string>`(select id from runs where id = ${atDeath[0] ?? null})`)
     .where('result', 'is', null)
     .execute()
 

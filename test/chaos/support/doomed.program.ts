@@ -1,63 +1,87 @@
 import { once } from 'node:events'
+import { flushCompileCache } from 'node:module'
 import { Kysely } from 'kysely'
 import postgres from 'postgres'
 import { createApp } from '../../../src/app.ts'
 import { parseConfig } from '../../../src/config.ts'
-import type { Egress, Runtime } from '../../../src/context.ts'
+import type { Egress } from '../../../src/context.ts'
 import type { Database } from '../../../src/db/database.ts'
 import { openNodeRuntime } from '../../../src/runtime/node/index.ts'
 import type { ConnectLine } from '../../../src/runtime/postgres-line.ts'
 import { postgresDialect } from '../../../src/runtime/postgres-dialect.ts'
 import { PostgresPool } from '../../../src/runtime/postgres-pool.ts'
-import { deathName, live, type Death, type Lifetime } from './life.ts'
+import { deathName, live, type Lifetime } from './life.ts'
 
 /**
- * A process of the product that lives one run through and dies by SIGKILL where its lifetime says so: before a statement is
- * sent, when the server has carried it out and nobody has heard of it, or when an effect has been answered. It loads, says
- * that it is ready, and waits for its lifetime.
+ * A process of the product that lives some runs through, each on a database of its own, and dies by SIGKILL where their
+ * lifetimes say so: before a statement is sent, when the server has carried it out and nobody has heard of it, or when an
+ * effect has been answered. A run that has come to its place stands still there until the others have come to theirs, or
+ * to their ends. Then all die at once.
  */
-const config = parseConfig(process.env)
-const opened = await openNodeRuntime(config)
-let death: Death | null = null
-const statements: string[] = []
-let effects = 0
+let standing = 0
+let lives = 0
+const ends: (string[] | null)[] = []
 
-const die = (): Promise<never> => {
-  process.kill(process.pid, 'SIGKILL')
-  return new Promise(() => {})
+/** Of something that will not come any more. */
+const never = new Promise<never>(() => {})
+
+function stand(): Promise<never> {
+  standing++
+  if (standing === lives) finish()
+  return never
 }
 
-/** Everything goes through here: single statements, and what opens and closes transactions. */
-const countedLine: ConnectLine = (line) => {
-  const connection = { application_name: deathName }
-  const client = postgres(config.databaseUrl!.reveal(), { ...line, connection, onnotice() {} } as object)
-  const send = client.unsafe.bind(client)
-  const counted = async (...query: Parameters<typeof send>) => {
-    const at = statements.push(query[0])
-    const strikes = death?.at === at
-    if (strikes && death?.kind === 'before') return die()
-    const result = await send(...query)
-    return strikes && death?.kind === 'after' ? die() : result
+function finish(): void {
+  // Who is killed keeps no cache, and those that come behind load in half the time with it.
+  flushCompileCache()
+  process.send!({ ends }, () => process.kill(process.pid, 'SIGKILL'))
+}
+
+async function liveThrough({ env, recipe, key, death }: Lifetime, nth: number): Promise<void> {
+  const config = parseConfig(env)
+  const opened = await openNodeRuntime(config)
+  const statements: string[] = []
+  let effects = 0
+  let isStanding = false
+  const standHere = () => {
+    isStanding = true
+    return stand()
   }
-  return Object.assign(client, { unsafe: counted }) as unknown as ReturnType<ConnectLine>
-}
-const countedEgress: Egress = async (request, options) => {
-  const answer = await opened.egress(request, options)
-  return death?.kind === 'answered' && death.at === ++effects ? die() : answer
-}
-const pool = (connect: ConnectLine) =>
-  new Kysely<Database>({ dialect: postgresDialect(new PostgresPool({ connect, max: 4 })) })
 
-const runtime: Runtime = { ...opened, db: pool(countedLine), egress: countedEgress }
-const lived = {
-  app: createApp(config, () => ({ runtime })),
-  runtime,
-  adminKey: config.adminApiKey!.reveal(),
-  eye: opened.db,
+  /** Everything goes through here: single statements, and what opens and closes transactions. */
+  const countedLine: ConnectLine = (line) => {
+    const connection = { application_name: deathName }
+    const client = postgres(config.databaseUrl!.reveal(), { ...line, connection, onnotice() {} } as object)
+    const send = client.unsafe.bind(client)
+    const counted = async (...query: Parameters<typeof send>) => {
+      if (isStanding) return never
+      const at = statements.push(query[0])
+      if (death?.kind === 'before' && death.at === at) return standHere()
+      const result = await send(...query)
+      if (death?.kind === 'after' && death.at === at) return standHere()
+      // Whatever was sent beside it is carried out, and nobody hears of it.
+      return isStanding ? never : result
+    }
+    return Object.assign(client, { unsafe: counted }) as unknown as ReturnType<ConnectLine>
+  }
+  const countedEgress: Egress = async (request, options) => {
+    if (isStanding) return never
+    const answer = await opened.egress(request, options)
+    if (death?.kind === 'answered' && death.at === ++effects) return standHere()
+    return isStanding ? never : answer
+  }
+  const pool = new PostgresPool({ connect: countedLine, max: 3 })
+  const db = new Kysely<Database>({ dialect: postgresDialect(pool) })
+  const runtime = { ...opened, db, egress: countedEgress }
+  const app = createApp(config, () => ({ runtime }))
+  await live({ app, runtime, adminKey: config.adminApiKey!.reveal(), eye: opened.db }, recipe, key)
+  ends[nth] = statements
+  await stand()
 }
-const lifetime = once(process, 'message')
+
+const told = once(process, 'message')
 process.send!({ ready: true })
-const [{ recipe, key, ...told }] = (await lifetime) as [Lifetime]
-death = told.death
-await live(lived, recipe, key)
-process.send!({ statements }, () => process.exit(0))
+const [lifetimes] = (await told) as [Lifetime[]]
+lives = lifetimes.length
+ends.push(...lifetimes.map(() => null))
+for (const [nth, lifetime] of lifetimes.entries()) void liveThrough(lifetime, nth)

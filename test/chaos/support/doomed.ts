@@ -48,32 +48,32 @@ export class Doomed {
   readonly #child: ChildProcess
   readonly #ready: Promise<unknown>
   readonly #ended: Promise<unknown>
-  #statements: string[] | null = null
+  #ends: (string[] | null)[] | null = null
 
-  constructor({ file, cache }: DoomedProgram, env: Record<string, string>) {
+  constructor({ file, cache }: DoomedProgram) {
     this.#child = spawn(process.execPath, [file], {
-      env: { ...env, NODE_COMPILE_CACHE: cache },
+      env: { NODE_COMPILE_CACHE: cache },
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
     this.#ended = once(this.#child, 'close')
     this.#ready = new Promise((resolve, reject) => {
-      this.#child.on('message', (message: { ready?: true; statements?: string[] }) => {
-        if (message.ready) resolve(null)
-        else this.#statements = message.statements ?? null
+      this.#child.on('message', (message: { ready: true } | { ends: (string[] | null)[] }) => {
+        if ('ready' in message) resolve(null)
+        else this.#ends = message.ends
       })
       void this.#ended.then(() => reject(new Error('The process ended before it was ready.')))
     })
     this.#ready.catch(() => {})
   }
 
-  /** The statements of a whole life, or null where it ended by its death. */
-  async live(lifetime: Lifetime): Promise<string[] | null> {
+  /** Of each life, the statements where it came to its end before the process was killed, and null where it was in its middle. */
+  async live(lifetimes: Lifetime[]): Promise<(string[] | null)[]> {
     await this.#ready
-    this.#child.send(lifetime)
+    this.#child.send(lifetimes)
     await this.#ended
-    if (this.#statements === null && this.#child.signalCode !== 'SIGKILL')
+    if (this.#ends === null || this.#child.signalCode !== 'SIGKILL')
       throw new Error(`The process ended with ${this.#child.exitCode}, not by its death.`)
-    return this.#statements
+    return this.#ends
   }
 
   async end(): Promise<void> {

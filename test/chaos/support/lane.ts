@@ -9,23 +9,20 @@ import { openNodeRuntime, type NodeRuntime } from '../../../src/runtime/node/ind
 import { ensureAdminKey } from '../../../src/services/identity/admin-key.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { moveClock } from './clock.ts'
-import { Doomed, type DoomedProgram } from './doomed.ts'
-import { deathName, live, type Death, type Lived } from './life.ts'
+import { deathName, live, type Lived } from './life.ts'
 
 /**
- * A database with two processes on it: one that dies, and this one, which goes on with what the dead left. Alone on its
- * database, a process sends its statements in the same order each time.
+ * A database for one run at a time, of a process that dies, and of this one, which goes on with what the dead left. Alone on
+ * its database, a process sends the statements of a run in the same order each time.
  */
 export class Lane {
   readonly db: TestDatabase['db']
   readonly #database: TestDatabase
   readonly #runtime: NodeRuntime
-  readonly #env: Record<string, string>
+  readonly env: Record<string, string>
   readonly #survivor: Lived
-  readonly #program: DoomedProgram
-  #next: Doomed
 
-  static async open(program: DoomedProgram): Promise<Lane> {
+  static async open(): Promise<Lane> {
     const database = await createTestDatabase()
     const folder = await mkdtemp(join(tmpdir(), 'automatos-lane-'))
     const env = {
@@ -40,23 +37,16 @@ export class Lane {
     }
     const runtime = await openNodeRuntime(parseConfig(env))
     await ensureAdminKey(runtime, async () => {})
-    return new Lane(database, runtime, env, program)
+    return new Lane(database, runtime, env)
   }
 
-  private constructor(
-    database: TestDatabase,
-    runtime: NodeRuntime,
-    env: Record<string, string>,
-    program: DoomedProgram,
-  ) {
+  private constructor(database: TestDatabase, runtime: NodeRuntime, env: Record<string, string>) {
     this.#database = database
     this.#runtime = runtime
-    this.#env = env
-    this.#program = program
+    this.env = env
     this.db = database.db
     const app = createApp(runtime.config, () => ({ runtime }))
     this.#survivor = { app, runtime, adminKey: env['ADMIN_API_KEY']!, eye: database.db }
-    this.#next = this.#spawn()
   }
 
   async createRecipe(recipe: object): Promise<void> {
@@ -68,14 +58,15 @@ export class Lane {
     if (response.status !== 201) throw new Error(await response.text())
   }
 
-  /** The statements of the whole life, or null where the process died. The next one loads meanwhile. */
-  async liveAndDie(recipe: string, key: string, death: Death | null): Promise<string[] | null> {
-    const doomed = this.#next
-    const living = doomed.live({ recipe, key, death })
-    this.#next = this.#spawn()
-    const statements = await living
-    await this.#untilGone()
-    return statements
+  /** The server has ended the sessions of the dead process: what it had sent is carried out or rolled back. */
+  async untilGone(): Promise<void> {
+    for (;;) {
+      const { rows } = await sql`
+        select pid from pg_stat_activity where datname = current_database() and application_name = ${deathName}`.execute(
+        this.db,
+      )
+      if (rows.length === 0) return
+    }
   }
 
   /** As another process finds it once the leases of the dead one have run out, and its client has tried again. */
@@ -85,24 +76,8 @@ export class Lane {
   }
 
   async close(): Promise<void> {
-    await this.#next.end()
     await this.#runtime.close()
     await this.#database.close()
-    await rm(this.#env['DATA_DIR']!, { recursive: true, force: true })
-  }
-
-  #spawn(): Doomed {
-    return new Doomed(this.#program, this.#env)
-  }
-
-  /** The server has ended the sessions of the dead process: what it had sent is carried out or rolled back. */
-  async #untilGone(): Promise<void> {
-    for (;;) {
-      const { rows } = await sql`
-        select pid from pg_stat_activity where datname = current_database() and application_name = ${deathName}`.execute(
-        this.db,
-      )
-      if (rows.length === 0) return
-    }
+    await rm(this.env['DATA_DIR']!, { recursive: true, force: true })
   }
 }

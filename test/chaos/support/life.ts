@@ -22,6 +22,8 @@ export interface Death {
   at: number
 }
 export interface Lifetime {
+  /** The settings of its installation. */
+  env: Record<string, string>
   recipe: string
   /** The Idempotency-Key of its run. */
   key: string
