@@ -141,7 +141,9 @@ async function begin(flow: Flow, step: RecipeStep, path: string, frame: Frame, a
   }
   // Its input was worked out from results: they are stored before it starts.
   await flow.readyForEffect(frame.signal)
-  const state = await flow.read(() => (policy ? admitChild(flow, row, policy) : insertChild(flow.runtime.db, flow, row)))
+  const state = await flow.read(() =>
+    policy ? admitChild(flow, row, policy) : insertChild(flow.runtime.db, flow, row),
+  )
   if (state?.state === 'refused')
     throw new StepError('too_many_runs', `A run may start ${maxDescendants} runs, with those that they start.`, {
       retryable: false,
