@@ -7,7 +7,7 @@ import { workOff } from '../support/workflows.ts'
 const provider = await startProviderServer()
 afterAll(() => provider.close())
 const { openaiApiKey, openaiBaseUrl } = parseConfig({ ENVIRONMENT: 'test', ...provider.env })
-const config = { ...testConfig(), openaiApiKey, openaiBaseUrl, llmProvider: 'offline', llmModel: 'offline' }
+const config = { ...testConfig(), openaiApiKey, openaiBaseUrl, llmProvider: 'offline' as const, llmModel: 'offline' }
 const app = await createTestApp({ config })
 /** Another process on the same database. */
 const replica = await createTestApp({ config, database: app.database })
@@ -29,7 +29,12 @@ const value = (id: string) => ({ id, kind: 'transform', value: id })
 const failing = { id: 'broken', kind: 'http', request: { method: 'GET', url: 'http://127.0.0.1:9/' } }
 async function aWorkflow(client: Client, more: object = {}): Promise<string> {
   const model = { provider: 'openai', model: 'scripted' }
-  const response = await client.post('/api/workflows', { goal: 'Read http://127.0.0.1:9/ or do without.', approval: 'auto', model, ...more })
+  const response = await client.post('/api/workflows', {
+    goal: 'Read http://127.0.0.1:9/ or do without.',
+    approval: 'auto',
+    model,
+    ...more,
+  })
   expect(response.status, await response.clone().text()).toBe(202)
   return ((await response.json()) as { id: string }).id
 }
@@ -42,7 +47,11 @@ const follow = (by: Client, id: string, lastId?: string, on = app) =>
 const idsIn = (text: string) => [...text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id!)
 
 async function aReplannedOne(client: Client): Promise<string> {
-  says(plan({ id: 'a', kind: 'llm', prompt: '{{ steps.b.output }}' }), plan(value('first'), failing), plan(value('second')))
+  says(
+    plan({ id: 'a', kind: 'llm', prompt: '{{ steps.b.output }}' }),
+    plan(value('first'), failing),
+    plan(value('second')),
+  )
   const id = await aWorkflow(client)
   await workOff(app.runtime)
   return id

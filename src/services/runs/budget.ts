@@ -83,7 +83,7 @@ async function boundsOn(
       union all
       -- What a run has cost is counted for its workflow when it has ended; taken up again by hand, it is not counted twice.
       select up.id, trim_scale(w.budget_usd)::text, w.cost_usd, w.run_id = up.id and w.finished_at is null
-      from up join workflows w on up.trigger ->> 'kind' = 'workflow' and w.id::text = up.trigger ->> 'workflow_id'
+      from up join workflows w on up.trigger ->> 'kind' = 'workflow' and w.id = (up.trigger ->> 'workflow_id')::uuid
     )
     select b.limit_usd, trim_scale(case when b.counts then b.before + below.cost else greatest(b.before, below.cost) end)::text as spent,
       below.unknown
