@@ -118,8 +118,8 @@ test.each<[string, unknown, string[]]>([
   ],
   [
     'setting of a later version',
-    recipe([set('a')], { settings: { concurrency: {} } }),
-    ['/settings/concurrency: is not supported by this version'],
+    recipe([set('a')], { settings: { state_key: 'x' } }),
+    ['/settings/state_key: is not supported by this version'],
   ],
   [
     'data from outside as system text',
