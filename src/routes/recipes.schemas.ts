@@ -67,7 +67,7 @@ const members = {
     .unknown()
     .optional()
     .openapi({ description: 'The output of a run: a JSON value with templates and expressions.' }),
-  settings: described(['object', 'null'], '`timeout` and `on_failure` of a run.'),
+  settings: described(['object', 'null'], 'Bounds of a run, and what follows its failure.'),
   cron_schedule: described(['string', 'null'], 'Short way to a schedule: cron with 5 or 6 fields. Null removes it.'),
   timezone: described('string', 'IANA zone of `cron_schedule`. Default UTC.'),
 }
