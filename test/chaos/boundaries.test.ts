@@ -109,7 +109,11 @@ test('a run whose process is killed at any statement of its, before or behind it
         const met = await trials(doomed, team, taken)
         for (const [n, death] of taken.entries()) judge(death, met[n]!)
       } catch (error) {
-        const where = taken.map(({ kind, at }) => `${kind} ${at}: ${statements[at - 1]?.slice(0, 200)}`)
+        const where = taken.map(({ kind, at }) =>
+          kind === 'answered'
+            ? `when effect ${at} was answered`
+            : `${kind} ${at}: ${statements[at - 1]?.trim().slice(0, 200)}`,
+        )
         throw new Error(`Killed ${where.join('\n')}`, { cause: error })
       }
     }
