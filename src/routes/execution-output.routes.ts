@@ -19,15 +19,10 @@ const download = operation(
     etag: 'read',
     params: executionParams,
     query: z.object({
-      step: z
-        .string()
-        .min(1)
-        .max(1_000)
-        .optional()
-        .openapi({
-          description: 'Path of a step, such as `fetch` or `each/3/note`: its output alone.',
-          example: 'each',
-        }),
+      step: z.string().min(1).max(1_000).optional().openapi({
+        description: 'Path of a step, such as `fetch` or `each/3/note`: its output alone.',
+        example: 'each',
+      }),
     }),
     responses: {
       200: {

@@ -50,6 +50,26 @@ test.each([
   expect([head.status, await head.text(), head.headers.get('etag')]).toEqual([200, '', etag])
 })
 
+test('the output of one step, under a name of its own, with the length of what is sent', async () => {
+  const path = await run(lines, { expression: 'input.value' })
+  const whole = await get(path)
+  const step = await get(`${path}?step=one`)
+  expect(step.headers.get('content-disposition')).toMatch(/-one\.json"$/)
+  expect(step.headers.get('etag')).not.toBe(whole.headers.get('etag'))
+  const bytes = await step.bytes()
+  expect(step.headers.get('content-length')).toBe(String(bytes.length))
+  expect(JSON.parse(new TextDecoder().decode(bytes))).toEqual(lines)
+
+  const link = (await (await post(`${path}/link?step=one`)).json()) as { url: string }
+  const { pathname, search } = new URL(link.url)
+  const linked = await app.request(pathname + search)
+  expect([linked.status, await linked.json()]).toEqual([200, lines])
+
+  expect((await get(`${path}?step=two`)).status).toBe(404)
+  const failed = await run(0, { expression: '1 / input.value' })
+  expect((await get(`${failed}?step=one`)).status).toBe(409)
+})
+
 test('two runs with one output have tags of their own', async () => {
   const tags = [await run(1), await run(1)].map(async (path) => (await get(path)).headers.get('etag'))
   expect(await tags[0]).not.toBe(await tags[1])

@@ -13,7 +13,7 @@ import type { StandIn } from '../runs/flow.ts'
 import { Interruption } from '../runs/interruptions.ts'
 import { locate, mayFollow } from '../runs/locate.ts'
 import { hasEnded, itemKind, type StepRecord } from '../runs/records.ts'
-import { asStored, spill, unspill } from '../runs/spill.ts'
+import { asStored, identityOf, spill, unspill } from '../runs/spill.ts'
 import type { StepContext, StepExecutor, StepExecutors } from '../runs/step-executor.ts'
 import { walkList } from '../runs/walk.ts'
 import { stepExecutors } from '../steps/index.ts'
@@ -336,8 +336,8 @@ function reportOf(
   const output = outcome.kind === 'stopped' ? undefined : outcome.kind === 'succeeded' ? outcome.output : null
   return {
     status: { recorded: recorded.state, replayed: outcome.kind === 'stopped' ? null : outcome.kind },
-    output_is_same: output === undefined ? null : sameJson(recorded.output, output),
-    output_changes: output === undefined ? [] : changesOf(recorded.output, output),
+    output_is_same: output === undefined ? null : sameJson(identityOf(recorded.output), identityOf(output)),
+    output_changes: output === undefined ? [] : changesOf(identityOf(recorded.output), identityOf(output)),
     counts,
     stopped_at: outcome.kind === 'stopped' ? outcome.path : null,
     cost_usd: {
@@ -362,7 +362,7 @@ function verdictOf(
   return row.status === now.status && sameJson(resultOf(row), resultOf(now)) ? 'same' : 'changed'
 }
 
-const resultOf = ({ status, output, error }: StepOutcome): Json => (status === 'failed' ? error : output)
+const resultOf = ({ status, output, error }: StepOutcome): Json => (status === 'failed' ? error : identityOf(output))
 
 const costOf = (costs: ReadonlyMap<string, string | null>, path: string): string | null =>
   costs.has(path) ? costs.get(path)! : '0'

@@ -92,6 +92,12 @@ export function spilledKey(workspaceId: string, value: Json): string | null {
     : null
 }
 
+/** What a value is, however it is kept: a list that an older version kept in one blob is the one that is in pages now. */
+export const identityOf = (value: Json): Json =>
+  isHandle(value) && typeof value['sha256'] === 'string'
+    ? { sha256: value['sha256'], size: value['size'] ?? null }
+    : value
+
 function isHandle(value: Json): value is JsonObject {
   return isObject(value) && typeof value['$blob'] === 'string'
 }

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import type { Blobs } from '../../../src/context.ts'
 import type { Json, JsonObject } from '../../../src/lib/json.ts'
 import { createMemoryBlobs } from '../../../src/runtime/memory-blobs.ts'
-import { openList, rehome, spill, spillList, unspill } from '../../../src/services/runs/spill.ts'
+import { identityOf, openList, rehome, spill, spillList, unspill } from '../../../src/services/runs/spill.ts'
 
 const workspace = crypto.randomUUID()
 const run = crypto.randomUUID()
@@ -89,4 +89,12 @@ test('a list of another workspace is not opened', async () => {
   const blobs = createMemoryBlobs()
   const stored = await spill(blobs, workspace, run, long)
   expect(await openList(blobs, crypto.randomUUID(), stored)).toBeNull()
+})
+
+test('a list in pages is the one that was kept in one blob', async () => {
+  const stored = (await spill(createMemoryBlobs(), workspace, run, long)) as JsonObject
+  const bytes = Buffer.from(JSON.stringify(long))
+  const sha256 = createHash('sha256').update(bytes).digest('hex')
+  const before = { $blob: `runs/${workspace}/${run}/${sha256}.json`, size: bytes.length, sha256, media_type: 'x' }
+  expect(identityOf(stored)).toEqual(identityOf(before))
 })
