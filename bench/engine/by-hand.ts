@@ -47,9 +47,9 @@ await serve(async ({ url, inFlight, connections, finished }) => {
   const checkpoint = (ids: string[], step: string, ordinal: number, isLast: boolean) => {
     const events = [
       ...(ordinal === 0 ? [{ type: 'execution.started', data: {} }] : []),
-      { type: 'step.started', data: { path: step, step: step, kind: 'http' } },
-      { type: 'step.succeeded', data: { path: step, step: step, kind: 'http' } },
-      ...(isLast ? [{ type: 'execution.succeeded', data: { output: { ok: true } } }] : []),
+      { type: 'step.started', data: { path: step, kind: 'http', attempt: 1 } },
+      { type: 'step.succeeded', data: { path: step, kind: 'http', attempts: 1 } },
+      ...(isLast ? [{ type: 'execution.succeeded', data: {} }] : []),
     ]
     const moved = isLast
       ? sql`state = 'succeeded', output = '{"ok": true}', finished_at = now(), lease_owner = null, lease_until = null`
@@ -61,9 +61,6 @@ await serve(async ({ url, inFlight, connections, finished }) => {
       ), steps as (
         insert into run_steps (run_id, path, parent, ordinal, step_id, kind, status, attempts, output, started_at, finished_at)
         select id, ${step}, '', ${ordinal}, ${step}, 'http', 'succeeded', 1, '{"ok": true}', now(), now() from moved
-      ), calls as (
-        insert into run_calls (run_id, key, kind, request_hash, result)
-        select id, ${`1/${step}/0.0`}, 'http', 'x', '{"ok": true}' from moved
       )
       insert into run_events (run_id, seq, type, data)
       select id, last_seq - ${events.length} + n, e->>'type', e->'data'
