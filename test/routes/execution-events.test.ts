@@ -18,6 +18,8 @@ test('every type of event that the engine writes is described, and no other', ()
   }
   // Written with the state in a template.
   for (const state of ['failed', 'timed_out']) written.add(`execution.${state}`)
+  // Written by the function of the database that gives slots.
+  written.add('execution.blocked')
   expect([...written].toSorted()).toEqual([...known].toSorted())
 })
 
