@@ -1,5 +1,4 @@
 import { sql } from 'kysely'
-import { expect } from 'vitest'
 import type { Clock, Runtime, ServiceContext } from '../../src/context.ts'
 import { canonicalJson } from '../../src/lib/canonical.ts'
 import type { Json } from '../../src/lib/json.ts'
@@ -11,6 +10,7 @@ import type { StepContext, StepExecutor, StepExecutors } from '../../src/service
 import type { RecipeDefinition } from '../../src/services/recipes/definition.ts'
 import type { EngineDatabase } from './engine.ts'
 import { FaultyLine, type FaultKind } from './faulty-database.ts'
+import { expectWholeRuns } from './invariants.ts'
 import { createServiceContext } from './service-context.ts'
 
 export interface Effect {
@@ -98,7 +98,7 @@ export async function createFaultBench(database: EngineDatabase) {
     return { id, effects, statements: line.statements, struck: line.struck, finishedAlone }
   }
 
-  return { ctx, trial, outcome: (id: string) => outcomeOf(db, id), checkRows: (id: string) => checkRows(db, id) }
+  return { ctx, trial, outcome: (id: string) => outcomeOf(db, id), checkRows: (id: string) => expectWholeRuns(db, [id]) }
 }
 
 type Make = (context: StepContext, step: { id: string }, request: Json) => (idempotencyKey: string) => Promise<Json>
@@ -164,46 +164,4 @@ async function outcomeOf(db: ServiceContext['db'], id: string) {
     .execute()
   const { kind = null, step = null } = (run.error ?? {}) as { kind?: string; step?: string }
   return { state: run.state, output: run.output, error: { kind, step }, steps }
-}
-
-/** What the rows of a run that has ended always show. */
-async function checkRows(db: ServiceContext['db'], id: string): Promise<void> {
-  const run = await db.selectFrom('runs').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
-  expect(ended).toContain(run.state)
-  expect(run).toMatchObject({ lease_owner: null, lease_until: null, pending_commands: 0 })
-  expect(run.finished_at).not.toBeNull()
-
-  const events = await db
-    .selectFrom('run_events')
-    .select(['seq', 'type'])
-    .where('run_id', '=', id)
-    .orderBy('seq')
-    .execute()
-  expect(events.map((event) => event.seq)).toEqual(Array.from({ length: run.last_seq }, (_, n) => n + 1))
-  const types = events.map((event) => event.type)
-  expect(types.filter((type) => ended.includes(type.replace('execution.', '')))).toEqual([`execution.${run.state}`])
-  expect(types.at(-1)).toBe(`execution.${run.state}`)
-  expect(types.filter((type) => type === 'execution.started')).toHaveLength(1)
-
-  for (const table of ['run_queue', 'waits'] as const)
-    expect(await db.selectFrom(table).selectAll().where('run_id', '=', id).execute()).toEqual([])
-  const open = await db
-    .selectFrom('run_steps')
-    .select(['path', 'status'])
-    .where('run_id', '=', id)
-    .where('status', 'in', ['pending', 'running', 'waiting'])
-    .execute()
-  expect(open).toEqual([])
-
-  const { rows } = await sql<{ calls: number; input: number; output: number; cost: string }>`
-    select count(*)::int as calls, coalesce(sum(input_tokens), 0)::int as input,
-      coalesce(sum(output_tokens), 0)::int as output, coalesce(sum(cost_usd), 0)::double precision::text as cost
-    from model_usage where run_id = ${id}`.execute(db)
-  const totals = { model_calls: 0, input_tokens: 0, output_tokens: 0, cost_usd: '0', ...run.usage }
-  expect({
-    calls: totals.model_calls,
-    input: totals.input_tokens,
-    output: totals.output_tokens,
-    cost: String(Number(totals.cost_usd)),
-  }).toEqual(rows[0])
 }
