@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { expectTrueCounters, expectWholeEffects, expectWholeRuns } from '../support/invariants.ts'
 import { Cluster, freePort, pause, type Server } from './support/cluster.ts'
 import { startEffectServer } from './support/effect-server.ts'
 import { KeepAliveClient, textOf } from './support/keep-alive-client.ts'
@@ -65,13 +66,15 @@ test.each([
     const runs = await database.db.selectFrom('runs').select(['id', 'state', 'recipe_id']).execute()
     expect(runs.filter((run) => run.state !== 'succeeded')).toEqual([])
     // Every start was answered, so there is no run but those that were acknowledged.
-    expect(runs.map((run) => run.id).toSorted()).toEqual([...acknowledged].toSorted())
+    const ids = runs.map((run) => run.id)
+    expect(ids.toSorted()).toEqual([...acknowledged].toSorted())
 
-    const expected = runs.flatMap((run) => bench.effectsOf(run.recipe_id!).map((step) => `${run.id}/1/${step}/0.0`))
-    expect([...effectServer.effects.keys()].toSorted()).toEqual(expected.toSorted())
-    expect(effectServer.withoutKey()).toBe(0)
+    await expectWholeRuns(database.db, ids)
+    await expectTrueCounters(database.db)
     // Nobody was killed, so nothing was sent twice.
-    expect([...effectServer.effects].filter(([, effect]) => effect.count > 1)).toEqual([])
+    const expected = runs.flatMap((run) => bench.effectsOf(run.recipe_id!).map((step) => `${run.id}/1/${step}/0.0`))
+    expect(expectWholeEffects(effectServer.effects, expected)).toBe(0)
+    expect(effectServer.withoutKey()).toBe(0)
 
     const requests = [...statuses.values()].reduce((sum, n) => sum + n, 0)
     console.log(
