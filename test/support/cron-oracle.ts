@@ -1,6 +1,6 @@
 /**
- * What a cron expression means in a zone, told by walking every minute and reading the wall clock from Intl: slow, plain, and
- * sharing nothing with the code that it judges.
+ * What a cron expression means in a zone, told by walking every minute of its wall clock: plain, and sharing nothing with the
+ * code that it judges. What the wall shows is asked of Intl, which tells where its offset changes; in between it only counts.
  */
 export interface OracleExpression {
   text: string
@@ -84,36 +84,51 @@ export function oracleSlots(
   return slots
 }
 
-/** Instants and their wall clock. Intl is asked for each minute of a quarter of an hour in which the clocks change, else for one. */
+/** Instants and their wall clock, both in whole minutes. */
 function* everyMinute(zone: string, fromMs: number, toMs: number): Generator<[number, number]> {
-  let wall = wallMinute(zone, fromMs)
-  for (let at = fromMs; at <= toMs; at += 15 * minuteMs) {
-    const next = wallMinute(zone, at + 15 * minuteMs)
-    for (let minute = 0; minute < 15 && at + minute * minuteMs <= toMs; minute++) {
-      const instant = at + minute * minuteMs
-      yield [instant, next - wall === 15 ? wall + minute : wallMinute(zone, instant)]
-    }
-    wall = next
+  const stretches = oracleStretches(zone)
+  let index = stretches.findLastIndex(({ from }) => from <= fromMs)
+  for (let at = fromMs; at <= toMs; at += minuteMs) {
+    while (stretches[index + 1] && stretches[index + 1]!.from <= at) index++
+    yield [at, at / minuteMs + stretches[index]!.offset]
   }
 }
 
-/** Where a zone's clocks change within a stretch, to the minute. */
-export function oracleChanges(zone: string, fromMs: number, toMs: number): number[] {
+/** The years that are judged, and room on both sides of them. */
+const [firstYear, lastYear] = [2015, 2037]
+/** No zone of these years changes its clocks and back again within so few days. */
+const probeMs = 5 * 24 * 60 * minuteMs
+const known = new Map<string, { from: number; offset: number }[]>()
+
+/** The stretches of one offset (in minutes) of a zone: found by looking every few days, and halving where it differs. */
+export function oracleStretches(zone: string): { from: number; offset: number }[] {
+  let stretches = known.get(zone)
+  if (stretches) return stretches
   const offset = (at: number) => wallMinute(zone, at) - at / minuteMs
-  const changes: number[] = []
-  const stepMs = 24 * 60 * minuteMs
-  let last = offset(fromMs)
-  for (let low = fromMs; low < toMs; low += stepMs) {
-    const known = last
-    last = offset(low + stepMs)
-    if (known === last) continue
-    let [before, after] = [low, low + stepMs]
-    while (after - before > minuteMs) {
-      const middle = before + Math.floor((after - before) / 2 / minuteMs) * minuteMs
-      if (offset(middle) === known) before = middle
-      else after = middle
+  const start = Date.UTC(firstYear, 0, 1)
+  stretches = [{ from: start, offset: offset(start) }]
+  for (let low = start; low < Date.UTC(lastYear + 1, 0, 1); low += probeMs) {
+    let before = low
+    // More than one change may lie between two looks.
+    while (offset(low + probeMs) !== stretches.at(-1)!.offset) {
+      const from = stretches.at(-1)!.offset
+      let after = low + probeMs
+      while (after - before > minuteMs) {
+        const middle = before + Math.floor((after - before) / 2 / minuteMs) * minuteMs
+        if (offset(middle) === from) before = middle
+        else after = middle
+      }
+      stretches.push({ from: after, offset: offset(after) })
+      before = after
     }
-    changes.push(after)
   }
-  return changes
+  known.set(zone, stretches)
+  return stretches
 }
+
+/** Where a zone's clocks change within a stretch of the years that are judged, to the minute. */
+export const oracleChanges = (zone: string, fromMs: number, toMs: number): number[] =>
+  oracleStretches(zone)
+    .slice(1)
+    .map(({ from }) => from)
+    .filter((at) => at > fromMs && at <= toMs)
