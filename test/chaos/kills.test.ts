@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from 'vitest'
 import { createTestDatabase } from '../support/database.ts'
+import { expectTrueCounters, expectWholeEffects, expectWholeRuns, unrecordedCalls } from '../support/invariants.ts'
 import { Cluster, pause, type Server } from './support/cluster.ts'
 import { startEffectServer } from './support/effect-server.ts'
 import { expectWholeLedger } from './support/ledger.ts'
@@ -107,7 +108,7 @@ test('with a process killed every second, no acknowledged run is lost, none doub
 
   const runs = await db
     .selectFrom('runs')
-    .select(['id', 'state', 'error', 'last_seq', 'lease_until'])
+    .select(['id', 'state', 'error'])
     .where('recipe_id', '=', recipe.body['id'] as string)
     .execute()
   // Lost, doubled, or in another state than succeeded: none. A start that was never answered may still have made its run.
@@ -115,15 +116,9 @@ test('with a process killed every second, no acknowledged run is lost, none doub
   const ids = new Set(runs.map((run) => run.id))
   expect([...acknowledged].filter((id) => !ids.has(id))).toEqual([])
 
-  const expected = runs.flatMap((run) => stepIds.map((step) => `${run.id}/1/${step}/0.0`)).sort()
-  expect([...effectServer.effects.keys()].sort()).toEqual(expected)
+  const expected = runs.flatMap((run) => stepIds.map((step) => `${run.id}/1/${step}/0.0`))
   expect(effectServer.withoutKey()).toBe(0)
-  let repeats = 0
-  for (const [key, effect] of effectServer.effects) {
-    expect(effect.bodies.size, key).toBe(1)
-    expect(effect.count - 1, `${key} came ${effect.count} times`).toBeLessThanOrEqual(allowed.get(key) ?? 0)
-    repeats += effect.count - 1
-  }
+  const repeats = expectWholeEffects(effectServer.effects, expected, allowed)
   const allowedTotal = [...allowed.values()].reduce((sum, n) => sum + n, 0)
   console.log(
     `chaos: ${runs.length} runs (${acknowledged.size} acknowledged), ${kills} kills, ${effectServer.effects.size} effects, ` +
@@ -132,11 +127,12 @@ test('with a process killed every second, no acknowledged run is lost, none doub
   expect(repeats).toBeLessThanOrEqual(allowedTotal)
   // Otherwise the kills have hit nothing, and all of the above would prove nothing.
   expect(allowedTotal).toBeGreaterThan(kills)
-  await expectWholeLogs(runs)
+  await expectWholeRuns(db, ids)
+  await expectTrueCounters(db)
   expect(await expectWholeLedger(db, schedule.body['id'] as string)).toBeGreaterThan(30)
 })
 
-/** The one call that each run of the dead process may have had on its way: that of its first step without a stored end. */
+/** The calls that the dead process may have had on their way. */
 async function callsInFlight(pid: number): Promise<string[]> {
   const runs = await db
     .selectFrom('runs')
@@ -145,40 +141,10 @@ async function callsInFlight(pid: number): Promise<string[]> {
     .where('lease_owner', 'like', `%-${pid}-%`)
     .where('recipe_id', 'is not', null)
     .execute()
-  if (runs.length === 0) return []
-  const ended = await db
-    .selectFrom('run_steps')
-    .select(['run_id', 'path'])
-    .where(
-      'run_id',
-      'in',
-      runs.map((run) => run.id),
-    )
-    .where('status', '=', 'succeeded')
-    .execute()
   await effectServer.arrived()
-  const done = new Set(ended.map((row) => `${row.run_id}/1/${row.path}/0.0`))
-  return runs.flatMap(({ id }) => {
-    const next = stepIds.map((step) => `${id}/1/${step}/0.0`).find((key) => !done.has(key))
-    return next && effectServer.effects.has(next) ? [next] : []
-  })
-}
-
-async function expectWholeLogs(runs: { id: string; last_seq: number; lease_until: Date | null }[]): Promise<void> {
-  for (const run of runs) {
-    expect(run.lease_until).toBeNull()
-    const events = await db
-      .selectFrom('run_events')
-      .select(['seq', 'type'])
-      .where('run_id', '=', run.id)
-      .orderBy('seq')
-      .execute()
-    expect(events.map((event) => event.seq)).toEqual(events.map((_, index) => index + 1))
-    expect(run.last_seq).toBe(events.length)
-    // Nothing has left a terminal state: the end is the last event, and there is one.
-    expect(events.filter((event) => event.type === 'execution.succeeded')).toHaveLength(1)
-    expect(events.at(-1)!.type).toBe('execution.succeeded')
-  }
-  const left = await db.selectFrom('run_queue').select('run_id').execute()
-  expect(left.filter((row) => runs.some((run) => run.id === row.run_id))).toEqual([])
+  return unrecordedCalls(
+    db,
+    runs.map((run) => run.id),
+    effectServer.effects.keys(),
+  )
 }

@@ -98,7 +98,12 @@ export async function createFaultBench(database: EngineDatabase) {
     return { id, effects, statements: line.statements, struck: line.struck, finishedAlone }
   }
 
-  return { ctx, trial, outcome: (id: string) => outcomeOf(db, id), checkRows: (id: string) => expectWholeRuns(db, [id]) }
+  return {
+    ctx,
+    trial,
+    outcome: (id: string) => outcomeOf(db, id),
+    checkRows: (id: string) => expectWholeRuns(db, [id]),
+  }
 }
 
 type Make = (context: StepContext, step: { id: string }, request: Json) => (idempotencyKey: string) => Promise<Json>
