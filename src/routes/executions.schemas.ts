@@ -110,12 +110,9 @@ export const executionSchema = executionSummarySchema
       .string()
       .nullable()
       .openapi({ description: 'What it may spend with the executions that it starts; null: no bound of its own.' }),
-    cost_usd: z
-      .string()
-      .nullable()
-      .openapi({
-        description: 'What it has cost with the executions that it has started; null when any cost is unknown.',
-      }),
+    cost_usd: z.string().nullable().openapi({
+      description: 'What it has cost with the executions that it has started; null when any cost is unknown.',
+    }),
   })
   .openapi('Execution')
 

@@ -41,7 +41,14 @@ export const webhookInboundRoutes: RouteGroup = {
         problems: ['unauthenticated', 'not-found', 'conflict', 'too-large', 'unsupported-media-type', 'schema-behind'],
       },
       async (runtime, { params, headers: { prefer }, request, signal }) => {
-        const { ctx, verdict, receiptId, runId, status = 'queued', debounced } = await receiveWebhook(runtime, {
+        const {
+          ctx,
+          verdict,
+          receiptId,
+          runId,
+          status = 'queued',
+          debounced,
+        } = await receiveWebhook(runtime, {
           id: params.webhook,
           headers: request.headers,
           query: new URL(request.url).searchParams,

@@ -83,10 +83,7 @@ function pair() {
 
   for (const [path, answer] of Object.entries(answers)) {
     const route = toRoute(path)
-    compiled.all(
-      path,
-      asHandler(compile(() => ({ runtime: one.runtime }), layers, route, answer)),
-    )
+    compiled.all(path, asHandler(compile(() => ({ runtime: one.runtime }), layers, route, answer)))
     composed.all(
       path,
       exchange(() => ({ runtime: two.runtime }), route),
@@ -146,8 +143,7 @@ test('both count the same calls and refuse the same one', async () => {
   const { compiled, composed, metrics } = pair()
   for (const app of [compiled, composed as unknown as Hono]) {
     const statuses = []
-    for (let i = 0; i < 8; i++)
-      statuses.push((await app.fetch(new Request('http://localhost/json'), {})).status)
+    for (let i = 0; i < 8; i++) statuses.push((await app.fetch(new Request('http://localhost/json'), {})).status)
     expect(statuses).toEqual([201, 201, 201, 201, 201, 201, 429, 429])
     await (await app.fetch(new Request('http://localhost/broken-stream'), {})).text().catch(() => {})
   }

@@ -59,6 +59,54 @@ export type Fault = {
 }
 
 /**
+ * An event of one of its runs, or where the workflow stands.
+ */
+export type WorkflowEvent =
+  | {
+      /**
+       * Number of the run in the workflow, and of the event in its log: `2.17`.
+       */
+      id: string
+      execution_id: string
+      /**
+       * Whether the run makes a plan or carries one out.
+       */
+      purpose: 'plan' | 'run'
+      /**
+       * Number of that plan.
+       */
+      plan: number
+      seq: number
+      /**
+       * As in the log of an execution.
+       */
+      type: string
+      /**
+       * As in the log of an execution.
+       */
+      data: {
+        [key: string]: unknown
+      }
+      created_at: string
+    }
+  | {
+      id: 'end' | null
+      type: 'workflow.status'
+      data: {
+        status: WorkflowStatus
+        plan: number | null
+        attention: Array<string>
+        error: {
+          kind: string
+          detail: string
+          [key: string]: unknown
+        } | null
+      }
+    }
+
+export type WorkflowStatus = 'planning' | 'awaiting_approval' | 'running' | 'succeeded' | 'failed' | 'canceled'
+
+/**
  * An entry in the log of a run.
  */
 export type ExecutionEvent =
@@ -73,6 +121,52 @@ export type ExecutionEvent =
           kind: string
           [key: string]: unknown
         }
+        [key: string]: unknown
+      }
+      created_at: string
+    }
+  | {
+      /**
+       * Place in the log of the run, from 1 without a gap.
+       */
+      seq: number
+      type: 'execution.blocked'
+      data: {
+        /**
+         * What the limit counts over.
+         */
+        scope: 'key' | 'recipe' | 'workspace'
+        key?: string
+        limit: number
+        [key: string]: unknown
+      }
+      created_at: string
+    }
+  | {
+      /**
+       * Place in the log of the run, from 1 without a gap.
+       */
+      seq: number
+      type: 'execution.delayed'
+      data: {
+        reason: 'debounce' | 'throttle'
+        until: string
+        [key: string]: unknown
+      }
+      created_at: string
+    }
+  | {
+      /**
+       * Place in the log of the run, from 1 without a gap.
+       */
+      seq: number
+      type: 'execution.debounced'
+      data: {
+        trigger: {
+          kind: string
+          [key: string]: unknown
+        }
+        until: string
         [key: string]: unknown
       }
       created_at: string
@@ -256,6 +350,10 @@ export type ExecutionEvent =
          */
         kind: string
         attempts: number
+        /**
+         * Of a foreach that collects: how many of its items failed, where some did.
+         */
+        failed_items?: number
         [key: string]: unknown
       }
       created_at: string
@@ -683,6 +781,10 @@ export type ListedWorkspace = {
         credential?: string
       }>
     }
+    /**
+     * Executions that run at a time; the others are blocked until one ends or waits. Default: no limit.
+     */
+    concurrent_executions?: number
     [key: string]: unknown
   }
   created_at: string
@@ -728,6 +830,10 @@ export type Workspace = {
         credential?: string
       }>
     }
+    /**
+     * Executions that run at a time; the others are blocked until one ends or waits. Default: no limit.
+     */
+    concurrent_executions?: number
     [key: string]: unknown
   }
   created_at: string
@@ -771,6 +877,10 @@ export type WorkspacePatch = {
         credential?: string
       }>
     } | null
+    /**
+     * Executions that run at a time; the others are blocked until one ends or waits. Default: no limit.
+     */
+    concurrent_executions?: number | null
   }
 }
 
@@ -1223,6 +1333,35 @@ export type Execution = ExecutionSummary & {
    */
   last_seq: number
   /**
+   * What keeps it from being taken up; null where nothing but a free worker is missing.
+   */
+  waits_for:
+    | {
+        reason: 'concurrency'
+        /**
+         * What the limit counts over.
+         */
+        scope: 'key' | 'recipe' | 'workspace'
+        key: string | null
+        limit: number
+        /**
+         * In the line for a slot; 1 is next.
+         */
+        place: number
+        /**
+         * Executions that have the slots, the first ten.
+         */
+        held_by: Array<string>
+      }
+    | {
+        reason: 'debounce' | 'throttle'
+        until: string
+      }
+    | {
+        reason: 'workspace_paused'
+      }
+    | null
+  /**
    * What the run was given.
    */
   input:
@@ -1248,6 +1387,14 @@ export type Execution = ExecutionSummary & {
     | null
   steps: Array<ExecutionStep>
   steps_total: number
+  /**
+   * What it may spend with the executions that it starts; null: no bound of its own.
+   */
+  budget_usd: string | null
+  /**
+   * What it has cost with the executions that it has started; null when any cost is unknown.
+   */
+  cost_usd: string | null
 }
 
 export type ExecutionStatus =
@@ -1341,6 +1488,7 @@ export type ExecutionSummary = {
    * Path of the step that a replay began with; null where it began at the beginning.
    */
   replayed_from: string | null
+  priority: number
   created_at: string
   started_at: string | null
   finished_at: string | null
@@ -1377,6 +1525,13 @@ export type ExecuteAgent = {
     | number
     | boolean
     | null
+  /**
+   * Files of the workspace for the model, by their handles; 10 MB in all.
+   */
+  attachments?: Array<{
+    $file: string
+    [key: string]: unknown
+  }>
   model?: ModelChoice
 }
 
@@ -1584,7 +1739,7 @@ export type RecipeInput = {
    */
   output?: unknown
   /**
-   * `timeout` and `on_failure` of a run.
+   * Bounds of a run, and what follows its failure.
    */
   settings?: {
     [key: string]: unknown
@@ -1667,7 +1822,7 @@ export type RecipePatch = {
    */
   output?: unknown
   /**
-   * `timeout` and `on_failure` of a run.
+   * Bounds of a run, and what follows its failure.
    */
   settings?: {
     [key: string]: unknown
@@ -1836,7 +1991,11 @@ export type StartedExecution = {
   execution_id: string
   recipe_id: string
   recipe_version: number
-  status: ExecutionStatus
+  status: ExecutionStatus & unknown
+  /**
+   * It was made by an earlier trigger, and starts with the input of this one.
+   */
+  debounced?: true
 }
 
 export type ExecuteRecipe = {
@@ -1850,6 +2009,10 @@ export type ExecuteRecipe = {
    * Runs with the same key share `previous`.
    */
   state_key?: string
+  /**
+   * Higher goes first. Default: `settings.priority` of the recipe.
+   */
+  priority?: number
 }
 
 export type ExecutionList = {
@@ -1998,8 +2161,6 @@ export type Workflow = {
   finished_at: string | null
   version: number
 }
-
-export type WorkflowStatus = 'planning' | 'awaiting_approval' | 'running' | 'succeeded' | 'failed' | 'canceled'
 
 /**
  * Read from the execution that is awaited; null while none is.
@@ -2639,6 +2800,14 @@ export type ExecutionStats = {
     ready: number
     oldest_ready_ms: number | null
     running: number
+    /**
+     * In line for a slot of a limit.
+     */
+    blocked: number
+    /**
+     * Put off by debounce or throttle.
+     */
+    delayed: number
   }
 }
 
@@ -2667,6 +2836,7 @@ export type StuckExecutions = {
       | 'stray_queue_row'
       | 'orphaned'
       | 'not_in_queue'
+      | 'not_in_line'
       | 'not_waiting'
       | 'command_left'
     description: string
@@ -3145,6 +3315,7 @@ export type Schedule = {
       | boolean
       | null
   }
+  priority: number | null
   paused: boolean
   alerts: {
     url: string
@@ -3263,6 +3434,10 @@ export type NewSchedule = {
       | boolean
       | null
   }
+  /**
+   * Of its executions: higher goes first. Null, the default: what the recipe says.
+   */
+  priority?: number | null
   /**
    * A paused schedule fires nothing until it is resumed.
    */
@@ -3417,6 +3592,10 @@ export type ScheduleChange = {
       | boolean
       | null
   }
+  /**
+   * Of its executions: higher goes first. Null, the default: what the recipe says.
+   */
+  priority?: number | null
   /**
    * A paused schedule fires nothing until it is resumed.
    */
@@ -3602,6 +3781,10 @@ export type WebhookAnswer = {
    */
   execution_id: string | null
   status: ExecutionStatus & (string | null)
+  /**
+   * The execution was made by an earlier trigger, and starts with the input of this one.
+   */
+  debounced?: true
   /**
    * With `Prefer: wait`, once it has ended.
    */
@@ -3837,6 +4020,7 @@ export type Webhook = {
   rate_limit: number
   max_body_bytes: number
   active: boolean
+  priority: number | null
   /**
    * Until then the secret before this one is valid too.
    */
@@ -3885,6 +4069,10 @@ export type NewWebhook = {
    * One that is not answers as if it did not exist. Default true.
    */
   active?: boolean
+  /**
+   * Of its executions: higher goes first. Null, the default: what the recipe says.
+   */
+  priority?: number | null
 }
 
 export type WebhookList = {
@@ -3927,6 +4115,10 @@ export type WebhookChange = {
    * One that is not answers as if it did not exist. Default true.
    */
   active?: boolean
+  /**
+   * Of its executions: higher goes first. Null, the default: what the recipe says.
+   */
+  priority?: number | null
 }
 
 export type WebhookReceiptList = {
@@ -9240,6 +9432,153 @@ export type GetWorkflowPlanByNumberResponses = {
 
 export type GetWorkflowPlanByNumberResponse = GetWorkflowPlanByNumberResponses[keyof GetWorkflowPlanByNumberResponses]
 
+export type FollowWorkflowData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * Id of the last event that the client has.
+     */
+    'last-event-id'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: {
+    /**
+     * For an `EventSource` that takes up where an earlier one was; `Last-Event-ID` wins.
+     */
+    last_event_id?: string
+  }
+  url: '/api/workflows/{workflow}/events'
+}
+
+export type FollowWorkflowErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type FollowWorkflowError = FollowWorkflowErrors[keyof FollowWorkflowErrors]
+
+export type FollowWorkflowResponses = {
+  /**
+   * Those of executions, and workflow.status.
+   */
+  200: string
+  /**
+   * The workflow has ended, and the client knows.
+   */
+  204: void
+}
+
+export type FollowWorkflowResponse = FollowWorkflowResponses[keyof FollowWorkflowResponses]
+
+export type CreateWorkflowEventsTicketData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the workflow.
+     */
+    workflow: string
+  }
+  query?: {
+    /**
+     * For an `EventSource` that takes up where an earlier one was; `Last-Event-ID` wins.
+     */
+    last_event_id?: string
+  }
+  url: '/api/workflows/{workflow}/events/ticket'
+}
+
+export type CreateWorkflowEventsTicketErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreateWorkflowEventsTicketError = CreateWorkflowEventsTicketErrors[keyof CreateWorkflowEventsTicketErrors]
+
+export type CreateWorkflowEventsTicketResponses = {
+  /**
+   * The address, from `API_URL` on.
+   */
+  200: SignedLink
+}
+
+export type CreateWorkflowEventsTicketResponse =
+  CreateWorkflowEventsTicketResponses[keyof CreateWorkflowEventsTicketResponses]
+
 export type ListReplaysData = {
   body?: never
   headers?: {
@@ -10398,7 +10737,12 @@ export type DownloadOutputData = {
      */
     execution: string
   }
-  query?: never
+  query?: {
+    /**
+     * Path of a step, such as `fetch` or `each/3/note`: its output alone.
+     */
+    step?: string
+  }
   url: '/api/executions/{execution}/output'
 }
 
@@ -10473,7 +10817,12 @@ export type CreateOutputLinkData = {
      */
     execution: string
   }
-  query?: never
+  query?: {
+    /**
+     * Path of a step, such as `fetch` or `each/3/note`: its output alone.
+     */
+    step?: string
+  }
   url: '/api/executions/{execution}/output/link'
 }
 
