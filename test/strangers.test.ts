@@ -170,10 +170,12 @@ test.each(named(signed))("%s gives a stranger an address that opens nothing of a
   const theirs = { ...ids, recipe: ((await recipe.json()) as { id: string }).id }
   const execution = await stranger.post(`/api/workflow-recipes/${theirs.recipe}/execute`, {})
   const file = await stranger.post('/api/files', { a: 'file' })
+  const workflow = await stranger.post('/api/workflows', { goal: 'Say hello.' })
   const answer = await call(stranger, operation, {
     ...theirs,
     file: ((await file.json()) as { id: string }).id,
     execution: ((await execution.json()) as { id: string }).id,
+    workflow: ((await workflow.json()) as { id: string }).id,
   })
   expect(answer.status).toBe(200)
   const { search } = new URL(((await answer.json()) as { url: string }).url)

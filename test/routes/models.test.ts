@@ -95,8 +95,8 @@ describe('models', () => {
       .orderBy('id')
       .execute()
     expect(rows).toEqual([
-      { status: 'error', error: 'model-rate-limited', cost_usd: null },
-      { status: 'error', error: 'upstream-failed', cost_usd: null },
+      { status: 'error', error: 'model-rate-limited', cost_usd: '0' },
+      { status: 'error', error: 'upstream-failed', cost_usd: '0' },
     ])
   })
 
