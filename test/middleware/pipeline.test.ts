@@ -122,6 +122,21 @@ test('OPTIONS without CORS names the methods, and is 404 where nothing is', asyn
   expect((await app.request('/api/nothing', { method: 'OPTIONS' })).status).toBe(404)
 })
 
+test('a path that is written with percent signs is the same path for every method', async () => {
+  const path = '/api/%74hings/'
+  const seen = await Promise.all(
+    ['GET', 'OPTIONS', 'DELETE'].map(async (method) => {
+      const { status, headers } = await request(method, path)
+      return [status, headers.get('allow')]
+    }),
+  )
+  expect(seen).toEqual([
+    [200, null],
+    [204, 'GET, HEAD, OPTIONS'],
+    [405, 'GET, HEAD, OPTIONS'],
+  ])
+})
+
 test('an unexpected message reaches nobody but a developer, and the log with its id', async () => {
   const ids = { 'x-request-id': 'trace-me' }
   const hiding = await createTestApp({ groups: [things], database, config: { environment: 'production' } })
