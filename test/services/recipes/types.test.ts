@@ -170,3 +170,22 @@ test('a value that fits a schema has the type that was read from it', () => {
   )
   expect(valid).toBeGreaterThan(500)
 })
+
+test('two hundred steps that each give the one before twice are gone through, though as a tree they would never end', () => {
+  const before = (index: number) => `steps.t${index - 1}.output`
+  const forms: ((source: string) => unknown)[] = [
+    (source) => ({ a: expr(source), b: [expr(source)] }),
+    (source) => expr(`{"a": ${source}, "b": ${source}}`),
+    (source) => expr(`cel.bind(v, ${source}, {"a": v, "b": {"a": [v], "b": v}})`),
+  ]
+  for (const form of forms) {
+    const steps = Array.from({ length: 199 }, (_, index) =>
+      set(index === 0 ? { a: 1 } : form(before(index)), { id: `t${index}` }),
+    )
+    expect(faultsOf(...steps, set(expr('steps.t198.output.a')))).toEqual([])
+    expect(faultsOf(...steps, set(expr('steps.t198.output.a + 1')))).toHaveLength(1)
+  }
+  const bound = Array.from({ length: 20 }, (_, index) => index)
+  const nested = bound.reduceRight((body, at) => `cel.bind(v${at + 1}, {"a": v${at}, "b": v${at}}, ${body})`, 'v20')
+  expect(faultsOf(set(expr(`cel.bind(v0, 1, ${nested})`)))).toEqual([])
+})

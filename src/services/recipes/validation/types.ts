@@ -169,15 +169,23 @@ function treeType(value: unknown, scope: TypeScope): Type {
 /** One sole `{{ x }}` keeps the type of x; anything beside it makes text. */
 const templateType = (template: string): Type => (/^\s*\{\{[^]*\}\}\s*$/.test(template) ? anyJson : text)
 
+const inJson = new WeakMap<Type, Type>()
+
 /** Times are text where they leave an expression. What always fails is told of in its place. */
 function asJson(type: Type): Type {
   if (isNever(type)) return anyJson
+  const known = inJson.get(type)
+  if (known) return known
   const kinds = [...type.kinds].map((kind): Kind => (kind === 'timestamp' || kind === 'duration' ? 'string' : kind))
   const members = Object.entries(type.members ?? {}).map(([name, each]) => [name, asJson(each)] as const)
-  return {
+  const made = {
     ...type,
     kinds: new Set(kinds),
     items: type.items && !isNever(type.items) ? asJson(type.items) : type.items,
     members: type.members && Object.fromEntries(members),
   }
+  // Types share parts, each of which is gone through once: as a tree they may be larger than anything can hold.
+  inJson.set(type, made)
+  inJson.set(made, made)
+  return made
 }
