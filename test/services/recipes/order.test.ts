@@ -122,3 +122,8 @@ test('two hundred steps that all need those before them, and jump back, have no 
   const steps = ids.map((id, index) => set(id, { needs: ids.slice(0, index), on_error: { goto: ids[index >> 1] } }))
   expect(linesOf(steps)).toEqual([])
 })
+
+test('more needs than a list can have steps are one fault, however many they are', () => {
+  const needs = Array.from({ length: 25_000 }, (_, index) => `a${index.toString(36)}`)
+  expect(linesOf([set('a', { needs })])).toEqual(['/steps/0/needs: must have at most 200 items'])
+})

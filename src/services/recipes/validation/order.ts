@@ -1,4 +1,5 @@
 import type { Fault } from '../../../lib/errors.ts'
+import { definitionLimits } from '../definition.ts'
 import {
   gotosOf,
   gotosWithin,
@@ -16,6 +17,7 @@ import type { StepList, StepPlace } from './outline.ts'
 
 /** The order of the steps of one list, by their positions in it. */
 interface ListOrder {
+  ids: ReadonlySet<string | null>
   /** Null where steps wait for each other: then nothing can be said of what comes before what. */
   graph: StepGraph | null
   cycle: number[]
@@ -36,17 +38,20 @@ export function orderOf(list: StepList): ListOrder {
 }
 
 function settle(steps: StepPlace[]): ListOrder {
+  const ids = new Set(steps.map(({ id }) => id))
   const order = graphOf(steps.map((place) => ({ id: place.id, needs: needsOf(place) })))
   if ('cycle' in order) {
     const all = steps.reduce((sum, _, position) => sum | setOf(position), 0n)
-    return { graph: null, cycle: order.cycle, seen: steps.map(() => all), dead: new Map() }
+    return { ids, graph: null, cycle: order.cycle, seen: steps.map(() => all), dead: new Map() }
   }
   const { graph } = order
   const gotos = gotosWithin(steps)
   const walls = steps.reduce((sum, place, position) => (isWall(place) ? sum | setOf(position) : sum), 0n)
   const dead = unreachable(graph, gotos, walls).map(({ position, wall }) => [position, wall] as const)
-  return { graph, cycle: [], seen: seenBy(graph, gotos), dead: new Map(dead) }
+  return { ids, graph, cycle: [], seen: seenBy(graph, gotos), dead: new Map(dead) }
 }
+
+const saysNeeds = ({ fields: { needs } }: StepPlace): boolean => Array.isArray(needs)
 
 const needsOf = ({ fields: { needs } }: StepPlace): string[] | undefined =>
   Array.isArray(needs) ? needs.filter((need) => typeof need === 'string') : undefined
@@ -70,10 +75,14 @@ export function orderFaults(place: StepPlace, ids: ReadonlyMap<string, StepPlace
 function needFaults(place: StepPlace, ids: ReadonlyMap<string, StepPlace>): Fault[] {
   const { needs } = place.fields
   if (!Array.isArray(needs)) return []
+  // No list has more steps; each of these would be looked at, and told of.
+  if (needs.length > definitionLimits.steps)
+    return [{ pointer: `${place.pointer}/needs`, detail: `must have at most ${definitionLimits.steps} items` }]
+  const named = new Set<string>()
   return needs.flatMap((need, index) => {
     if (typeof need !== 'string') return []
-    const detail =
-      needs.indexOf(need) < index ? `${need} is named already` : faultOfNeighbour(place, need, 'needs', ids)
+    const detail = named.has(need) ? `${need} is named already` : faultOfNeighbour(place, need, 'needs', ids)
+    named.add(need)
     return detail === null ? [] : [{ pointer: `${place.pointer}/needs/${index}`, detail }]
   })
 }
@@ -82,7 +91,7 @@ function needFaults(place: StepPlace, ids: ReadonlyMap<string, StepPlace>): Faul
 function cycleFaults(place: StepPlace): Fault[] {
   const { steps } = place.list
   const cycle = orderOf(place.list).cycle.map((position) => steps[position]!)
-  const first = steps.find((each) => cycle.includes(each) && needsOf(each) !== undefined)
+  const first = steps.find((each) => cycle.includes(each) && saysNeeds(each))
   if (first !== place) return []
   const start = cycle.indexOf(first)
   const names = [...cycle.slice(start), ...cycle.slice(0, start), first].map(({ id }) => id)
@@ -104,7 +113,7 @@ function faultOfNeighbour(
   field: 'goto' | 'needs',
   ids: ReadonlyMap<string, StepPlace>,
 ): string | null {
-  if (list.steps.some((step) => step.id === id)) return null
+  if (orderOf(list).ids.has(id)) return null
   return ids.has(id) ? `${id} is in another list of steps; ${field} stays within its own` : `there is no step ${id}`
 }
 
@@ -127,7 +136,7 @@ function faultOfJump(place: StepPlace, goto: string): string | null {
 export function whyUnseen(place: StepPlace | null, other: StepPlace): string {
   for (let at = place; at; at = at.list.parent) {
     const { graph } = orderOf(at.list)
-    if (!graph || !at.list.steps.some((step) => needsOf(step) !== undefined)) continue
+    if (!graph || !at.list.steps.some(saysNeeds)) continue
     const neighbour = memberAround(other, at.list)
     if (
       !neighbour ||
