@@ -42,6 +42,21 @@ export async function replaceSecretPlaceholders(
   return text.replace(pattern, (_, encoded: string) => values.get(encoded) ?? '')
 }
 
+/** A text with its secrets as references: it can be written down, and filled in by any process. */
+export type KeptText = (string | { secret: string })[]
+
+export function keepSecrets(text: string): KeptText {
+  if (nonce === undefined || !text.includes(nonce)) return [text]
+  // What is split at a group alternates: text, what the group has matched, text.
+  const parts = text.split(new RegExp(`secret_${nonce}_((?:[0-9a-f]{2})+)_`))
+  if (parts.some((part) => part.includes(nonce!))) throw new LanguageError('A secret() has been cut.')
+  return parts.map((part, index) => (index % 2 === 0 ? part : { secret: unhex(part) }))
+}
+
+/** The text with placeholders of this process, as it was where it was rendered. */
+export const withSecrets = (kept: KeptText): string =>
+  kept.map((part) => (typeof part === 'string' ? part : secretPlaceholder(part.secret))).join('')
+
 function unhex(text: string): string {
   return new TextDecoder().decode(Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)))
 }

@@ -1,13 +1,19 @@
 import { sql } from 'kysely'
 import type { BackgroundService, Runtime, ServiceContext, TickReport } from '../../context.ts'
 import type { Json } from '../../lib/json.ts'
+import { withSecrets, type KeptText } from '../../lib/language/secrets.ts'
 import { awaitQuick, InFlightByDatabase } from '../in-flight.ts'
 import { StepError } from '../runs/step-executor.ts'
 import type { Address } from './channel.ts'
 import { writeLetter } from './channels.ts'
 
-/** A notice with nothing left to render: its sending needs no run any more. */
-export type StoredNotice = Omit<Address, 'id'> & { message: string; data?: Json; body?: Json }
+/** A notice with nothing left to render but the secrets of its address: its sending needs no run any more. */
+export type StoredNotice = Omit<Address, 'id' | 'webhook'> & {
+  webhook?: Omit<NonNullable<Address['webhook']>, 'url'> & { url: KeptText }
+  message: string
+  data?: Json
+  body?: Json
+}
 
 /** Notices of one pass, those under way in a process, and of one workspace among them: whoever hangs holds up only its own tenant. */
 const batch = 20
@@ -109,10 +115,10 @@ async function send(
     log: runtime.log.with({ run_id }),
     actor: { kind: 'system', id: run_id, workspaceId: row.workspace_id, permissions: new Set() },
   }
-  const { message, data, body, ...address } = row.notice
+  const { message, data, body, webhook, ...address } = row.notice
   try {
     const letter = writeLetter(
-      { id: 'on_failure', ...address },
+      { id: 'on_failure', ...address, ...(webhook && { webhook: { ...webhook, url: withSecrets(webhook.url) } }) },
       { message, data, ...(body !== undefined && { body }) },
       // The log of the run ends with its end; and what is to be rendered was.
       { ctx, runId: run_id, signal: AbortSignal.timeout(timeoutMs), log: () => {}, renderText: (text) => text },

@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import { toJsonText } from '../../db/json.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { LanguageError } from '../../lib/language/scope.ts'
+import { keepSecrets } from '../../lib/language/secrets.ts'
 import { renderText } from '../../lib/language/template.ts'
 import { renderTree } from '../../lib/language/tree.ts'
 import type { StoredNotice } from '../notify/failure-notices.ts'
@@ -25,9 +26,12 @@ export async function reportFailure(flow: Flow, state: 'failed' | 'timed_out', e
       ...report,
       execution: { ...report.execution, input: flow.run.input },
     })
-  const notices: StoredNotice[] = (policy.notify ?? []).map((notice) => written(flow, notice, report, error))
+  const notices = (policy.notify ?? []).map((notice) => written(flow, notice, report, error))
+  const hook: StoredNotice | null = policy.webhook
+    ? { message: '', webhook: { ...policy.webhook, url: [policy.webhook.url] }, body: report }
+    : null
   // The webhook is number 0, whatever else there is: its key is the same as ever.
-  const all = [policy.webhook ? { message: '', webhook: policy.webhook, body: report } : null, ...notices]
+  const all = [hook, ...notices]
   if (all.every((notice) => notice === null)) return
   await flow.confirmLease()
   await flow.read(() => store(flow, state, all))
@@ -44,25 +48,34 @@ async function store({ run, runtime }: Flow, state: string, notices: (StoredNoti
       where failure_notices.attempts = 0`.execute(runtime.db)
 }
 
-/** The notice with its templates rendered. One that cannot be rendered is sent in our own words: the failure is news all the same. */
-function written(flow: Flow, notice: FailureNotice, report: JsonObject, error: JsonObject): StoredNotice {
+/** The notice with its templates rendered. What cannot be rendered is said in our own words: the failure is news all the same. */
+function written(flow: Flow, notice: FailureNotice, report: JsonObject, error: JsonObject): StoredNotice | null {
   const { log, webhook, email, message, data } = notice
   const plain = `${flow.definition.name}: ${String(error['detail'])}`
   const scope = { ...flow.scope(flow.root), error }
-  try {
-    return {
-      message: message === undefined ? plain : renderText(message, scope),
-      data: data === undefined ? report : renderTree(data, scope),
-      ...(log && { log }),
-      ...(webhook && { webhook: { ...webhook, url: renderText(webhook.url, scope) } }),
-      ...(email && {
-        email: { to: email.to.map((each) => renderText(each, scope)), subject: renderText(email.subject, scope) },
-      }),
+  const or = <T>(otherwise: T, render: () => T): T => {
+    try {
+      return render()
+    } catch (fault) {
+      if (!(fault instanceof LanguageError)) throw fault
+      flow.log('warn', `A notice of the failure could not be rendered: ${fault.message}`)
+      return otherwise
     }
-  } catch (fault) {
-    if (!(fault instanceof LanguageError)) throw fault
-    flow.log('warn', `A notice of the failure could not be rendered: ${fault.message}`)
-    return { message: plain, data: report, ...(log && { log }), ...(webhook && { webhook }), ...(email && { email }) }
+  }
+  // An address in words of ours would be somebody else's.
+  const address = or(null, () => ({
+    ...(log && { log }),
+    ...(webhook && { webhook: { ...webhook, url: keepSecrets(renderText(webhook.url, scope)) } }),
+    ...(email && { email: { ...email, to: email.to.map((each) => renderText(each, scope)) } }),
+  }))
+  if (!address) return null
+  return {
+    ...address,
+    ...(email && {
+      email: { to: address.email?.to ?? [], subject: or(plain, () => renderText(email.subject, scope)) },
+    }),
+    message: message === undefined ? plain : or(plain, () => renderText(message, scope)),
+    data: data === undefined ? report : or<Json>(report, () => renderTree(data, scope)),
   }
 }
 

@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { sql } from 'kysely'
 import type { Egress } from '../../../src/context.ts'
 import { validateDefinition } from '../../../src/services/recipes/validate.ts'
@@ -84,6 +84,34 @@ describe('a notice of a failure', () => {
       data: true,
     })
     expect(lines).toContain('upstream')
+  })
+
+  test('keeps the name of a secret of its address, never what stands for it: any process fills it in, and data names none', async () => {
+    const b = await bench()
+    const url = "https://notice.test/?t={{ secret('api.token') }}&o={{ input.order }}"
+    const id = await b.start(failing({ notify: [hook({ webhook: { url } })] }), { order: "{{secret('b.c')}}" })
+    await work(b)
+    const stored = await db.selectFrom('failure_notices').selectAll().where('run_id', '=', id).execute()
+    expect(JSON.stringify(stored)).not.toMatch(/secret_[0-9a-f]{32}/)
+    // Modules loaded once more are those of another process: its placeholders are others.
+    vi.resetModules()
+    const other = await import('../../../src/services/notify/failure-notices.ts')
+    const { replaceSecretPlaceholders } = await import('../../../src/lib/language/secrets.ts')
+    await other.deliverNotices(b.ctx)
+    expect(b.sent).toHaveLength(1)
+    const filled = await replaceSecretPlaceholders(b.sent[0]!.url, (ref) => Promise.resolve(`<${ref}>`))
+    expect(decodeURIComponent(filled)).toBe("https://notice.test/?t=<api.token>&o={{secret('b.c')}}")
+  })
+
+  test('whose address cannot be rendered, or cuts a secret, goes nowhere, and the run says so', async () => {
+    const b = await bench()
+    const cut =
+      "https://notice.test/?t={% capture t %}{{ secret('api.token') }}{% endcapture %}{{ t | append: 'x' | slice: 0, 45 }}"
+    const id = await b.start(failing({ notify: [hook({ webhook: { url: cut } }), hook()] }))
+    await work(b)
+    await deliverNotices(b.ctx)
+    expect(b.sent.map(({ url }) => url)).toEqual(['https://notice.test/'])
+    expect(JSON.stringify(await b.events(id))).toContain('log')
   })
 
   test('goes out in our own words where its template fails', async () => {
