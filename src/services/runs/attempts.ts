@@ -8,7 +8,7 @@ import { renderText } from '../../lib/language/template.ts'
 import { renderTree } from '../../lib/language/tree.ts'
 import { stepDefaults, type Step } from '../recipes/definition.ts'
 import type { Flow, Frame } from './flow.ts'
-import { Interruption } from './interruptions.ts'
+import { Interruption, ItemAborted } from './interruptions.ts'
 import { throughOutages } from './outage.ts'
 import type { StepRecord } from './records.ts'
 import { contextAt, inAttemptSpan } from './run-trace.ts'
@@ -159,7 +159,9 @@ async function attempt(
   if (!executor) throw new StepError('internal', `No executor for steps of kind ${step.kind}.`, { retryable: false })
   const timeoutMs = timeoutOf(flow, step)
   const limit = timeoutMs === null ? null : timeLimit(timeoutMs)
-  const signal = limit === null ? frame.signal : AbortSignal.any([frame.signal, limit.signal])
+  const once = step.once ? onceSignal(flow, frame.signal) : null
+  const cutOff = once?.signal ?? frame.signal
+  const signal = limit === null ? cutOff : AbortSignal.any([cutOff, limit.signal])
   // An executor that heeds its signal late, or not at all, goes on behind an attempt that has ended.
   let live = true
   const context: StepContext = {
@@ -199,23 +201,28 @@ async function attempt(
             retryable: false,
           },
         )
-      if (step.once) flow.writer.call({ key: full, kind, request_hash: hashOf(request) })
+      const makeAndRecord = async () => {
+        const result = await make(`${flow.run.id}/${full}`)
+        // The attempt after this one makes the same call: two results of one key would leave it open which one counts.
+        if (!live && !step.once) throw signal.reason
+        const final = options?.final?.(result) ?? false
+        // A final http answer is the step's output: its own row records it.
+        if (final && kind === 'http' && !step.once) return result
+        const value = asStored(result) as typeof result
+        const stored = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, value)
+        flow.writer.call({ key: full, kind, request_hash: hashOf(request), result: stored })
+        calls.set(full, { result: value })
+        if (!final) await flow.writer.commit()
+        return value
+      }
+      if (once) {
+        return flow.makeOnce({ key: full, kind, request_hash: hashOf(request) }, signal, () => {
+          once.sent()
+          return makeAndRecord()
+        })
+      }
       await flow.readyForEffect(signal)
-      if (step.once) flow.onceInFlight++
-      const result = await make(`${flow.run.id}/${full}`).finally(() => {
-        if (step.once) flow.onceInFlight--
-      })
-      // The attempt after this one makes the same call: two results of one key would leave it open which one counts.
-      if (!live && !step.once) throw signal.reason
-      const final = options?.final?.(result) ?? false
-      // A final http answer is the step's output: its own row records it.
-      if (final && kind === 'http' && !step.once) return result
-      const value = asStored(result) as typeof result
-      const stored = await spill(flow.runtime.blobs, flow.run.workspace_id, flow.run.id, value)
-      flow.writer.call({ key: full, kind, request_hash: hashOf(request), result: stored })
-      calls.set(full, { result: value })
-      if (!final) await flow.writer.commit()
-      return value
+      return makeAndRecord()
     },
   }
   try {
@@ -223,6 +230,7 @@ async function attempt(
   } finally {
     live = false
     limit?.clear()
+    once?.clear()
   }
 }
 
@@ -233,6 +241,27 @@ function timeLimit(ms: number): { signal: AbortSignal; clear: () => void } {
   const over = () => controller.abort(new StepError('timeout', `The step took longer than ${formatDuration(ms)}.`))
   const timer = setTimeout(over, Math.min(ms, 2 ** 31 - 1))
   return { signal: controller.signal, clear: () => clearTimeout(timer) }
+}
+
+/**
+ * What cuts off a step that is made once. After its effect was sent, that a step beside it has failed does not: it ends and is
+ * recorded, or a retry of the run would make it anew. What ends the run itself still does.
+ */
+function onceSignal(flow: Flow, around: AbortSignal) {
+  const controller = new AbortController()
+  let isSent = false
+  const onAbort = () => {
+    if (!isSent || !(around.reason instanceof ItemAborted)) controller.abort(around.reason)
+  }
+  if (around.aborted) onAbort()
+  around.addEventListener('abort', onAbort, { once: true })
+  return {
+    signal: AbortSignal.any([controller.signal, flow.abort.signal]),
+    sent: () => {
+      isSent = true
+    },
+    clear: () => around.removeEventListener('abort', onAbort),
+  }
 }
 
 /** A slice of work on Workers is cut by the platform after fifteen minutes and starts steps for five. */

@@ -9,6 +9,7 @@ import type { ModelUsage } from '../models/types.ts'
 import type { RecipeDefinition, Step } from '../recipes/definition.ts'
 import type { StepResult } from './attempts.ts'
 import { budgetOf } from './budget.ts'
+import type { CallWrite } from './checkpoint.ts'
 import type { ClaimedRun } from './claim.ts'
 import { RunCanceled, RunPaused, RunReleased } from './interruptions.ts'
 import {
@@ -85,7 +86,7 @@ export class Flow {
   canceled: RunCanceled | null = null
   /** The command to pause, until the run has paused or the command is withdrawn. No step starts meanwhile. */
   pausing: { id: string; reason: string | null } | null = null
-  /** Effects of `once` steps that are on their way now. */
+  /** Effects of `once` steps between the mark of their start and the record of their result. */
   onceInFlight = 0
   /** The step that was under way at every one of the last recoveries has not been met yet. */
   suspect: boolean
@@ -254,6 +255,23 @@ export class Flow {
     this.#mayAct(signal)
     await this.confirmLease()
     this.#mayAct(signal)
+  }
+
+  /**
+   * Makes an effect that is made once, behind the committed `marker` of its start. Once that is written a drain waits for the
+   * result: handed back before, what was never made would read as begun.
+   */
+  async makeOnce<T>(marker: CallWrite, signal: AbortSignal, make: () => Promise<T>): Promise<T> {
+    this.#mayAct(signal)
+    this.onceInFlight++
+    try {
+      this.writer.call(marker)
+      await this.confirmLease()
+      signal.throwIfAborted()
+      return await make()
+    } finally {
+      this.onceInFlight--
+    }
   }
 
   /** All results so far are committed, and nobody else can have taken the run over. */

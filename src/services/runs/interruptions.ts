@@ -37,7 +37,7 @@ export class CheckpointRefused extends Interruption {
   }
 }
 
-/** A sibling item has failed and the foreach is fail_fast. */
+/** A step of the same graph, or an item of the same fail_fast foreach, has failed. What is made `once` and was sent ends nonetheless. */
 export class ItemAborted extends Interruption {
   constructor() {
     super('Another item has failed.')

@@ -4,6 +4,7 @@ import { requestCancel } from '../../../src/services/runs/commands.ts'
 import { StepError } from '../../../src/services/runs/step-executor.ts'
 import type { EngineDatabase } from '../../support/engine.ts'
 import { createEngineBench, gate, http, recipe } from '../../support/engine.ts'
+import { FaultyLine } from '../../support/faulty-database.ts'
 
 /**
  * What the engine promises, on any database and in any runtime. Workers that lose a lease are engines of their own on
@@ -643,6 +644,28 @@ export function engineSuite(open: () => Promise<EngineDatabase>): void {
       expect((await b.steps(id))['endless']).toMatchObject({ status: 'pending' })
       await invariants(id)
     })
+  })
+
+  test('a drain that comes while the start of a once step is being stored waits for its effect', async () => {
+    const b = await bench()
+    const line = new FaultyLine(db, null)
+    const worker = b.worker('first', { db: line.db })
+    // The checkpoint with the mark of the start is the one that speaks of a call.
+    line.swallows = ({ parameters }) => {
+      if (parameters.some((each) => String(each).includes('request_hash":"'))) worker.stopStarting()
+      return false
+    }
+    const id = await b.start(recipe([http('charge', { once: true }), http('after')]))
+    await worker.claim()
+    await worker.idle()
+    const made = () => b.calls.filter(({ key }) => key.startsWith(id)).map(({ step }) => step)
+    expect(made()).toEqual(['charge'])
+    expect(await b.run(id)).toMatchObject({ state: 'queued' })
+    const second = b.worker('second')
+    await second.claim()
+    await second.idle()
+    expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+    expect(made()).toEqual(['charge', 'after'])
   })
 
   test('a value above 256 KB lives in a blob, and foreach reads it from there', async () => {

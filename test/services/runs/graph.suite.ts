@@ -563,6 +563,68 @@ export function graphSuite(open: () => Promise<EngineDatabase>): void {
     })
   })
 
+  describe('a once step that was sent when another fails', () => {
+    const each = { id: 'each', kind: 'foreach', items: ['pay', 'bad'], as: 'item', concurrency: 2 }
+    const beside = {
+      'beside it': recipe([http('pay', { once: true, needs: [] }), http('bad', { needs: [] })]),
+      'in another item': recipe([
+        {
+          ...each,
+          steps: [http('pay', { once: true, when: "item == 'pay'" }), http('bad', { when: "item == 'bad'" })],
+        },
+      ]),
+    }
+    async function failBeside(b: EngineBench, definition: (typeof beside)['beside it']) {
+      const asked = gate()
+      const answer = gate()
+      let isDown = true
+      b.script('pay', async ({ context }) => {
+        asked.open()
+        await Promise.race([
+          answer.opened,
+          new Promise((_, reject) =>
+            context.signal.addEventListener('abort', () => reject(context.signal.reason), { once: true }),
+          ),
+        ])
+        return { paid: true }
+      })
+      b.script('bad', async () => {
+        await asked.opened
+        return isDown ? down() : { ok: true }
+      })
+      const id = await b.start(definition)
+      const worker = b.worker()
+      await worker.claim()
+      const failed = async () => Object.values(await statuses(b, id)).includes('failed')
+      await expect.poll(failed).toBe(true)
+      return { id, worker, answer, mend: () => (isDown = false) }
+    }
+
+    test.each(Object.keys(beside) as (keyof typeof beside)[])('%s ends, and a retry keeps it', async (where) => {
+      const b = await bench()
+      const { id, worker, answer, mend } = await failBeside(b, beside[where])
+      expect(await b.run(id)).toMatchObject({ state: 'running' })
+      answer.open()
+      await worker.idle()
+      expect(await b.run(id)).toMatchObject({ state: 'failed', error: { kind: 'upstream' } })
+      mend()
+      await db.transaction().execute((tx) => requestRetry(tx, id))
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+      expect(madeBy(b).filter((step) => step === 'pay')).toHaveLength(1)
+    })
+
+    test('is still cut off by what ends the run', async () => {
+      const b = await bench()
+      const { id, worker } = await failBeside(b, beside['beside it'])
+      await db.transaction().execute((tx) => cancelRunTree(tx, id, 'enough'))
+      await worker.pollInbox()
+      await worker.idle()
+      expect(await b.run(id)).toMatchObject({ state: 'canceled' })
+      expect(await statuses(b, id)).toMatchObject({ pay: 'canceled', bad: 'failed' })
+    })
+  })
+
   test('a replay from one side keeps the other, and does what follows once more', async () => {
     const b = await bench()
     const id = await b.start(
