@@ -1,12 +1,9 @@
-import { sql } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
 import type { WorkflowState } from '../../db/tables/workflows.table.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { followRun, readEvents, type RunEvent } from '../runs/event-hub.ts'
 import { getWorkflow } from './read-workflows.ts'
-
-/** How soon the next run, an approval or the end is seen while no run tells of itself. */
-const pollMs = 500
+import { nextStanding, type Standing } from './standing.ts'
 
 /** An event of one of the workflow's runs. */
 export interface WorkflowRunEvent extends RunEvent {
@@ -57,12 +54,12 @@ async function* follow(
   seen: { run: number; seq: number },
   signal: AbortSignal,
 ): AsyncGenerator<WorkflowEvent> {
+  const signals = ctx.shutdown ? [signal, ctx.shutdown] : [signal]
   let { run, seq } = seen
   let told = ''
-  const over = () => signal.aborted || ctx.shutdown?.aborted
-  while (!over()) {
-    const now = await look(ctx, id, run, seq)
-    // Somebody has deleted it.
+  let known: Standing | null = null
+  for (;;) {
+    const now = await nextStanding(ctx.db, id, known, signals)
     if (!now) return
     const status: WorkflowStatusEvent['data'] = {
       status: now.state,
@@ -70,17 +67,20 @@ async function* follow(
       attention: now.attention ?? [],
       error: now.error,
     }
-    const { next } = now
+    // The first with events that the client has not seen, or may yet have.
+    const next = now.runs.find(
+      (each) =>
+        each.number > run ||
+        (each.number === run && (each.last_seq > seq || (!each.has_ended && each.is_last && !now.has_ended))),
+    )
     if (!next && now.has_ended) return yield { id: 'end', type: 'workflow.status', data: status }
     // Behind what has happened, not ahead of it.
     if (!now.has_ended && !next?.has_ended && JSON.stringify(status) !== told) {
       told = JSON.stringify(status)
       yield { id: null, type: 'workflow.status', data: status }
     }
-    if (!next) {
-      await pause(pollMs, signal)
-      continue
-    }
+    known = next ? null : now
+    if (!next) continue
     if (next.number > run) [run, seq] = [next.number, 0]
     // What a run says when it is taken up again by hand, behind the back of its workflow, is no part of what is awaited.
     const isAwaited = next.is_last && !now.has_ended
@@ -91,44 +91,6 @@ async function* follow(
       yield { id: `${run}.${seq}`, execution_id, purpose, plan, ...event }
     }
   }
-}
-
-interface Look {
-  state: WorkflowState
-  has_ended: boolean
-  plan: number
-  attention: string[] | null
-  error: JsonObject | null
-  /** The first run with events that the client has not seen, or may yet have; null: there is none. */
-  next: {
-    number: number
-    run_id: string
-    purpose: 'plan' | 'run'
-    plan: number
-    last_seq: number
-    is_last: boolean
-    has_ended: boolean
-  } | null
-}
-
-async function look({ db, actor }: ServiceContext, id: string, run: number, seq: number): Promise<Look | null> {
-  const { rows } = await sql<Look>`
-    select w.state, w.finished_at is not null as has_ended, w.plan, p.attention, w.error, n.next
-    from workflows w
-    left join workflow_plans p on p.workflow_id = w.id and p.number = w.plan
-    left join lateral (
-      select jsonb_build_object('number', l.number, 'run_id', r.id, 'purpose', r.trigger -> 'purpose',
-        'plan', r.trigger -> 'plan', 'last_seq', r.last_seq, 'is_last', l.is_last, 'has_ended', r.finished_at is not null) as next
-      from (
-        select number, run_id, number = max(number) over () as is_last from workflow_runs
-        where workflow_id = w.id
-      ) l join runs r on r.id = l.run_id
-      where l.number > ${run}::integer or (l.number = ${run}::integer
-        and (r.last_seq > ${seq}::integer or (r.finished_at is null and l.is_last and w.finished_at is null)))
-      order by l.number limit 1
-    ) n on true
-    where w.workspace_id = ${actor.workspaceId} and w.id = ${id}`.execute(db)
-  return rows[0] ?? null
 }
 
 async function* stored({ db }: ServiceContext, runId: string, after: number, last: number): AsyncGenerator<RunEvent> {
@@ -147,17 +109,4 @@ async function* counted<T>({ measures }: ServiceContext, events: AsyncGenerator<
   } finally {
     if (measures) measures.eventStreams.value--
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal.addEventListener('abort', done)
-    if (signal.aborted) done()
-  })
 }
