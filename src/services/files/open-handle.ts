@@ -5,21 +5,29 @@ import { AppError, type Fault } from '../../lib/errors.ts'
 import { isUuid } from '../../lib/ids.ts'
 import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import { pointerTo } from '../../lib/pointer.ts'
-import { handleOf, looksLikeHandle, type FileHandle, type FilesContext } from './file.ts'
-import { readContent, visibleFiles } from './read-files.ts'
+import { handleOf, looksLikeHandle, type FileHandle, type FileRow, type FilesContext } from './file.ts'
+import { findFile, readBytes, visibleFiles } from './read-files.ts'
 
 /**
- * The file behind a handle. A handle is data that anybody may have made up: only files of the same workspace are read
+ * The file behind a handle. A handle is data that anybody may have made up: only files of the same workspace are found
  * through it, and what it says besides the id counts for nothing, but that a hash must be the right one.
  */
+export async function findHandle(
+  ctx: Pick<FilesContext, 'db' | 'actor'>,
+  handle: JsonObject & { $file: string },
+): Promise<FileRow> {
+  const row = await findFile(ctx, handle.$file)
+  if (handle['sha256'] !== undefined && handle['sha256'] !== row.sha256)
+    throw new AppError('not-found', `The file ${row.id} is not the one that the handle tells of.`)
+  return row
+}
+
 export async function openHandle(
   ctx: FilesContext,
   handle: JsonObject & { $file: string },
 ): Promise<{ handle: FileHandle; bytes: Uint8Array }> {
-  const { file, bytes } = await readContent(ctx, handle.$file)
-  if (handle['sha256'] !== undefined && handle['sha256'] !== file.sha256)
-    throw new AppError('not-found', `The file ${file.id} is not the one that the handle tells of.`)
-  return { handle: file.handle, bytes }
+  const row = await findHandle(ctx, handle)
+  return { handle: handleOf(row), bytes: await readBytes(ctx, row) }
 }
 
 const mostHandles = 1000

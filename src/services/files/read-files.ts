@@ -40,9 +40,13 @@ export async function listFiles(
   return toPage(await newestFirst(query, page).execute(), page.limit, byCreation, toFile)
 }
 
+export async function readBytes({ blobs }: Pick<FilesContext, 'blobs'>, row: FileRow): Promise<Uint8Array> {
+  const bytes = await blobs.get(fileKey(row.workspace_id, row.id))
+  if (!bytes) throw new AppError('not-found', `The bytes of the file ${row.id} are gone.`)
+  return bytes
+}
+
 export async function readContent(ctx: FilesContext, id: string): Promise<{ file: StoredFile; bytes: Uint8Array }> {
   const row = await findFile(ctx, id)
-  const bytes = await ctx.blobs.get(fileKey(row.workspace_id, row.id))
-  if (!bytes) throw new AppError('not-found', `The bytes of the file ${id} are gone.`)
-  return { file: toFile(row), bytes }
+  return { file: toFile(row), bytes: await readBytes(ctx, row) }
 }

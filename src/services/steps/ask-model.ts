@@ -4,7 +4,7 @@ import type { Json } from '../../lib/json.ts'
 import { askModel } from '../models/ask.ts'
 import { ModelError } from '../models/errors.ts'
 import type { ModelAnswer, ModelRequest } from '../models/types.ts'
-import { openFiles } from './attachments.ts'
+import { withOpenFiles } from './attachments.ts'
 import { StepError, type StepContext } from '../runs/step-executor.ts'
 
 /** An answer as a recorded call holds it. */
@@ -19,14 +19,15 @@ export async function modelRound(
 ): Promise<ModelAnswer> {
   const ask = async (): Promise<Recorded> => {
     try {
-      const files = await openFiles(request, context)
-      const answer = await askModel(context.ctx, request, {
-        ...(files.size > 0 && { files }),
-        signal: options.signal,
-        ...(context.mayAsk && { mayAsk: context.mayAsk }),
-        onText: (delta) => context.text(delta),
-        onUsage: (usage) => context.usage(usage, options.agentId),
-      })
+      const answer = await withOpenFiles(request, context, options.signal, (files) =>
+        askModel(context.ctx, request, {
+          ...(files.size > 0 && { files }),
+          signal: options.signal,
+          ...(context.mayAsk && { mayAsk: context.mayAsk }),
+          onText: (delta) => context.text(delta),
+          onUsage: (usage) => context.usage(usage, options.agentId),
+        }),
+      )
       // An answer is JSON throughout; an interface only cannot say so.
       return answer as Recorded
     } catch (error) {

@@ -150,6 +150,52 @@ describe('attachments', () => {
     expect(server.requests).toEqual([])
   })
 
+  test('are not read to see that they are too large', async () => {
+    const ctx = await setUp()
+    const { $file } = await aFile(ctx, 'p.png', 'image/png')
+    await database.db
+      .updateTable('files')
+      .set({ size: attachmentLimits.bytes + 1 })
+      .where('id', '=', $file)
+      .execute()
+    ctx.blobs.get = () => Promise.reject(new Error('It was read.'))
+    await expect(ask(ctx, 'openai', [{ $file }])).rejects.toMatchObject({ kind: 'attachment-too-large' })
+  })
+
+  test('wait until the process has room for their bytes, half of it for one workspace, and no longer than their step', async () => {
+    let reading = 0
+    let most = 0
+    let letGo = () => {}
+    const held = new Promise<void>((resolve) => (letGo = resolve))
+    const offline = { model: { provider: 'offline', model: 'offline' } }
+    // As large as a question may be, by what the rows say.
+    const workspace = async () => {
+      const ctx = await setUp()
+      const { $file } = await aFile(ctx, 'p.png', 'image/png')
+      await database.db.updateTable('files').set({ size: attachmentLimits.bytes }).where('id', '=', $file).execute()
+      const { get } = ctx.blobs
+      ctx.blobs.get = async (key) => {
+        most = Math.max(most, ++reading)
+        await held
+        return get.call(ctx.blobs, key).finally(() => reading--)
+      }
+      const asking = Array.from({ length: 5 }, () => ask(ctx, 'offline', [{ $file }], offline))
+      return { ctx, $file, asking }
+    }
+    const one = await workspace()
+    await expect.poll(() => reading).toBe(3)
+    const other = await workspace()
+    await expect.poll(() => reading).toBe(6)
+    const controller = new AbortController()
+    const { context } = createStepContext(one.ctx, { scope: { files: one.$file }, signal: controller.signal })
+    const late = llmStep(step('offline', [{ $file: one.$file }], offline), context)
+    controller.abort(new Error('The step is over.'))
+    await expect(late).rejects.toThrow('The step is over.')
+    letGo()
+    expect(await Promise.all([...one.asking, ...other.asking])).toHaveLength(10)
+    expect(most).toBe(6)
+  })
+
   test('are there in every round of an agent, and not read again for an answer that is recorded', async () => {
     const ctx = await setUp()
     const { slug } = await createAgent(ctx, {
