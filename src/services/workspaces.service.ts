@@ -107,7 +107,8 @@ export async function updateCurrentWorkspace(
       .selectFrom('workspaces')
       .selectAll()
       .where('id', '=', actor.workspaceId)
-      .forUpdate()
+      // No key changes. Whoever holds a run and names its workspace in another row goes on, and so do those behind it.
+      .forNoKeyUpdate()
       .executeTakeFirst()
     if (!current) throw new AppError('not-found', 'The workspace does not exist any more.')
     requireMatch(ifMatch, workspaceTag(toWorkspace(current)))

@@ -1,6 +1,8 @@
+import { sql } from 'kysely'
 import { expect, test } from 'vitest'
+import { jsonb } from '../../src/db/json.ts'
 import { uuidv7 } from '../../src/lib/ids.ts'
-import { createWorkspace } from '../../src/services/workspaces.service.ts'
+import { createWorkspace, updateCurrentWorkspace } from '../../src/services/workspaces.service.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { createServiceContext } from '../support/service-context.ts'
 
@@ -31,3 +33,37 @@ test('a user owns a hundred workspaces at most, also with many requests at once'
     if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ kind: 'conflict' })
   }
 })
+
+test.runIf(database.url)(
+  'a limit that is set while one of its runs is being written waits for the run, and not the run for it',
+  async () => {
+    const ctx = await createServiceContext(database)
+    const id = uuidv7()
+    await db
+      .insertInto('runs')
+      .values({
+        id,
+        workspace_id: ctx.actor.workspaceId,
+        state: 'running',
+        trigger: jsonb({}),
+        input: jsonb({}),
+        definition: jsonb({}),
+      })
+      .execute()
+    let limiting: Promise<unknown> | undefined
+    // As a checkpoint does: the run first, and then a row that names the workspace.
+    await db.transaction().execute(async (tx) => {
+      await sql`select from runs where id = ${id} for update`.execute(tx)
+      limiting = updateCurrentWorkspace(ctx, { settings: { concurrent_executions: 1 } })
+      const blocked = async () =>
+        (
+          await sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`.execute(
+            db,
+          )
+        ).rows.length > 0
+      while (!(await blocked())) await new Promise((resolve) => setImmediate(resolve))
+      await sql`select from workspaces where id = ${ctx.actor.workspaceId} for key share`.execute(tx)
+    })
+    expect(await limiting).toMatchObject({ settings: { concurrent_executions: 1 } })
+  },
+)
