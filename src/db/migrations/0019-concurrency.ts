@@ -48,6 +48,12 @@ export const concurrency: Migration = {
       id bigint generated always as identity primary key,
       counter uuid not null
     )`,
+    // What a trigger has left of the runs that end for its own, for a tick.
+    `create table crowded_slots (
+      counter uuid primary key,
+      run_id uuid not null references runs on delete cascade,
+      size integer not null
+    )`,
     `create table workspace_limits (
       workspace_id uuid primary key references workspaces on delete cascade,
       runs integer not null check (runs > 0)
@@ -135,7 +141,9 @@ export const concurrency: Migration = {
           values (asking.id, asking.workspace_id, 'slot', wanted.counter, asking.priority, asking.ready_at, asking.deadline_at)
           on conflict (run_id) do update set reason = excluded.reason, line = excluded.line, priority = excluded.priority,
             since = excluded.since, until = excluded.until;
-          update runs r set state = 'blocked', last_seq = r.last_seq + 1 where r.id = asking.id returning r.last_seq into seq;
+          -- From here on it may be given a slot, and whatever ends it then has to give it back.
+          update runs r set state = 'blocked', slotted = true, last_seq = r.last_seq + 1
+          where r.id = asking.id returning r.last_seq into seq;
           insert into run_events (run_id, seq, type, data)
           values (asking.id, seq, 'execution.blocked', jsonb_strip_nulls(jsonb_build_object(
             'scope', wanted.scope, 'key', wanted.key, 'limit', size_of_slot(wanted))));
@@ -167,7 +175,7 @@ export const concurrency: Migration = {
             exit when wanted.state = 'wanted' and not has_room(wanted);
             update run_slots s set state = 'held' where s.run_id = first.run_id and s.counter = next_counter;
             delete from held_runs h where h.run_id = first.run_id;
-            update runs r set state = 'queued' where r.id = first.run_id;
+            update runs r set state = 'queued', slotted = true where r.id = first.run_id;
             insert into run_queue (run_id, workspace_id, priority, ready_at)
             values (first.run_id, first.workspace_id, first.priority, first.since) on conflict do nothing;
             return next first.run_id;

@@ -5,6 +5,7 @@ import { recoverRuns, wakeDueRuns } from '../../../src/services/runs/claim.ts'
 import { cancelRunTree } from '../../../src/services/runs/children.ts'
 import { wakeHeldRuns } from '../../../src/services/runs/concurrency/held.ts'
 import { passSlots, reconcileSlots } from '../../../src/services/runs/concurrency/slots.ts'
+import { updateCurrentWorkspace } from '../../../src/services/workspaces.service.ts'
 import { requestPause, requestResume } from '../../../src/services/runs/pause.ts'
 import type { Engine } from '../../../src/services/runs/engine.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
@@ -25,7 +26,7 @@ const commands = fc.array(
       key: fc.constantFrom('a', 'b', 'c'),
       priority: fc.constantFrom(0, 5),
     }),
-    fc.record({ do: fc.constantFrom('claim', 'finish', 'wake', 'crash', 'pass') }),
+    fc.record({ do: fc.constantFrom('claim', 'finish', 'wake', 'crash', 'pass', 'unlimit') }),
     fc.record({ do: fc.constantFrom('cancel', 'pause', 'resume'), nth }),
   ),
   { minLength: 5, maxLength: 30 },
@@ -33,9 +34,12 @@ const commands = fc.array(
 
 test('whatever is done to runs under limits, slots are what they count, and no one waits before a free one', async () => {
   await fc.assert(
-    fc.asyncProperty(commands, async (sequence) => {
+    fc.asyncProperty(commands, fc.option(fc.constantFrom(1, 2, 4)), async (sequence, ofWorkspace) => {
       const { db } = database
       const b = await createLimitBench(database)
+      const limit = (concurrent_executions: number | null) =>
+        updateCurrentWorkspace(b.ctx, { settings: { concurrent_executions } })
+      await limit(ofWorkspace)
       const recipeId = await b.store({ concurrency: [{ limit: 3 }, { limit: 2, key: '{{ input.key }}' }] }, [
         http('only'),
         { id: 'hold', kind: 'wait', duration: '1h' },
@@ -70,6 +74,7 @@ test('whatever is done to runs under limits, slots are what they count, and no o
           else if (step.do === 'claim') await worker.claim()
           else if (step.do === 'finish') await finish()
           else if (step.do === 'pass') await passSlots(db)
+          else if (step.do === 'unlimit') await limit(null)
           else if (step.do === 'wake') {
             await finish()
             await database.shiftClock({ seconds: ++hours * 3601 })

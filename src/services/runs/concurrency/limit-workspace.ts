@@ -30,16 +30,14 @@ export async function limitWorkspace(
       .execute()
     const ids = toJsonText(running.map(({ id }) => id))
     await sql`
-      with counted as (
+      with running as (
+        select value::uuid as run_id from jsonb_array_elements_text(${ids}::text::jsonb)
+      ), counted as (
         insert into run_slots (run_id, counter, workspace_id, scope, size, state)
-        select id::uuid, ${workspaceId}::uuid, ${workspaceId}::uuid, 'workspace', ${runs}::integer, 'held'
-        from jsonb_array_elements_text(${ids}::text::jsonb) as id
+        select run_id, ${workspaceId}::uuid, ${workspaceId}::uuid, 'workspace', ${runs}::integer, 'held' from running
         on conflict do nothing
       )
-      update runs set slotted = true
-      where id = any(array(select id::uuid from jsonb_array_elements_text(${ids}::text::jsonb) as id)) and not slotted`.execute(
-      tx,
-    )
+      update runs set slotted = true where id = any(array(select run_id from running)) and not slotted`.execute(tx)
   }
   await tx.insertInto('freed_slots').values({ counter: workspaceId }).execute()
 }
