@@ -100,7 +100,7 @@ async function attempt(
       throw new StepError('timeout', `The run ${child} took longer than ${formatDuration(timeoutOf(step) ?? 0)}.`)
     }
     const { blobs } = flow.runtime
-    // A value that the child keeps apart is kept for the parent too, which may outlive it.
+    // What of its output the child keeps apart is kept for the parent too, which may outlive it.
     return { output: await rehome(blobs, flow.run.workspace_id, flow.run.id, outputOf(child, result.found)) }
   } catch (error) {
     // The parent goes on without this item; when the parent itself ends, its children end with it.

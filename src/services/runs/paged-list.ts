@@ -171,15 +171,6 @@ export class PagedList {
     })
   }
 
-  /** The same list below another run; the index last, so that it never names a page that is not there. */
-  async copyTo(prefix: string): Promise<JsonObject> {
-    for (const [page, { sha256: hash }] of this.#index.pages.entries())
-      await putJson(this.#blobs, `${prefix}${hash}.json`, await this.#read(page))
-    const key = `${prefix}${this.#index.sha256}${indexSuffix}`
-    await putJson(this.#blobs, key, new TextEncoder().encode(JSON.stringify(this.#index)))
-    return toHandle(key, this.#index)
-  }
-
   async #read(page: number): Promise<Uint8Array> {
     const bytes = await this.#blobs.get(`${this.#prefix}${this.#index.pages[page]!.sha256}.json`)
     if (!bytes) throw new Error('A page of a stored list is gone.')

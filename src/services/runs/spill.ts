@@ -66,17 +66,65 @@ export async function openList(blobs: Blobs, workspaceId: string, value: Json): 
   return list
 }
 
-/** A handle of another run, copied to be of this one; any other value as it is. */
-export async function rehome(blobs: Blobs, workspaceId: string, runId: string, value: Json): Promise<Json> {
-  const list = await openList(blobs, workspaceId, value)
-  if (list) return list.copyTo(prefixOf(workspaceId, runId))
+/** Handles as they are after a move, by the key that they had; null: what it stood for was gone. */
+export type Moved = Map<string, Json>
+
+/**
+ * A value whose handles, wherever in it they stand and whatever they hold in turn, are copied to be of this run. `moved`
+ * remembers the copies: what several values share is copied once.
+ */
+export async function rehome(
+  blobs: Blobs,
+  workspaceId: string,
+  runId: string,
+  value: Json,
+  moved: Moved = new Map(),
+): Promise<Json> {
+  const rehomed = async (each: Json): Promise<Json> => {
+    const text = JSON.stringify(each)
+    if (!namesBlob(text)) return each
+    for (const [key, handle] of handlesIn(workspaceId, text))
+      if (!moved.has(key) && !isOwn(workspaceId, runId, handle)) moved.set(key, await copyOf(key, handle))
+    return renamed(workspaceId, each, moved)
+  }
+  const copyOf = async (key: string, handle: JsonObject): Promise<Json> => {
+    if (isListKey(key)) {
+      const list = await PagedList.open(blobs, key)
+      return list && spillList(blobs, workspaceId, runId, mapped(list.items(), rehomed))
+    }
+    const bytes = await blobs.get(key)
+    if (!bytes) return null
+    const text = new TextDecoder().decode(bytes)
+    if (namesBlob(text)) return spill(blobs, workspaceId, runId, await rehomed(JSON.parse(text) as Json))
+    const own = prefixOf(workspaceId, runId) + key.slice(key.lastIndexOf('/') + 1)
+    await blobs.put(own, bytes, { mediaType: 'application/json' })
+    return { ...handle, $blob: own }
+  }
+  const result = await rehomed(value)
+  // Inside a value a handle may be data that speaks of what has long gone.
   const key = spilledKey(workspaceId, value)
-  if (key === null || !isHandle(value)) return value
-  const bytes = await blobs.get(key)
-  if (!bytes) throw gone()
-  const own = prefixOf(workspaceId, runId) + key.slice(key.lastIndexOf('/') + 1)
-  await blobs.put(own, bytes, { mediaType: 'application/json' })
-  return { ...value, $blob: own }
+  if (key !== null && moved.get(key) === null) throw gone()
+  return result
+}
+
+/** The value with the handles that were moved as they are now. */
+export const renamed = (workspaceId: string, value: Json, moved: Moved): Json =>
+  JSON.parse(JSON.stringify(value), (_, each: Json) => moved.get(spilledKey(workspaceId, each) ?? '') ?? each) as Json
+
+const namesBlob = (text: string): boolean => text.includes('"$blob"')
+
+function handlesIn(workspaceId: string, text: string): Map<string, JsonObject> {
+  const handles = new Map<string, JsonObject>()
+  JSON.parse(text, (_, each: Json) => {
+    const key = spilledKey(workspaceId, each)
+    if (key !== null) handles.set(key, each as JsonObject)
+    return each
+  })
+  return handles
+}
+
+async function* mapped(items: AsyncIterable<Json>, change: (item: Json) => Promise<Json>): AsyncGenerator<Json> {
+  for await (const item of items) yield await change(item)
 }
 
 /** Whether a handle is of this run, so that what it stands for lives as long as the run. */

@@ -33,6 +33,11 @@ async function work({ worker }: EngineBench) {
 const outputOf = async (b: EngineBench, id: string) =>
   unspill(b.ctx.blobs, b.ctx.actor.workspaceId, (await b.run(id)).output)
 
+async function deleteBlobsOf(b: EngineBench, id: string) {
+  for (const { key } of await db.selectFrom('run_blobs').select('key').where('run_id', '=', id).execute())
+    await b.ctx.blobs.delete(key)
+}
+
 test('a long list goes from loop to loop in pages, each noted for its run, so that they are deleted with it', async () => {
   const b = await createEngineBench(database)
   b.script('big', () => long as never)
@@ -99,11 +104,30 @@ test('a replay takes all pages along', async () => {
   const source = await b.start(recipe([http('big'), loop('one', 'steps.big.output'), loop('two', 'steps.one.output')]))
   await work(b)
   const { id } = await replayRun(b.ctx, { runId: source, from: 'two' })
-  for (const { key } of await db.selectFrom('run_blobs').select('key').where('run_id', '=', source).execute())
-    await b.ctx.blobs.delete(key)
+  await deleteBlobsOf(b, source)
   await work(b)
   expect(await outputOf(b, id)).toEqual(long)
   expect(b.calls).toHaveLength(1)
+})
+
+test('a replay takes along what the items of a list keep apart', async () => {
+  const b = await createEngineBench(database)
+  b.script('big', () => Array.from({ length: 30 }, (_, n) => ({ n, text: 'x'.repeat(10_000) })))
+  const within = { id: 'within', kind: 'foreach', items: { $expr: 'item' }, as: 'one' }
+  const number = { id: 'number', kind: 'transform', value: { $expr: 'one.n' } }
+  const source = await b.start(
+    recipe([
+      loop('each', '[1, 2]', { steps: [http('big')] }),
+      loop('use', 'steps.each.output', { steps: [{ ...within, steps: [number] }] }),
+    ]),
+  )
+  await work(b)
+  const { id } = await replayRun(b.ctx, { runId: source, from: 'use' })
+  await deleteBlobsOf(b, source)
+  await work(b)
+  const numbers = Array.from({ length: 30 }, (_, n) => n)
+  expect(await b.run(id)).toMatchObject({ state: 'succeeded', output: [numbers, numbers] })
+  expect(JSON.stringify(await b.steps(id))).not.toContain(source)
 })
 
 test('a loop that collects tells how many of its items failed, and each of them why', async () => {

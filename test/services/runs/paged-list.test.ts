@@ -85,6 +85,36 @@ test('a list copied to another run has all its blobs there', async () => {
   expect((copy as JsonObject)['$blob']).toContain(other)
 })
 
+test('what is copied to another run has with it what it holds, at every depth, each once', async () => {
+  const blobs = watchedBlobs()
+  const apart = (value: Json) => spill(blobs, workspace, run, value)
+  const object = { text: 'x'.repeat(300_000) }
+  const items = long.slice(0, 600)
+  const list = await apart(items)
+  const pages = await apart(items.map((item) => ({ ...item, list })))
+  const value = { inline: [[await apart(object)], list], pages, single: await apart({ ...object, list }) }
+  const before = new Set(blobs.keys.keys())
+  const other = crypto.randomUUID()
+  blobs.gets.length = 0
+  const copy = (await rehome(blobs, workspace, other, value)) as typeof value
+  expect(new Set(blobs.gets).size).toBe(blobs.gets.length)
+  for (const key of before) await blobs.delete(key)
+  const open = (handle: Json) => unspill(blobs, workspace, handle)
+  expect(await open(copy.inline[0]![0]!)).toEqual(object)
+  const first = ((await open(copy.pages)) as { list: Json }[])[0]!
+  expect(first.list).toEqual(copy.inline[1])
+  expect(((await open(copy.single)) as { list: Json }).list).toEqual(first.list)
+  expect(await open(first.list)).toEqual(items)
+})
+
+test('a handle within a value whose blob is gone stays as it is; a value that is gone is missed', async () => {
+  const blobs = watchedBlobs()
+  const handle = await spill(blobs, workspace, run, long)
+  for (const key of blobs.keys.keys()) await blobs.delete(key)
+  expect(await rehome(blobs, workspace, crypto.randomUUID(), { old: handle })).toEqual({ old: handle })
+  await expect(rehome(blobs, workspace, crypto.randomUUID(), handle)).rejects.toThrow('gone')
+})
+
 test('a list of another workspace is not opened', async () => {
   const blobs = createMemoryBlobs()
   const stored = await spill(blobs, workspace, run, long)
