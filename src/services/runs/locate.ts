@@ -1,5 +1,5 @@
 import type { RecipeDefinition, Step } from '../recipes/definition.ts'
-import { graphOfNeeds, gotosWithin, has, reachedFrom } from '../recipes/graph.ts'
+import { graphOfNeeds, gotosWithin, has, reachedFrom, type StepGraph, type StepSet } from '../recipes/graph.ts'
 
 /** Where a row of a run stands in its definition: a step, or one item of a foreach. */
 export interface Located {
@@ -52,8 +52,21 @@ export function mayFollow(definition: Pick<RecipeDefinition, 'steps'>, earlier: 
   if (!graph) return true
   const [from, to] = [a, b].map((path) => list.findIndex(({ id }) => id === withoutVisit(path[parting]!)))
   if (from! < 0 || to! < 0) return true
+  return has(followersOf(list, graph, from!), to!)
+}
+
+const followers = new WeakMap<readonly Step[], Map<number, StepSet>>()
+
+/** All that may happen because one step of a list has ended; it is asked of each of thousands of rows. */
+function followersOf(list: readonly Step[], graph: StepGraph, start: number): StepSet {
+  const known = followers.get(list) ?? new Map<number, StepSet>()
+  followers.set(list, known)
+  const found = known.get(start)
+  if (found !== undefined) return found
   const gotos = gotosWithin(list.map((step) => ({ id: step.id, fields: step })))
-  return has(reachedFrom(graph, gotos, from!), to!)
+  const set = reachedFrom(graph, gotos, start)
+  known.set(start, set)
+  return set
 }
 
 /** `fetch~2` is the second visit of `fetch`. */

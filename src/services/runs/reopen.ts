@@ -12,6 +12,8 @@ export interface StepOutline {
   ordinal: number
   /** Of a step that failed. */
   errorKind: string | null
+  /** Of what failed because a step in it did: the path of that step. */
+  errorStep: string | null
   /** A branch or foreach that has settled which way it takes, or over which items it goes. */
   isSettled: boolean
 }
@@ -31,21 +33,33 @@ export function reopenFailed(
   definition: Pick<RecipeDefinition, 'steps'>,
   /** The step that the run's error names. */
   failedPath: string | null,
+  /** What is gone into in any case. */
+  entered: readonly string[] = [],
 ): Reopening {
   const known = new Set(rows.map(({ path }) => path))
   const again: string[] = []
-  const open = new Set<string>()
-  // Sorted by path, what is around comes before what is inside.
-  for (const row of rows.toSorted((a, b) => (a.path < b.path ? -1 : 1))) {
-    const above = pathAbove(row.path, (path) => known.has(path))
-    if (above !== null && !open.has(above)) continue
-    if (row.status === 'succeeded' || row.status === 'skipped') continue
-    if (row.status === 'failed' && isTaken(row, definition) && row.path !== failedPath) continue
-    if (isEntered(row)) open.add(row.path)
-    else again.push(row.path)
+  const open = new Set(entered)
+  // Where a goto came to its limit, the recipe says what follows, and yet the list failed there.
+  const failed = new Set([failedPath])
+  for (const row of rows.toSorted(byPath)) {
+    if (!open.has(row.path)) {
+      const above = pathAbove(row.path, (path) => known.has(path))
+      if (above !== null && !open.has(above)) continue
+      if (row.status === 'succeeded' || row.status === 'skipped') continue
+      if (row.status === 'failed' && isTaken(row, definition) && !failed.has(row.path)) continue
+      if (!isEntered(row)) {
+        again.push(row.path)
+        continue
+      }
+      open.add(row.path)
+    }
+    failed.add(row.errorStep)
   }
   return { again, enter: [...open] }
 }
+
+/** What is around comes before what is inside. */
+export const byPath = (a: StepOutline, b: StepOutline): number => (a.path < b.path ? -1 : 1)
 
 /**
  * What a replay from a step leaves out: the step and all that was entered after it, less what ran beside it. Around it, branches and loops are gone
@@ -56,18 +70,28 @@ export function reopenFrom(
   definition: Pick<RecipeDefinition, 'steps'>,
   from: string,
 ): Reopening {
-  const byPath = new Map(rows.map((row) => [row.path, row]))
-  const has = (path: string) => byPath.has(path)
+  const rowAt = new Map(rows.map((row) => [row.path, row]))
+  const has = (path: string) => rowAt.has(path)
   const enter = new Set<string>()
   for (let above = pathAbove(from, has); above !== null; above = pathAbove(above, has)) enter.add(above)
-  const marks = [from, ...enter].map((path) => ({ list: listOf(path), row: byPath.get(path)! }))
+  const marks = [from, ...enter].map((path) => ({
+    list: listOf(path),
+    row: rowAt.get(path)!,
+    known: new Map<string, boolean>(),
+  }))
+  const follows = (entered: StepOutline | undefined, mark: StepOutline): boolean => {
+    if (!entered || enter.has(entered.path)) return false
+    if (mark.kind === itemKind) return entered.path !== mark.path && entered.status !== 'succeeded'
+    return entered.ordinal >= mark.ordinal && mayFollow(definition, mark.path, entered.path)
+  }
+  // What holds for a step holds for all that is in it, which may be thousands of rows.
   const isAfter = (row: StepOutline): boolean =>
-    marks.some(({ list, row: mark }) => {
+    marks.some(({ list, row: mark, known }) => {
       const top = topBelow(row.path, list)
-      const entered = top === null ? undefined : byPath.get(top)
-      if (!entered || enter.has(entered.path)) return false
-      if (mark.kind === itemKind) return entered.path !== mark.path && entered.status !== 'succeeded'
-      return entered.ordinal >= mark.ordinal && mayFollow(definition, mark.path, entered.path)
+      if (top === null) return false
+      const is = known.get(top) ?? follows(rowAt.get(top), mark)
+      known.set(top, is)
+      return is
     })
   const isBelow = (row: StepOutline) => row.path === from || row.path.startsWith(`${from}/`)
   const again = rows.filter((row) => !enter.has(row.path) && (isBelow(row) || isAfter(row) || !hasEnded(row.status)))

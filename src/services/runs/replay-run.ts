@@ -1,7 +1,7 @@
 import { sql, type Kysely } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
-import { jsonb, toJsonText } from '../../db/json.ts'
+import { toJsonText } from '../../db/json.ts'
 import { isUniqueViolation } from '../../db/unique-violation.ts'
 import { canonicalJson, sha256Hex } from '../../lib/canonical.ts'
 import { parseDuration } from '../../lib/duration.ts'
@@ -10,16 +10,15 @@ import { uuidv7 } from '../../lib/ids.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { validateJson } from '../../lib/json-schema.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
-import { notedBlobs } from '../files/run-blobs.ts'
 import { tellOf } from './children.ts'
 import { noAdmission } from './concurrency/admit.ts'
 import { insertRuns } from './create-run.ts'
 import { locate, pathAbove } from './locate.ts'
+import { moveBlobs } from './move-blobs.ts'
 import { itemKind } from './records.ts'
-import { isTaken, reopenFrom, type Reopening, type StepOutline } from './reopen.ts'
-import { definitionOf, outlineSteps } from './retry.ts'
+import { byPath, reopenFailed, reopenFrom, type Reopening, type StepOutline } from './reopen.ts'
+import { definitionOf, failedStepOf, outlineSteps } from './retry.ts'
 import { traceRun } from './run-trace.ts'
-import { rehome } from './spill.ts'
 import { findByKey, policyOf, type StartedRun } from './start-run.ts'
 import { isEnd } from './states.ts'
 
@@ -57,8 +56,8 @@ export async function replayRun(
   const input = request.input ?? source.input
   checkInput(definition, input)
   const id = uuidv7()
-  const plan = await planSteps(ctx.db, source.id, request.from, definition)
-  const moved = await moveBlobs(ctx, source.id, id, plan.kept)
+  const plan = await planSteps(ctx.db, source, request.from, definition)
+  const nameMoved = await moveBlobs(ctx, source.id, id, plan.kept)
   const timeout = definition.settings?.timeout
   const trigger = { kind: 'replay', execution_id: source.id, from_step: request.from ?? null }
   const policy = source.recipe_id === null ? null : policyOf(definition, source.recipe_id, { input, trigger })
@@ -91,16 +90,7 @@ export async function replayRun(
         .where('id', '=', id)
         .execute()
       await copySteps(tx, source.id, id, plan)
-      for (const { path, output, state } of moved)
-        await tx
-          .updateTable('run_steps')
-          .set({
-            ...(output !== null && !plan.enter.includes(path) && { output: jsonb(output) }),
-            ...(state !== null && { state: jsonb(state) }),
-          })
-          .where('run_id', '=', id)
-          .where('path', '=', path)
-          .execute()
+      await nameMoved(tx)
     })
   } catch (error) {
     const known =
@@ -123,7 +113,7 @@ const hashed = ({ from, version, input }: ReplayRequest): JsonObject => ({
 async function findSource(ctx: ServiceContext, runId: string) {
   const source = await ctx.db
     .selectFrom('runs')
-    .select(['id', 'state', 'recipe_id', 'recipe_version', 'definition', 'input', 'state_key'])
+    .select(['id', 'state', 'recipe_id', 'recipe_version', 'definition', 'input', 'error', 'state_key'])
     .where('workspace_id', '=', ctx.actor.workspaceId)
     .where('id', '=', runId)
     .executeTakeFirst()
@@ -166,39 +156,49 @@ interface Plan {
 
 async function planSteps(
   db: Kysely<Database>,
-  runId: string,
+  source: Awaited<ReturnType<typeof findSource>>,
   from: string | undefined,
   definition: RecipeDefinition,
 ): Promise<Plan> {
   if (from === undefined) return { kept: [], enter: [] }
-  const rows = await outlineSteps(db, runId)
+  const rows = await outlineSteps(db, source.id)
   if (!rows.some(({ path }) => path === from)) {
     const detail = `the execution did not come to a step ${from}`
     throw new AppError('invalid', `It cannot be replayed so: ${detail}.`, {
       errors: [{ pointer: '/from_step', detail }],
     })
   }
-  return planFrom(rows, reopenFrom(rows, definition, from), definition)
+  return planFrom(rows, reopenFrom(rows, definition, from), definition, failedStepOf(source))
 }
 
-/** Less what the definition does not have any more, or does not go on from. */
-function planFrom(rows: readonly StepOutline[], { again, enter }: Reopening, definition: RecipeDefinition): Plan {
+/** Less what the definition does not have any more. What failed or was cut off beside the step goes on as in a retry. */
+function planFrom(
+  rows: readonly StepOutline[],
+  { again, enter }: Reopening,
+  definition: RecipeDefinition,
+  failedPath: string | null,
+): Plan {
   const undone = new Set(again)
-  const entered = new Set(enter)
   const known = new Set(rows.map(({ path }) => path))
-  const kept = rows.filter((row) => {
-    const { path, kind, status } = row
-    if (undone.has(path)) return false
-    const located = locate(definition, path)
-    if (!located || (located.isItem ? itemKind : located.step.kind) !== kind) return false
-    if (status === 'succeeded' || status === 'skipped' || entered.has(path)) return true
-    const above = pathAbove(path, (each) => known.has(each))
-    // Within what is settled as a whole, each row stands for what happened.
-    if (above !== null && !entered.has(above)) return !undone.has(above)
-    return status === 'failed' && isTaken(row, definition)
-  })
-  const paths = kept.map(({ path }) => path)
-  return { kept: paths, enter: enter.filter((path) => paths.includes(path)) }
+  const left = new Set<string>()
+  for (const row of rows.toSorted(byPath)) {
+    const above = pathAbove(row.path, (path) => known.has(path))
+    if (undone.has(row.path) || (above !== null && !left.has(above)) || !isOf(definition, row)) continue
+    left.add(row.path)
+  }
+  const beside = reopenFailed(
+    rows.filter(({ path }) => left.has(path)),
+    definition,
+    failedPath,
+    enter.filter((path) => left.has(path)),
+  )
+  for (const path of beside.again) left.delete(path)
+  return { kept: [...left], enter: beside.enter }
+}
+
+function isOf(definition: RecipeDefinition, { path, kind }: StepOutline): boolean {
+  const located = locate(definition, path)
+  return located !== null && (located.isItem ? itemKind : located.step.kind) === kind
 }
 
 async function copySteps(tx: Kysely<Database>, from: string, to: string, { kept, enter }: Plan): Promise<void> {
@@ -217,28 +217,4 @@ async function copySteps(tx: Kysely<Database>, from: string, to: string, { kept,
       s.started_at, case when e.path is null then s.finished_at end
     from run_steps s join kept k on k.path = s.path left join entered e on e.path = s.path
     where s.run_id = ${from}`.execute(tx)
-}
-
-/** Large values are kept below the run that they belong to, and go with it. */
-async function moveBlobs(ctx: ServiceContext, from: string, to: string, kept: readonly string[]) {
-  if (kept.length === 0) return []
-  const { rows } = await sql<{ path: string; output: Json; state: JsonObject | null }>`
-    select path, output, state from run_steps
-    where run_id = ${from} and path in (select jsonb_array_elements_text(${toJsonText(kept)}::text::jsonb))
-      and (output ->> '$blob' is not null or state -> 'items' ->> '$blob' is not null)`.execute(ctx.db)
-  const { workspaceId } = ctx.actor
-  const blobs = notedBlobs(ctx)
-  const moved = []
-  for (const { path, output, state } of rows) {
-    const items = state?.['items']
-    moved.push({
-      path,
-      output: await rehome(blobs, workspaceId, to, output),
-      state:
-        state === null || items === undefined
-          ? state
-          : { ...state, items: await rehome(blobs, workspaceId, to, items) },
-    })
-  }
-  return moved
 }

@@ -2,6 +2,7 @@ import { sql, type Kysely, type Transaction } from 'kysely'
 import type { Database } from '../../db/database.ts'
 import { jsonb, toJsonText } from '../../db/json.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
+import type { JsonObject } from '../../lib/json.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
 import { cancelOpenChildren, type Cancellation } from './children.ts'
 import { reopenFailed, type StepOutline } from './reopen.ts'
@@ -35,12 +36,7 @@ export async function requestRetry(tx: Transaction<Database>, runId: string): Pr
   if (run.state !== 'failed' && run.state !== 'timed_out') return { kind: 'refused', state: run.state }
   if (run.parent_run_id !== null) return { kind: 'child', parent: run.parent_run_id }
   const definition = await definitionOf(tx, run)
-  const failedPath = run.error?.['step']
-  const { again, enter } = reopenFailed(
-    await outlineSteps(tx, runId),
-    definition,
-    typeof failedPath === 'string' ? failedPath : null,
-  )
+  const { again, enter } = reopenFailed(await outlineSteps(tx, runId), definition, failedStepOf(run))
   const below = await cancelOpenChildren(tx, runId, 'The run that started it is retried.')
   await giveBackEvents(tx, runId, again)
   const named = again.slice(0, mostNamed)
@@ -92,11 +88,18 @@ export async function definitionOf(
   return version.definition as unknown as RecipeDefinition
 }
 
+/** The path that a run's error names. */
+export function failedStepOf({ error }: { error: JsonObject | null }): string | null {
+  const step = error?.['step']
+  return typeof step === 'string' ? step : null
+}
+
 export async function outlineSteps(db: Kysely<Database>, runId: string): Promise<StepOutline[]> {
   const rows = await db
     .selectFrom('run_steps')
     .select(['path', 'kind', 'status', 'ordinal'])
     .select(sql<string | null>`error ->> 'kind'`.as('errorKind'))
+    .select(sql<string | null>`error ->> 'step'`.as('errorStep'))
     .select(sql<boolean>`state -> 'case' is not null or state -> 'items' is not null`.as('settled'))
     .where('run_id', '=', runId)
     .execute()

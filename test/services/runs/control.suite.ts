@@ -562,6 +562,21 @@ export function controlSuite(open: () => Promise<EngineDatabase>): void {
       await invariants(id)
     })
 
+    test('does once more what has jumped too often, in a branch and in an item as at the top', async () => {
+      const b = await bench()
+      b.script('x', ({ count }) => (count <= 101 ? down() : { ok: true }))
+      const list = [http('x', { on_error: { goto: 'x' } })]
+      const route = { id: 'route', kind: 'branch', cases: [{ when: 'true', steps: list }] }
+      const id = await b.start(recipe([{ id: 'each', kind: 'foreach', items: [1], as: 'n', steps: [route] }]))
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'failed', error: { kind: 'goto_limit' } })
+      await retry(id)
+      await work(b)
+      expect(await b.run(id)).toMatchObject({ state: 'succeeded' })
+      expect(b.calls).toHaveLength(102)
+      await invariants(id)
+    })
+
     test('is not for what was canceled or succeeded, nor for one step of another run', async () => {
       const b = await bench()
       b.script('bad', down)

@@ -643,4 +643,63 @@ export function graphSuite(open: () => Promise<EngineDatabase>): void {
     expect(await b.run(again.id)).toMatchObject({ state: 'succeeded' })
     expect(madeBy(b)).toEqual(['right', 'c', 'd'])
   })
+
+  test.each([
+    ['branch', { kind: 'branch', cases: [{ when: 'true', steps: [http('a'), http('b')] }] }],
+    ['loop', { kind: 'foreach', items: [1], as: 'n', steps: [http('a'), http('b')] }],
+  ])(
+    'a replay goes on with a %s that was cut off beside the step, and keeps what had succeeded in it',
+    async (_, step) => {
+      const b = await bench()
+      const asked = gate()
+      b.script('b', ({ context: { signal } }) => {
+        asked.open()
+        return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+      })
+      b.script('c', async () => {
+        await asked.opened
+        return down()
+      })
+      const id = await b.start(recipe([{ id: 'aside', ...step, needs: [] }, http('c', { needs: [] })]))
+      await work(b)
+      expect(await statuses(b, id)).toMatchObject({
+        aside: 'canceled',
+        'aside/0/a': 'succeeded',
+        'aside/0/b': 'canceled',
+      })
+      for (const each of ['b', 'c']) b.script(each, () => ({ step: each }))
+      const again = await replayRun(b.ctx, { runId: id, from: 'c' })
+      b.calls.length = 0
+      await work(b)
+      expect(await b.run(again.id)).toMatchObject({ state: 'succeeded', error: null })
+      expect(madeBy(b).toSorted()).toEqual(['b', 'c'])
+    },
+  )
+
+  test('a replay does again what had failed beside the step, in a list of its own', async () => {
+    const b = await bench()
+    const fork = (id: string, inner: string) => ({
+      id,
+      kind: 'branch',
+      needs: [],
+      cases: [{ when: 'true', steps: [http(inner)] }],
+    })
+    const id = await b.start(recipe([fork('one', 'a'), fork('two', 'b')]))
+    const asked = gate()
+    for (const each of ['a', 'b'])
+      b.script(each, async () => {
+        if (madeBy(b).length === 2) asked.open()
+        await asked.opened
+        return down()
+      })
+    await work(b)
+    for (const each of ['a', 'b']) b.script(each, () => ({ step: each }))
+    for (const from of ['one', 'two']) {
+      const again = await replayRun(b.ctx, { runId: id, from })
+      b.calls.length = 0
+      await work(b)
+      expect(await b.run(again.id)).toMatchObject({ state: 'succeeded', error: null })
+      expect(madeBy(b).toSorted()).toEqual(['a', 'b'])
+    }
+  })
 }

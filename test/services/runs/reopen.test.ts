@@ -10,6 +10,7 @@ const row = (path: string, status: StepOutline['status'], rest: Partial<StepOutl
   status,
   ordinal: ordinal++,
   errorKind: status === 'failed' ? 'upstream' : null,
+  errorStep: null,
   isSettled: false,
   ...rest,
 })
@@ -73,6 +74,14 @@ test('a failure that the recipe has dealt with stays, with all that is in it', (
   expect(reopenFailed(rows, definition, 'hard')).toEqual({ again: ['hard'], enter: [] })
   // A goto that has come to its limit is the failure itself.
   expect(reopenFailed(rows.slice(0, 1), definition, 'soft')).toEqual({ again: ['soft'], enter: [] })
+  const nested = recipe([each('each', [http('soft', { on_error: { goto: 'soft' } })])])
+  const within = [
+    row('each', 'failed', { kind: 'foreach', isSettled: true, errorStep: 'each/0/soft~2' }),
+    row('each/0', 'failed', { kind: 'item', errorStep: 'each/0/soft~2' }),
+    row('each/0/soft', 'failed'),
+    row('each/0/soft~2', 'failed'),
+  ]
+  expect(reopenFailed(within, nested, 'each')).toEqual({ again: ['each/0/soft~2'], enter: ['each', 'each/0'] })
 })
 
 test('a loop whose list could not be worked out begins anew', () => {
@@ -146,4 +155,27 @@ test('a replay from a step that jumped back undoes what that led to, and keeps t
   ]
   expect(reopenFrom(rows, definition, 'b').again).toEqual(['b', 'a~2', 'b~2'])
   expect(reopenFrom(rows, definition, 'b~2').again).toEqual(['b~2'])
+})
+
+test('what follows a step is worked out once, however many rows there are', () => {
+  let looks = 0
+  const watched = (id: string, needs: string[]) => ({
+    ...http(id, { needs }),
+    get on_error() {
+      looks++
+      return { goto: 's0' }
+    },
+  })
+  const inner = Array.from({ length: 100 }, (_, index) => watched(`s${index}`, index === 0 ? [] : [`s${index - 1}`]))
+  const definition = recipe([http('first'), each('each', inner)])
+  const rows = [
+    row('first', 'succeeded'),
+    loop('each', 'succeeded'),
+    ...Array.from({ length: 20 }, (_, index) => [
+      item(`each/${index}`, 'succeeded', index),
+      ...inner.map(({ id }) => row(`each/${index}/${id}`, 'succeeded')),
+    ]).flat(),
+  ]
+  expect(reopenFrom(rows, definition, 'each/0/s1').again).toHaveLength(99)
+  expect(looks).toBe(inner.length)
 })
