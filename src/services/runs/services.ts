@@ -1,8 +1,8 @@
 import type { BackgroundService, Runtime } from '../../context.ts'
 import { cancelOrphans } from './children.ts'
 import { nextWakeInMs, recoverRuns, wakeDueRuns } from './claim.ts'
-import { forgetThrottles, nextHeldInMs, sweepPaused, wakeHeldRuns } from './concurrency/held.ts'
-import { passSlots, reconcileSlots } from './concurrency/slots.ts'
+import { dropEnded, forgetThrottles, nextHeldInMs, sweepPaused, wakeHeldRuns } from './concurrency/held.ts'
+import { passSlots, reconcileSlots, type SlotCursor } from './concurrency/slots.ts'
 import { Engine } from './engine.ts'
 import { answered } from './steadily.ts'
 
@@ -52,6 +52,22 @@ async function readyRuns({ db, wake }: Runtime): Promise<boolean> {
   return woken === batch || begun.length === batch
 }
 
+/** The look at what nothing should have put wrong: how often, and where this process's has come to. */
+const lookEveryMs = 60_000
+const looks = new WeakMap<object, { dueMs: number; slots: SlotCursor | null; queue: string | null }>()
+
+async function lookAround({ db, clock, log }: Runtime): Promise<number> {
+  const look = looks.get(db) ?? { dueMs: -Infinity, slots: null, queue: null }
+  looks.set(db, look)
+  if (clock.monotonicMs() < look.dueMs) return 0
+  look.dueMs = clock.monotonicMs() + lookEveryMs
+  const { mended, next } = await answered(reconcileSlots(db, look.slots))
+  look.slots = next
+  look.queue = await answered(dropEnded(db, look.queue))
+  if (mended > 0) log.info('Slots of executions were put right.', { mended })
+  return mended
+}
+
 /**
  * What holds runs back, put in order: ready work of paused workspaces out of the way of claims, slots as they should be. It
  * also moves what may go on, for where no process does so every second.
@@ -60,10 +76,9 @@ export const holdsService: BackgroundService = {
   name: 'holds',
   periodMs: 5_000,
   async tick(runtime) {
-    const { db, log, wake } = runtime
+    const { db, wake } = runtime
     for (const id of await answered(sweepPaused(db))) wake.runReady(id)
-    const mended = await answered(reconcileSlots(db))
-    if (mended > 0) log.info('Slots of executions were put right.', { mended })
+    const mended = await lookAround(runtime)
     await answered(forgetThrottles(db))
     const more = await readyRuns(runtime)
     const next = await answered(nextHeldInMs(db))

@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { uuidv7 } from '../../../src/lib/ids.ts'
 import { claimRuns } from '../../../src/services/runs/claim.ts'
-import { sweepPaused } from '../../../src/services/runs/concurrency/held.ts'
+import { dropEnded, releaseWorkspace, sweepPaused } from '../../../src/services/runs/concurrency/held.ts'
 import { insertRuns } from '../../../src/services/runs/create-run.ts'
 import type { EngineDatabase } from '../../support/engine.ts'
 
@@ -108,5 +108,28 @@ export function claimFairnessSuite(open: () => Promise<EngineDatabase>): void {
     async function queued(): Promise<number> {
       return (await db.selectFrom('run_queue').select('run_id').where('workspace_id', '=', workspace!).execute()).length
     }
+  })
+
+  test('the end of a pause brings back nothing that has ended, and what has ended leaves the queue', async () => {
+    const [workspace] = await workspaces(1)
+    await queue(workspace!, 3)
+    await db
+      .insertInto('workspace_pauses')
+      .values({ workspace_id: workspace!, reason: null, paused_by: 'key:test' })
+      .execute()
+    await sweepPaused(db)
+    const runs = await db.selectFrom('runs').select('id').where('workspace_id', '=', workspace!).orderBy('id').execute()
+    const [first, second, third] = runs.map(({ id }) => id)
+    // As a cancel does that does not see the row which the sweep has just written.
+    const end = (id: string) => db.updateTable('runs').set({ state: 'canceled' }).where('id', '=', id).execute()
+    await end(first!)
+    await db.deleteFrom('workspace_pauses').where('workspace_id', '=', workspace!).execute()
+    expect((await releaseWorkspace(db, workspace!)).toSorted()).toEqual([second, third])
+    const left = await db.selectFrom('held_runs').select('run_id').where('workspace_id', '=', workspace!).execute()
+    expect(left).toEqual([])
+    await end(second!)
+    for (let after = await dropEnded(db, null); after !== null;) after = await dropEnded(db, after)
+    const queued = await db.selectFrom('run_queue').select('run_id').where('workspace_id', '=', workspace!).execute()
+    expect(queued).toEqual([{ run_id: third }])
   })
 }

@@ -350,11 +350,59 @@ export function concurrencySuite(open: () => Promise<EngineDatabase & { url?: st
     await cancelExecution(b.ctx, first, 'enough')
     await sql`alter table runs enable trigger runs_release_slots`.execute(db)
     await db.deleteFrom('held_runs').where('run_id', '=', third).execute()
-    expect(await reconcileSlots(db)).toBeGreaterThan(0)
+    expect((await reconcileSlots(db)).mended).toBeGreaterThan(0)
     await b.work()
     expect(await b.states(first, second, third)).toEqual(['canceled', 'waiting', 'blocked'])
     await b.exact()
-    expect(await reconcileSlots(db)).toBe(0)
+    expect(await reconcileSlots(db)).toEqual({ mended: 0, next: null })
     for (const id of [third, second]) await cancelExecution(b.ctx, id, 'enough')
+  })
+
+  test('the look at all slots goes on where it stopped, and notes a free one once', async () => {
+    const b = await bench()
+    const recipeId = await b.store({ concurrency: { limit: 1, key: '{{ input.n }}' } }, [hold])
+    const ids = []
+    for (const n of [1, 1, 2, 2, 3, 3]) ids.push(await b.execute(recipeId, { n }))
+    await b.work()
+    await db.deleteFrom('held_runs').where('run_id', 'in', ids).execute()
+    let look = await reconcileSlots(db, null, 2)
+    const mended = [look.mended]
+    while (look.next) {
+      look = await reconcileSlots(db, look.next, 2)
+      mended.push(look.mended)
+    }
+    expect(Math.max(...mended)).toBeLessThan(3)
+    expect(mended.reduce((sum, count) => sum + count)).toBe(3)
+    await b.work()
+    await b.exact()
+    // A slot that nobody has noted, before a line.
+    const held = (await b.states(...ids)).findIndex((state) => state === 'waiting')
+    await cancelExecution(b.ctx, ids[held]!, 'enough')
+    await db.deleteFrom('freed_slots').execute()
+    expect((await reconcileSlots(db)).mended).toBe(1)
+    expect((await reconcileSlots(db)).mended).toBe(0)
+    for (const id of ids) await cancelExecution(b.ctx, id, 'enough')
+  })
+
+  test('a run whose claim was under way when the limit of its workspace was set is counted by the look', async () => {
+    const b = await bench()
+    const go = gate()
+    b.script('only', () => go.opened.then(() => ({})))
+    const [first, second] = [await b.execute(await b.store({})), await b.execute(await b.store({}))]
+    const worker = b.worker('one', { concurrency: 1 })
+    await worker.claim()
+    const running = (await b.states(first)).includes('running') ? first : second
+    const workspace_id = b.ctx.actor.workspaceId
+    // What the setting of the limit did not see.
+    await db.insertInto('workspace_limits').values({ workspace_id, runs: 1 }).execute()
+    expect((await reconcileSlots(db)).mended).toBe(1)
+    const other = b.worker('two')
+    await other.claim()
+    expect(await b.states(running === first ? second : first)).toEqual(['blocked'])
+    go.open()
+    await worker.idle()
+    await b.work()
+    expect(await b.states(first, second)).toEqual(['succeeded', 'succeeded'])
+    await b.exact()
   })
 }

@@ -94,7 +94,7 @@ test('whatever is done to runs under limits, slots are what they count, and no o
         // One tick, and whoever could run is in the queue.
         await wakeHeldRuns(db, 100)
         await passSlots(db)
-        expect(await reconcileSlots(db)).toBe(0)
+        expect(await reconcileSlots(db)).toEqual({ mended: 0, next: null })
         await expectExact(db)
         const { rows: idle } = await sql`
           select h.run_id from held_runs h join run_slots s on s.run_id = h.run_id and s.counter = h.line

@@ -53,23 +53,52 @@ export async function sweepPaused(db: Kysely<Database>): Promise<string[]> {
     on conflict do nothing`.execute(db)
   return releasePaused(
     db,
-    sql`reason = 'paused' and not exists (select from workspace_pauses p where p.workspace_id = held_runs.workspace_id)`,
+    sql`held_runs.reason = 'paused' and not exists (select from workspace_pauses p where p.workspace_id = held_runs.workspace_id)`,
   )
 }
 
 /** What a workspace's pause has kept from the queue goes back to its place in it. */
 export const releaseWorkspace = (db: Kysely<Database>, workspaceId: string): Promise<string[]> =>
-  releasePaused(db, sql`workspace_id = ${workspaceId} and reason = 'paused'`)
+  releasePaused(db, sql`held_runs.workspace_id = ${workspaceId} and held_runs.reason = 'paused'`)
 
+/**
+ * In the order of ids, and without waiting: what somebody else is just changing is left to the next sweep. Of a run that has
+ * ended or was paused meanwhile only the row goes.
+ */
 async function releasePaused(db: Kysely<Database>, which: ReturnType<typeof sql>): Promise<string[]> {
   const { rows } = await sql<{ run_id: string }>`
-    with released as (
-      delete from held_runs where ${which} returning run_id, workspace_id, priority, since
+    with released as materialized (
+      select held_runs.run_id, r.state from held_runs join runs r on r.id = held_runs.run_id where ${which}
+      order by held_runs.run_id for update of held_runs, r skip locked
+    ), gone as (
+      delete from held_runs h using released where h.run_id = released.run_id
+      returning h.run_id, h.workspace_id, h.priority, h.since, released.state
     )
     insert into run_queue (run_id, workspace_id, priority, ready_at)
-    select run_id, workspace_id, priority, since from released
+    select run_id, workspace_id, priority, since from gone where state in ('queued', 'waiting')
     on conflict do nothing returning run_id`.execute(db)
   return rows.map((row) => row.run_id)
+}
+
+/**
+ * Takes out of the queue what has ended: a cancel beside the end of a pause may leave it there, at the head of it for good.
+ * Looks at the queue in parts, behind `after`; answers where it has come to, null at the end.
+ */
+export async function dropEnded(db: Kysely<Database>, after: string | null, limit = 5_000): Promise<string | null> {
+  const { rows } = await sql<{ seen: number; last: string | null }>`
+    with part as materialized (
+      select run_id from run_queue where ${after === null ? sql`true` : sql`run_id > ${after}::uuid`}
+      order by run_id limit ${limit}::integer
+    ), ended as (
+      select r.id from runs r
+      where r.id = any(array(select run_id from part)) and r.state in ('succeeded', 'failed', 'canceled', 'timed_out')
+      for update skip locked
+    ), dropped as (
+      delete from run_queue where run_id = any(array(select id from ended))
+    )
+    select count(*)::integer as seen, (array_agg(run_id order by run_id desc))[1] as last from part`.execute(db)
+  const { seen = 0, last = null } = rows[0] ?? {}
+  return seen < limit ? null : last
 }
 
 /** What no throttle looks at any more. */
