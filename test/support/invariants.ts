@@ -69,6 +69,11 @@ async function expectWhole(db: Db, ids: string[]): Promise<void> {
         or coalesce((r.usage->>'input_tokens')::integer, 0) <> u.input
         or coalesce((r.usage->>'output_tokens')::integer, 0) <> u.output
         or coalesce((r.usage->>'cost_usd')::numeric, 0) <> u.cost)`,
+    'have notices of a failure that wait, or of an end that was not theirs': sql`
+      select n.run_id, n.generation, n.number, n.state, n.delivery, r.state as ended_as
+      from failure_notices n join runs r on r.id = n.run_id
+      where n.run_id in ${list} and (n.delivery = 'pending' or n.generation > r.generation
+        or n.generation = r.generation and n.state <> r.state)`,
   }
   for (const [fault, query] of Object.entries(faults)) expect(await found(db, query), `runs that ${fault}`).toEqual([])
 }
@@ -90,6 +95,9 @@ export async function expectTrueCounters(db: Db): Promise<void> {
     'runs that count other commands than wait for them': sql`
       select r.id, r.pending_commands from runs r
       where r.pending_commands <> (select count(*) from run_inbox i where i.run_id = r.id and i.applied_at is null)`,
+    'workflows whose runs are not numbered from one on, or twice': sql`
+      select workflow_id, array_agg(number order by number) as numbers from workflow_runs group by workflow_id
+      having min(number) <> 1 or max(number) <> count(*) or count(distinct run_id) <> count(*)`,
   }
   for (const [fault, query] of Object.entries(faults)) expect(await found(db, query), fault).toEqual([])
 }
