@@ -140,10 +140,8 @@ async function attempt(
   calls: Map<string, { result: Json | undefined }>,
   setState: (state: JsonObject) => void,
 ): Promise<Json> {
-  if (flow.suspect) {
-    flow.suspect = false
-    throw new StepError('crash_loop', 'The process ended each time this step ran.', { retryable: false })
-  }
+  const blame = flow.blame(path)
+  if (blame !== null) throw new StepError('crash_loop', blame, { retryable: false })
   const scope = flow.scope(frame)
   const warned = new Set<string>()
   const onWarning = (message: string) => {

@@ -14,6 +14,7 @@ import type { ClaimedRun } from './claim.ts'
 import { RunCanceled, RunPaused, RunReleased } from './interruptions.ts'
 import {
   hasEnded,
+  itemKind,
   loadCalls,
   loadEndedItems,
   loadItemOutputs,
@@ -33,6 +34,9 @@ import type { StepExecutors } from './step-executor.ts'
 const freshLeaseMs = 15_000
 
 const stepsInOneTurn = 50
+
+/** Steps that a crash loop's error names. */
+const mostNamed = 10
 
 /** What steps of one list can see: the steps before them, those around them, and the loop's variable. */
 export interface Frame {
@@ -88,8 +92,8 @@ export class Flow {
   pausing: { id: string; reason: string | null } | null = null
   /** Effects of `once` steps between the mark of their start and the record of their result. */
   onceInFlight = 0
-  /** The step that was under way at every one of the last recoveries has not been met yet. */
-  suspect: boolean
+  /** The process ended at each of the last recoveries: the steps that were under way, as far as rows tell. Null: it did not. */
+  #suspects: string[] | null = null
   readonly #deps: FlowDeps
   readonly #claimedMs: number
   readonly #scopeBase: Scope
@@ -117,7 +121,8 @@ export class Flow {
     this.executors = deps.executors
     this.#deps = deps
     this.#claimedMs = claimedMs
-    this.suspect = run.recoveries >= maxRecoveries
+    if (run.recoveries >= maxRecoveries)
+      this.#suspects = [...records.values()].filter(isUnderWay).map(({ path }) => path)
     this.places = new Places(parallelOf(this.definition))
     this.resting = new Resting(deps.runtime.clock)
     this.#totals = run.usage
@@ -276,7 +281,8 @@ export class Flow {
 
   /** All results so far are committed, and nobody else can have taken the run over. */
   async confirmLease(): Promise<void> {
-    await this.writer.settled()
+    // After a crash the rows tell what was under way at the next.
+    await (this.run.recoveries > 0 ? this.writer.commit() : this.writer.settled())
     if (this.runtime.clock.monotonicMs() - this.writer.confirmedMs > freshLeaseMs) {
       if (!(await this.read(() => this.#deps.renew(this.writer)))) throw new RunLost()
     }
@@ -294,6 +300,20 @@ export class Flow {
     signal.throwIfAborted()
     if (this.writer.lost) throw new RunLost()
     if (this.releasing) throw new RunReleased()
+  }
+
+  /**
+   * Why a step is not begun any more: the process ended each time it was under way. All that were then are held back, or those
+   * that are not the cause would be so one after the other; where no row tells of any, it is the first that is met.
+   */
+  blame(path: string): string | null {
+    const suspects = this.#suspects
+    if (!suspects) return null
+    if (suspects.length === 0) this.#suspects = null
+    else if (!suspects.includes(path)) return null
+    if (suspects.length < 2) return 'The process ended each time this step ran.'
+    const more = suspects.length > mostNamed ? ` and ${suspects.length - mostNamed} more` : ''
+    return `The process ended each time these steps were under way: ${suspects.slice(0, mostNamed).join(', ')}${more}.`
   }
 
   /** Asks the database on the run's behalf, again and again where it does not answer. */
@@ -348,6 +368,10 @@ export class Flow {
     })
   }
 }
+
+/** What is around a step, and a step that waits, does nothing itself. */
+const isUnderWay = ({ status, kind }: StepRecord): boolean =>
+  status === 'running' && kind !== 'branch' && kind !== 'foreach' && kind !== itemKind
 
 const openDraft = (record: StepRecord): StepDraft => ({
   ...record,

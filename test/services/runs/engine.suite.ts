@@ -497,6 +497,38 @@ export function engineSuite(open: () => Promise<EngineDatabase>): void {
       }
     })
 
+    test('of steps that were under way at each crash none is begun again, and the error names them all', async () => {
+      const b = await bench()
+      const hang = () => new Promise<never>(() => {})
+      b.script('innocent', hang)
+      b.script('fatal', hang)
+      const id = await b.start(
+        recipe([http('innocent', { needs: [], on_error: 'continue' }), http('fatal', { needs: [] })]),
+      )
+      try {
+        for (let crash = 1; crash <= 5; crash++) {
+          const worker = b.worker(`crash-${crash}`)
+          const met = async () => {
+            await worker.claim()
+            return b.calls.length
+          }
+          await expect.poll(met, { timeout: 15_000 }).toBe(2 * crash)
+          await shiftClock({ seconds: 31 * crash })
+          expect(await recoverRuns(db, 10)).toBe(1)
+        }
+        b.script('innocent', () => ({ ok: true }))
+        b.script('fatal', () => ({ ok: true }))
+        const worker = b.worker('last')
+        await worker.claim()
+        await worker.idle()
+        const detail = expect.stringMatching(/innocent, fatal|fatal, innocent/)
+        expect(await b.run(id)).toMatchObject({ state: 'failed', error: { kind: 'crash_loop', step: 'fatal', detail } })
+        expect(b.calls).toHaveLength(10)
+      } finally {
+        await shiftClock({ seconds: 0 })
+      }
+    })
+
     test('a foreach resumes with the items that have no result', async () => {
       const b = await bench()
       const reached = gate()
