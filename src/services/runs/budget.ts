@@ -1,4 +1,4 @@
-import { sql, type Kysely } from 'kysely'
+import { sql, type Kysely, type RawBuilder } from 'kysely'
 import type { Database } from '../../db/database.ts'
 import { addDecimals, reaches } from '../../lib/decimal.ts'
 import type { PricedCall } from '../models/types.ts'
@@ -76,30 +76,33 @@ async function boundsOn(
       select r.id, r.parent_run_id, r.trigger, r.recipe_id, r.recipe_version, r.definition, up.level + 1
       from up join runs r on r.id = up.parent_run_id where up.level < ${maxLevels}::integer
     ), bounds as materialized (
-      select up.id as root, coalesce(up.definition, v.definition) #>> '{settings,budget_usd}' as limit_usd,
-        0::numeric as before, true as counts
+      select array[up.id] as roots, coalesce(up.definition, v.definition) #>> '{settings,budget_usd}' as limit_usd,
+        null::numeric as paid, null::uuid as going, false as unknown
       from up left join recipe_versions v on v.recipe_id = up.recipe_id and v.version = up.recipe_version
       where coalesce(up.definition, v.definition) #> '{settings,budget_usd}' is not null
       union all
-      -- What a run has cost is counted for its workflow when it has ended; taken up again by hand, it is not counted twice.
-      select up.id, trim_scale(w.budget_usd)::text, w.cost_usd, w.run_id = up.id and w.finished_at is null
+      -- While the workflow waits for this run, what it has paid is that of all others, those included that are deleted by now.
+      -- A run that is taken up again by hand is among what it has paid.
+      select array(select run_id from workflow_runs where workflow_id = w.id), trim_scale(w.budget_usd)::text,
+        w.cost_usd, case when w.run_id = up.id and w.finished_at is null then up.id end, w.cost_unknown
       from up join workflows w on up.trigger ->> 'kind' = 'workflow' and w.id = (up.trigger ->> 'workflow_id')::uuid
     )
-    select b.limit_usd, trim_scale(case when b.counts then b.before + below.cost else greatest(b.before, below.cost) end)::text as spent,
-      below.unknown
-    from bounds b cross join lateral (${costBelow(sql.ref('b.root'), runId)}) below`.execute(db)
+    select b.limit_usd, b.unknown or below.unknown as unknown,
+      trim_scale(greatest(below.cost, case when b.going is not null then b.paid + below.going end))::text as spent
+    from bounds b cross join lateral (${costBelow(sql`any(b.roots)`, runId, sql`b.going`)}) below`.execute(db)
   return rows
 }
 
-/** What a run and all that it has started have cost, less one of them. */
-const costBelow = (root: unknown, except: string | null) => sql`
+/** What runs and all that they have started have cost, less one of them; and of that, what the root `going` has. */
+const costBelow = (roots: RawBuilder<unknown>, except: string | null, going = sql`null::uuid`) => sql`
   with recursive down as (
-    select id, usage, 0 as level from runs where id = ${root}
+    select id, id as root, usage, 0 as level from runs where id = ${roots}
     union all
-    select r.id, r.usage, down.level + 1 from down join runs r on r.parent_run_id = down.id
+    select r.id, down.root, r.usage, down.level + 1 from down join runs r on r.parent_run_id = down.id
     where down.level < ${maxLevels}::integer
   )
   select coalesce(sum((usage ->> 'cost_usd')::numeric), 0) as cost,
+    coalesce(sum((usage ->> 'cost_usd')::numeric) filter (where root = ${going}), 0) as going,
     coalesce(bool_or(usage -> 'cost_usd' = 'null'::jsonb), false) as unknown
   from down where id is distinct from ${except}::text::uuid`
 

@@ -306,6 +306,16 @@ describe('a budget', () => {
       } as never)
       .execute()
 
+  const signInWith = async (model: object): Promise<Client> => {
+    const client = await signIn()
+    await db
+      .updateTable('workspaces')
+      .set({ settings: jsonb({ model }) })
+      .where('id', '=', client.workspaceId)
+      .execute()
+    return client
+  }
+
   test('counts planning as well: when that has spent it, nothing runs', async () => {
     await price('dear')
     const client = await signIn()
@@ -324,13 +334,8 @@ describe('a budget', () => {
 
   test('lets a run that has spent it ask no model any more', async () => {
     await price('dearer')
-    const client = await signIn()
     const dear = { provider: 'openai', model: 'dearer' }
-    await db
-      .updateTable('workspaces')
-      .set({ settings: jsonb({ model: dear }) })
-      .where('id', '=', client.workspaceId)
-      .execute()
+    const client = await signInWith(dear)
     says(plan({ id: 'one', kind: 'llm', prompt: 'Go.' }, { id: 'two', kind: 'llm', prompt: 'On.' }))
     const { id } = await aWorkflow(client, { goal: 'Do it.', budget_usd: '0.2', model: dear })
     await work()
@@ -341,6 +346,52 @@ describe('a budget', () => {
       replans: 0,
     })
     expect(provider.requests).toHaveLength(2)
+  })
+
+  test('counts what a run has spent once when it is retried by hand, beside all other runs of its workflow', async () => {
+    await price('twice')
+    const model = { provider: 'openai', model: 'twice' }
+    const client = await signInWith(model)
+    const ask = (id: string) => ({ id, kind: 'llm', prompt: 'Go.' })
+    says(plan(ask('one'), ask('two'), ask('three')))
+    const { id } = await aWorkflow(client, { goal: 'Do it.', budget_usd: '0.2', model })
+    await work()
+    const { execution_id, cost_usd } = await get(client, id)
+    expect(cost_usd).toBe('0.21')
+    // Room for one call more, but not if those of the run counted twice.
+    await db.updateTable('workflows').set({ budget_usd: '0.3' }).where('id', '=', id).execute()
+    expect((await client.post(`/api/executions/${execution_id}/retry`, {})).status).toBe(202)
+    await work()
+    expect(await read(client.get(`/api/executions/${execution_id}`))).toMatchObject({
+      status: 'failed',
+      error: { kind: 'budget_exceeded', step: 'three' },
+      cost_usd: '0.21',
+    })
+    expect(provider.requests).toHaveLength(3)
+  })
+
+  test('is not kept with calls behind an unknown cost, nor without what was paid, though their run is deleted', async () => {
+    await price('known')
+    const known = { provider: 'openai', model: 'known' }
+    for (const [model, budget_usd, kind] of [
+      [scripted.model, '5', 'budget-unknown'],
+      [known, '0.1', 'budget-exceeded'],
+    ] as const) {
+      const client = await signInWith(known)
+      says(plan({ id: 'ok', kind: 'approval', message: 'Go on?' }, { id: 'one', kind: 'llm', prompt: 'Go.' }))
+      const { id } = await aWorkflow(client, { goal: 'Do it.', model })
+      await work()
+      await sql`update workflows set budget_usd = ${budget_usd}::numeric where id = ${id}`.execute(db)
+      await sql`delete from runs where id = (select planning_run_id from workflow_plans where workflow_id = ${id})`.execute(
+        db,
+      )
+      const asked = provider.requests.length
+      const { items } = await read<{ items: { id: string }[] }>(client.get('/api/approvals'))
+      await client.post(`/api/approvals/${items[0]!.id}/decide`, { decision: 'approved' })
+      await work()
+      expect(await get(client, id)).toMatchObject({ status: 'failed', error: { kind } })
+      expect(provider.requests).toHaveLength(asked)
+    }
   })
 
   test('that cannot be kept, because a price is not known, lets nothing run', async () => {
