@@ -127,6 +127,7 @@ export async function getExecution(ctx: ServiceContext, id: string): Promise<Exe
         'budget_usd',
       ),
     )
+    .select(sql<boolean>`exists (select from runs c where c.parent_run_id = runs.id)`.as('has_children'))
     .where('workspace_id', '=', ctx.actor.workspaceId)
     .where('id', '=', checkedId(id))
     .executeTakeFirst()
@@ -141,8 +142,9 @@ export async function getExecution(ctx: ServiceContext, id: string): Promise<Exe
     .orderBy('path')
     .limit(stepsShown)
     .execute()
+  const summary = toSummary(row)
   return {
-    ...toSummary(row),
+    ...summary,
     last_seq: row.last_seq,
     waits_for: await waitsFor(ctx, row),
     input: row.input,
@@ -150,7 +152,7 @@ export async function getExecution(ctx: ServiceContext, id: string): Promise<Exe
     steps: steps.map(toStep),
     steps_total: steps[0]?.total ?? 0,
     budget_usd: row.budget_usd,
-    cost_usd: await spentBy(ctx.db, row.id),
+    cost_usd: row.has_children ? await spentBy(ctx.db, row.id) : (summary.usage['cost_usd'] as string | null),
   }
 }
 

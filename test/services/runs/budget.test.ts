@@ -1,7 +1,7 @@
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { parseConfig } from '../../../src/config.ts'
 import { uuidv7 } from '../../../src/lib/ids.ts'
-import { replayExecution, retryRun } from '../../../src/services/executions.service.ts'
+import { getExecution, replayExecution, retryRun } from '../../../src/services/executions.service.ts'
 import { startRun } from '../../../src/services/runs/start-run.ts'
 import { validateDefinition } from '../../../src/services/recipes/validate.ts'
 import type { ServiceContext } from '../../../src/context.ts'
@@ -156,6 +156,22 @@ describe('runs that a run starts', () => {
     expect(await get(await start(definition))).toMatchObject({ status: 'succeeded', cost_usd: '0.105' })
     expect(provider.requests).toHaveLength(1)
   })
+})
+
+test('the cost of a run that has started none is read with it, and no runs are looked for', async () => {
+  const statementsFor = async (id: string): Promise<number> => {
+    let count = 0
+    const db = ctx.db.withPlugin({
+      transformQuery: ({ node }) => (count++, node),
+      transformResult: ({ result }) => Promise.resolve(result),
+    })
+    await getExecution({ ...ctx, db }, id)
+    return count
+  }
+  const alone = await start(bounded('1', ask('one')))
+  const parent = await start(recipe([child('a', await stored({ steps: [ask('one')] }))]))
+  expect([await get(alone), await get(parent)]).toMatchObject([{ cost_usd: '0.105' }, { cost_usd: '0.105' }])
+  expect(await statementsFor(alone)).toBe((await statementsFor(parent)) - 1)
 })
 
 test('a budget is a decimal text above nothing', () => {
