@@ -1,5 +1,6 @@
 import type { AgentsTable } from './tables/agents.table.ts'
 import type {
+  CrowdedSlotsTable,
   FreedSlotsTable,
   HeldRunsTable,
   JoinedTriggersTable,
@@ -78,6 +79,7 @@ export interface Database {
   run_slots: RunSlotsTable
   held_runs: HeldRunsTable
   freed_slots: FreedSlotsTable
+  crowded_slots: CrowdedSlotsTable
   workspace_limits: WorkspaceLimitsTable
   throttle_lines: ThrottleLinesTable
   joined_triggers: JoinedTriggersTable

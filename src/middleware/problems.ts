@@ -1,3 +1,4 @@
+import { isTransactionConflict } from '../db/once-more.ts'
 import { AppError, problemTypes, type ProblemKind } from '../lib/errors.ts'
 import type { Reply } from '../lib/operation.ts'
 import type { Exchange } from './exchange.ts'
@@ -11,8 +12,9 @@ export function problemBody(kind: ProblemKind, detail: string, instance: string,
 }
 
 /** The only writer of error bodies. What is no AppError is a bug: logged whole, answered bare. */
-export function toProblem(error: unknown, exchange: Exchange): Reply {
+export function toProblem(thrown: unknown, exchange: Exchange): Reply {
   const { config, log } = exchange.runtime
+  const error = isTransactionConflict(thrown) ? busy(thrown) : thrown
   if (error instanceof AppError) {
     if (problemTypes[error.kind].status >= 500) {
       log.warn('A request could not be served.', {
@@ -43,6 +45,13 @@ export function toProblem(error: unknown, exchange: Exchange): Reply {
     },
   }
 }
+
+/** Nothing has been written, and the others are done in a moment. */
+const busy = (cause: unknown) =>
+  new AppError('unavailable', 'Others were changing the same. Try again shortly.', {
+    headers: { 'retry-after': '1' },
+    cause,
+  })
 
 export const describe = (error: unknown): string =>
   error instanceof Error ? (error.stack ?? `${error.name}: ${error.message}`) : String(error)

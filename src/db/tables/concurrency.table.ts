@@ -38,6 +38,14 @@ export interface FreedSlotsTable {
   counter: string
 }
 
+/** Limits under which more runs have to end for one (cancel_previous) than its trigger could cancel. */
+export interface CrowdedSlotsTable {
+  counter: string
+  /** Those older than this one end, but for as many as may stay beside it. */
+  run_id: string
+  size: number
+}
+
 export interface WorkspaceLimitsTable {
   workspace_id: string
   /** Runs at a time. */

@@ -1,4 +1,5 @@
 import type { ServiceContext } from '../../context.ts'
+import { onceMore } from '../../db/once-more.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Json } from '../../lib/json.ts'
 import { cancelRunTree, tellOf } from '../runs/children.ts'
@@ -13,13 +14,13 @@ import { checkedId, checkExecution } from './find.ts'
  */
 export async function cancelRun(ctx: ServiceContext, id: string, reason: string): Promise<void> {
   await checkExecution(ctx, id)
-  await tellOf(ctx, await ctx.db.transaction().execute((tx) => cancelRunTree(tx, id, reason)))
+  await tellOf(ctx, await onceMore(() => ctx.db.transaction().execute((tx) => cancelRunTree(tx, id, reason))))
 }
 
 /** Throws `conflict` for what has ended. */
 export async function pauseRun(ctx: ServiceContext, id: string, reason: string | null): Promise<void> {
   await checkExecution(ctx, id)
-  const outcome = await ctx.db.transaction().execute((tx) => requestPause(tx, id, reason))
+  const outcome = await onceMore(() => ctx.db.transaction().execute((tx) => requestPause(tx, id, reason)))
   if (outcome === 'refused')
     throw new AppError('conflict', `Execution ${id} has ended, or is about to: nothing of it can wait.`)
   if (outcome === 'left-for-owner') ctx.wake.command(id)
@@ -29,7 +30,7 @@ export async function pauseRun(ctx: ServiceContext, id: string, reason: string |
 /** Throws `conflict` for what is not paused and is not about to be. */
 export async function resumeRun(ctx: ServiceContext, id: string): Promise<void> {
   await checkExecution(ctx, id)
-  const outcome = await ctx.db.transaction().execute((tx) => requestResume(tx, id))
+  const outcome = await onceMore(() => ctx.db.transaction().execute((tx) => requestResume(tx, id)))
   if (outcome === 'refused') throw new AppError('conflict', `Execution ${id} is not paused.`)
   if (outcome === 'left-for-owner') ctx.wake.command(id)
   if (outcome === 'applied') ctx.wake.runReady(id)
@@ -38,7 +39,7 @@ export async function resumeRun(ctx: ServiceContext, id: string): Promise<void> 
 /** Throws `conflict` for what did not fail. */
 export async function retryRun(ctx: ServiceContext, id: string): Promise<void> {
   await checkExecution(ctx, id)
-  const outcome = await ctx.db.transaction().execute((tx) => requestRetry(tx, id))
+  const outcome = await onceMore(() => ctx.db.transaction().execute((tx) => requestRetry(tx, id)))
   if (outcome.kind === 'refused') {
     const hint = outcome.state === 'canceled' || outcome.state === 'succeeded' ? ' Replay it to run it once more.' : ''
     throw new AppError(

@@ -34,11 +34,12 @@ export async function cancelRunTree(
 export async function cancelRunTrees(
   tx: Transaction<Database>,
   runIds: readonly string[],
-  reason: string,
+  reason: string | ((runId: string) => string),
 ): Promise<Cancellation> {
   const done: Cancellation = { ended: [], commanded: [] }
-  for (const id of runIds.toSorted()) await cancelOne(tx, id, reason, done)
-  for (const id of [...done.ended, ...done.commanded].toSorted()) await cancelFirstBelow(tx, id, reason, done)
+  const why = typeof reason === 'string' ? () => reason : reason
+  for (const id of runIds.toSorted()) await cancelOne(tx, id, why(id), done)
+  for (const id of [...done.ended, ...done.commanded].toSorted()) await cancelFirstBelow(tx, id, why(id), done)
   return done
 }
 

@@ -1,8 +1,9 @@
 import { sql, type Kysely, type Transaction } from 'kysely'
 import type { Database } from '../../db/database.ts'
 import { toJsonText } from '../../db/json.ts'
+import { onceMore } from '../../db/once-more.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
-import { admitRuns, linesOf, lockLines, noAdmission, type Admission } from './concurrency/admit.ts'
+import { admitRuns, linesOf, lockLines, noAdmission, type Admission, type Ending } from './concurrency/admit.ts'
 import { failUnstarted } from './concurrency/fail-unstarted.ts'
 import type { StartPolicy } from './concurrency/policy.ts'
 
@@ -37,12 +38,17 @@ export interface NewRun {
 /**
  * Writes runs, their places in the queue and their first events: in one statement, or where their recipes limit their starts
  * in one transaction, the caller's where it has one. A second run for the same slot or idempotency key violates a unique
- * index and fails it. After the commit call `wake.runReady` for each, and `tellOf` with what is answered.
+ * index and fails it. Those that are to end for them are canceled with all others that are. After the commit call
+ * `wake.runReady` for each, and `tellOf` with what is answered.
  */
-export async function insertRuns(db: Kysely<Database>, runs: NewRun[]): Promise<Admission> {
+export async function insertRuns(
+  db: Kysely<Database>,
+  runs: NewRun[],
+  ending: Ending = new Map(),
+): Promise<Admission> {
   const policed = runs.flatMap(({ id, workspaceId, policy }) => (policy ? [{ id, workspaceId, policy }] : []))
-  const faulty = runs.filter((run) => typeof run.fault === 'string')
-  if (policed.length === 0 && faulty.length === 0) {
+  const faults = new Map(runs.flatMap(({ id, fault }) => (typeof fault === 'string' ? [[id, fault] as const] : [])))
+  if (policed.length === 0 && faults.size === 0 && ending.size === 0) {
     await writeRuns(db, runs)
     return noAdmission()
   }
@@ -52,14 +58,14 @@ export async function insertRuns(db: Kysely<Database>, runs: NewRun[]): Promise<
       policed.flatMap(({ policy }) => linesOf(policy)),
     )
     await writeRuns(tx, runs)
-    for (const run of faulty) await failUnstarted(tx, run.id, run.fault!)
-    return admitRuns(tx, policed)
+    await failUnstarted(tx, 'start_key', faults)
+    return admitRuns(tx, policed, ending)
   })
 }
 
-/** In the transaction that there is, or in one of its own. */
+/** In the transaction that there is, or in one of its own: then the work is done again where it met another's. */
 export const inTransaction = <T>(db: Kysely<Database>, work: (tx: Transaction<Database>) => Promise<T>): Promise<T> =>
-  db.isTransaction ? work(db as Transaction<Database>) : db.transaction().execute(work)
+  db.isTransaction ? work(db as Transaction<Database>) : onceMore(() => db.transaction().execute(work))
 
 async function writeRuns(db: Kysely<Database>, runs: NewRun[]): Promise<void> {
   if (runs.length === 0) return

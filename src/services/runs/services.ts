@@ -1,6 +1,7 @@
 import type { BackgroundService, Runtime } from '../../context.ts'
 import { cancelOrphans } from './children.ts'
 import { nextWakeInMs, recoverRuns, wakeDueRuns } from './claim.ts'
+import { cancelCrowded } from './concurrency/conflicts.ts'
 import { dropEnded, forgetThrottles, nextHeldInMs, sweepPaused, wakeHeldRuns } from './concurrency/held.ts'
 import { passSlots, reconcileSlots, type SlotCursor } from './concurrency/slots.ts'
 import { Engine } from './engine.ts'
@@ -105,7 +106,10 @@ export const inboxService: BackgroundService = {
   },
 }
 
-/** Gives back what dead workers held, and moves parked runs whose time has come where nobody else does. */
+/**
+ * Gives back what dead workers held, cancels what triggers have left of those that end for them, and moves parked runs whose
+ * time has come where nobody else does.
+ */
 export const recoveryService: BackgroundService = {
   name: 'recovery',
   periodMs: 5_000,
@@ -113,7 +117,8 @@ export const recoveryService: BackgroundService = {
     const recovered = await answered(recoverRuns(runtime.db, batch))
     runtime.measures?.leasesRecovered.add(recovered)
     const orphans = await answered(cancelOrphans(runtime, batch))
+    const crowded = await answered(cancelCrowded(runtime))
     if (runtime.platform === 'workers') await answered(wakeDueRuns(runtime.db, batch))
-    return { done: recovered, more: recovered === batch || orphans >= batch }
+    return { done: recovered, more: recovered === batch || orphans >= batch || crowded }
   },
 }

@@ -11,7 +11,7 @@ import { validateJson } from '../../lib/json-schema.ts'
 import { keyReused } from '../idempotency/answer-once.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
 import { tellOf } from './children.ts'
-import { lockLines } from './concurrency/admit.ts'
+import { linesOf, lockLines, noAdmission, type Admission } from './concurrency/admit.ts'
 import { joinDebounced } from './concurrency/debounce.ts'
 import { KeyError, startPolicy, type StartPolicy } from './concurrency/policy.ts'
 import { insertRuns, inTransaction, type NewRun } from './create-run.ts'
@@ -103,10 +103,12 @@ export async function startRun(
 async function insert(ctx: ServiceContext, run: NewRun): Promise<StartedRun> {
   const admission = await insertRuns(ctx.db, [run])
   if (run.policy) await tellOf(ctx, admission)
-  if (admission.skipped.has(run.id)) return { id: run.id, status: 'canceled' }
-  ctx.wake.runReady(run.id)
-  return { id: run.id, status: 'queued' }
+  const status = statusAfter(admission, run.id)
+  if (status === 'queued') ctx.wake.runReady(run.id)
+  return { id: run.id, status }
 }
+
+const statusAfter = ({ skipped }: Admission, id: string) => (skipped.has(id) ? 'canceled' : 'queued')
 
 /** Steps, schedules and replays ask for runs of their own; what comes from outside may be one of many that mean the same. */
 const debounced = new Set(['api', 'webhook'])
@@ -131,20 +133,22 @@ async function startDebounced(
   policy: StartPolicy & { debounce: NonNullable<StartPolicy['debounce']> },
 ): Promise<StartedRun> {
   const { idempotencyKey = null, recipeVersion, stateKey = null, priority = 0, timeoutMs = null } = run
-  const joinedRun = await inTransaction(ctx.db, async (tx): Promise<StartedRun> => {
+  const { started, admission } = await inTransaction(ctx.db, async (tx) => {
     const keyLine = idempotencyKey === null ? [] : [derivedUuid(run.workspaceId, `idempotency:${idempotencyKey}`)]
-    await lockLines(tx, [policy.debounce.line, ...keyLine])
+    await lockLines(tx, [policy.debounce.line, ...keyLine, ...linesOf(policy)])
     const known = idempotencyKey === null ? null : await findByKey({ ...ctx, db: tx }, idempotencyKey, run.requestHash)
-    if (known) return known
+    if (known) return { started: known, admission: noAdmission() }
     const further = { ...run, idempotencyKey, recipeVersion: recipeVersion!, stateKey, priority, timeoutMs, policy }
-    const id = await joinDebounced(tx, further)
-    if (id !== null) return { id, status: 'queued', debounced: true }
-    return insert({ ...ctx, db: tx }, run)
+    const joined = await joinDebounced(tx, further)
+    const admission = joined?.admission ?? (await insertRuns(tx, [run]))
+    const id = joined?.id ?? run.id
+    const started: StartedRun = { id, status: statusAfter(admission, id), ...(joined && { debounced: true }) }
+    return { started, admission }
   })
-  // Told again behind the commit, which is what makes it visible.
-  ctx.wake.runReady(joinedRun.id)
-  if (joinedRun.debounced) ctx.wake.events(joinedRun.id)
-  return joinedRun
+  await tellOf(ctx, admission)
+  ctx.wake.runReady(started.id)
+  if (started.debounced) ctx.wake.events(started.id)
+  return started
 }
 
 /** The run that a request with this key made before; null where there is none. A key of another request is a conflict. */

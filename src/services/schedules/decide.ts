@@ -13,6 +13,8 @@ export interface DueSchedule {
   overlap: OverlapPolicy
   /** The watermark: slots up to it are in the ledger. */
   accountedUntil: Date
+  /** Slots that one pass may take. */
+  maxSlots?: number
 }
 
 export interface Situation {
@@ -61,11 +63,12 @@ interface DueSlot {
 /** What becomes of every slot that is due by now. Throws where the slots cannot be computed. */
 export function decide(schedule: DueSchedule, situation: Situation): Decision {
   const keep = misfireCount(schedule.misfire)
+  const { maxSlots = maxSlotsPerPass } = schedule
   // As many slots are looked at beyond those taken as misfire may keep, so the latest are known before any is passed by.
-  const due = dueSlots(schedule, situation.now, maxSlotsPerPass + keep)
+  const due = dueSlots(schedule, situation.now, maxSlots + keep)
   const missed = due.filter((slot) => slot.latenessMs > schedule.graceMs)
   const given = new Set(missed.slice(Math.max(0, missed.length - keep)))
-  const taken = due.slice(0, maxSlotsPerPass)
+  const taken = due.slice(0, maxSlots)
   const wanted = taken.filter((slot) => slot.latenessMs <= schedule.graceMs || given.has(slot))
   const overlap = decideOverlap(schedule.overlap, wanted, situation)
 

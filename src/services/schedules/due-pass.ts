@@ -1,9 +1,8 @@
-import { sql, type Transaction } from 'kysely'
+import { sql, type Kysely, type Transaction } from 'kysely'
 import type { Database } from '../../db/database.ts'
 import { toJsonText } from '../../db/json.ts'
 import type { ScheduleRow } from '../../db/tables/schedules.table.ts'
 import { uuidv7 } from '../../lib/ids.ts'
-import { cancelRunTrees } from '../runs/children.ts'
 import { insertRuns, type NewRun } from '../runs/create-run.ts'
 import { decide, type Decision } from './decide.ts'
 import { recordScheduleEvents, type NewScheduleEvent } from './events.ts'
@@ -32,7 +31,7 @@ export type DueRow = Omit<RunSource, 'recipe_version'> &
   > & { recipe_version: number | null; now: Date }
 
 /** Due schedules, each locked by this transaction alone; what another ticker holds is passed over. */
-export const selectDue = (limit: number) => sql<DueRow>`
+export const selectDue = (limit: number, only: string | null = null) => sql<DueRow>`
   select s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.cron, s.interval_s, s.anchor_at, s.timezone, s.grace_s,
     s.misfire, s.overlap, s.dst, s.jitter_s, s.start_at, s.end_at, s.accounted_until,
     s.alerts, v.version as recipe_version, v.definition -> 'settings' as settings, s.priority,
@@ -40,7 +39,7 @@ export const selectDue = (limit: number) => sql<DueRow>`
   from schedules s
   left join workflow_recipes w on w.id = s.recipe_id and w.deleted_at is null
   left join recipe_versions v on v.recipe_id = w.id and v.version = w.version
-  where s.next_fire_at <= app_now()
+  where s.next_fire_at <= app_now()${only === null ? sql`` : sql` and s.id = ${only}`}
   order by s.next_fire_at
   limit ${limit}
   for update of s skip locked`
@@ -60,10 +59,21 @@ export interface DuePass {
 
 /** Slots that one pass computes in all, so that schedules far behind cannot hold up the process. */
 const slotBudget = 10_000
+/** Of schedules whose recipes limit their starts: each of these has locks and rows of its own until the commit. */
+const policedBudget = 500
+const policedSlotsPerSchedule = 250
 
-/** Takes due schedules, writes their slots, starts their runs and moves their watermarks: all in the caller's transaction. */
-export async function fireDue(tx: Transaction<Database>, limit: number, watch: SlotWatch): Promise<DuePass> {
-  const { rows } = await selectDue(limit).execute(tx)
+/**
+ * Takes due schedules, writes their slots, starts their runs and moves their watermarks: all in the caller's transaction.
+ * `only`: of this schedule alone.
+ */
+export async function fireDue(
+  tx: Transaction<Database>,
+  limit: number,
+  watch: SlotWatch,
+  only: string | null = null,
+): Promise<DuePass> {
+  const { rows } = await selectDue(limit, only).execute(tx)
   const pass: DuePass = {
     started: [],
     commanded: [],
@@ -76,10 +86,12 @@ export async function fireDue(tx: Transaction<Database>, limit: number, watch: S
   const held = await heldUp(tx, rows)
   const decided: { row: DueRow; decision: Decision }[] = []
   let slots = 0
+  let policed = 0
   for (const row of rows) {
-    if (slots >= slotBudget) {
+    const isPoliced = hasPolicy(row)
+    if (slots >= slotBudget || (isPoliced && policed >= policedBudget)) {
       pass.hasMore = true
-      break
+      continue
     }
     pass.schedules += 1
     const outcome = decideOrFault(row, held)
@@ -87,6 +99,7 @@ export async function fireDue(tx: Transaction<Database>, limit: number, watch: S
     else {
       decided.push({ row, decision: outcome })
       slots += outcome.entries.reduce((sum, entry) => sum + entry.count, 0)
+      if (isPoliced) policed += outcome.entries.filter((entry) => entry.status === 'fired').length
       pass.hasMore ||= outcome.hasMore
     }
   }
@@ -97,18 +110,20 @@ export async function fireDue(tx: Transaction<Database>, limit: number, watch: S
     { status: 'coalesced', reason: 'superseded' },
   )
   if (superseded.length > 0) watch.accounted('coalesced', superseded.length)
-  const { started, commanded } = await writeSlotsAndRuns(tx, decided, watch)
-  pass.started = started
   const ending = decided.flatMap(({ row, decision }) =>
     decision.cancelsOpenRuns ? (held.get(row.id)?.runIds ?? []) : [],
   )
-  pass.commanded = [...commanded, ...(await cancelOpenRuns(tx, ending, watch))]
+  const { started, commanded } = await writeSlotsAndRuns(tx, decided, ending, watch)
+  pass.started = started
+  pass.commanded = commanded
   pass.canceled = ending.length > 0
   await moveWatermarks(tx, decided)
   await park(tx, pass.parked)
   await recordScheduleEvents(tx, eventsOf(rows, decided, pass.parked))
   return pass
 }
+
+const hasPolicy = ({ settings }: DueRow) => Boolean(settings?.concurrency ?? settings?.throttle)
 
 interface Held {
   runIds: string[]
@@ -148,6 +163,7 @@ function decideOrFault(row: DueRow, held: Map<string, Held>): Decision | { fault
         misfire: row.misfire,
         overlap: row.overlap,
         accountedUntil: row.accounted_until,
+        ...(hasPolicy(row) && { maxSlots: policedSlotsPerSchedule }),
       },
       {
         now: row.now,
@@ -160,9 +176,11 @@ function decideOrFault(row: DueRow, held: Map<string, Held>): Decision | { fault
   }
 }
 
+/** `ending`: open runs that end for later slots, with the runs that their steps have started. */
 async function writeSlotsAndRuns(
   tx: Transaction<Database>,
   decided: { row: DueRow; decision: Decision }[],
+  ending: readonly string[],
   watch: SlotWatch,
 ): Promise<{ started: string[]; commanded: string[] }> {
   const ledger: NewLedgerRow[] = []
@@ -184,17 +202,11 @@ async function writeSlotsAndRuns(
   }
   const recorded = await insertLedgerRows(tx, ledger)
   const starting = runs.filter((run) => recorded.has(run.id))
-  const admission = await insertRuns(tx, starting)
+  const reason = 'A later slot of the same schedule takes its place.'
+  const admission = await insertRuns(tx, starting, new Map(ending.map((id) => [id, reason])))
   watch.admitted(admission)
   await skipSlots(tx, admission.skipped)
   return { started: starting.map((run) => run.id), commanded: admission.commanded }
-}
-
-/** With the runs that their steps have started. */
-async function cancelOpenRuns(tx: Transaction<Database>, runIds: string[], watch: SlotWatch): Promise<string[]> {
-  const { commanded, ended } = await cancelRunTrees(tx, runIds, 'A later slot of the same schedule takes its place.')
-  watch.canceled.push(...ended)
-  return commanded
 }
 
 async function moveWatermarks(tx: Transaction<Database>, decided: { row: DueRow; decision: Decision }[]) {
@@ -239,3 +251,15 @@ async function park(tx: Transaction<Database>, parked: DuePass['parked']) {
   for (const { scheduleId, fault } of parked)
     await tx.updateTable('schedules').set({ next_fire_at: null, fault }).where('id', '=', scheduleId).execute()
 }
+
+/** Puts off a schedule that cannot be fired: it has the first place among those that are due, and would keep it. */
+export async function deferDue(db: Kysely<Database>, id: string): Promise<void> {
+  await db
+    .updateTable('schedules')
+    .set({ next_fire_at: sql<Date>`app_now() + ${deferredSeconds}::integer * interval '1 second'` })
+    .where('id', '=', id)
+    .where('next_fire_at', '<=', sql<Date>`app_now()`)
+    .execute()
+}
+
+const deferredSeconds = 60

@@ -19,7 +19,7 @@ interface ReleasedRow extends RunSource {
 }
 
 /** Slots whose wait is over. Slot and schedule are both locked, so that what another ticker has just fired is seen as fired. */
-export const selectReleased = (limit: number) => sql<ReleasedRow>`
+export const selectReleased = (limit: number, only: string | null = null) => sql<ReleasedRow>`
   select s.id, s.workspace_id, s.recipe_id, s.name, s.input, s.jitter_s, s.alerts, p.slot_at,
     v.version as recipe_version, v.definition -> 'settings' as settings, s.priority,
     date_trunc('milliseconds', app_now()) as now
@@ -27,7 +27,7 @@ export const selectReleased = (limit: number) => sql<ReleasedRow>`
   join schedules s on s.id = p.schedule_id
   join workflow_recipes w on w.id = s.recipe_id and w.deleted_at is null
   join recipe_versions v on v.recipe_id = w.id and v.version = w.version
-  where p.status = 'pending' and not s.paused
+  where p.status = 'pending' and not s.paused${only === null ? sql`` : sql` and s.id = ${only}`}
     and not exists (
       select 1 from runs r where r.schedule_id = p.schedule_id
         and r.state not in ('succeeded', 'failed', 'canceled', 'timed_out')
@@ -36,9 +36,21 @@ export const selectReleased = (limit: number) => sql<ReleasedRow>`
   limit ${limit}
   for update of p, s skip locked`
 
-/** Starts the slots that an overlap held back and whose schedule has no open run any more. Answers the runs' ids. */
-export async function firePending(tx: Transaction<Database>, limit: number, watch: SlotWatch): Promise<string[]> {
-  const { rows } = await selectReleased(limit).execute(tx)
+export interface PendingPass {
+  /** Runs to wake once the transaction has committed. */
+  started: string[]
+  /** Runs whose lease holder has to read its inbox. */
+  commanded: string[]
+}
+
+/** Starts the slots that an overlap held back and whose schedule has no open run any more. `only`: of this schedule alone. */
+export async function firePending(
+  tx: Transaction<Database>,
+  limit: number,
+  watch: SlotWatch,
+  only: string | null = null,
+): Promise<PendingPass> {
+  const { rows } = await selectReleased(limit, only).execute(tx)
   const starting = rows.map((row) => ({ row, run: watch.firing(scheduledRun(row, row.slot_at, uuidv7()), null) }))
   const latenessMs = (row: ReleasedRow) => row.now.getTime() - fireTime(row.id, row.slot_at, row.jitter_s).getTime()
   const fired = await firePendingSlots(
@@ -59,5 +71,5 @@ export async function firePending(tx: Transaction<Database>, limit: number, watc
     fired.has(run.id) ? lateEvent(row, [{ slotAt: row.slot_at, latenessMs: latenessMs(row) }], 'overlap') : [],
   )
   await recordScheduleEvents(tx, late)
-  return runs.map((run) => run.id)
+  return { started: runs.map((run) => run.id), commanded: admission.commanded }
 }

@@ -2,8 +2,9 @@ import { sql } from 'kysely'
 import { afterAll, beforeEach, expect, test } from 'vitest'
 import { jsonb } from '../../../src/db/json.ts'
 import { createSchedule } from '../../../src/services/schedules.service.ts'
-import { selectDue } from '../../../src/services/schedules/due-pass.ts'
+import { fireDue, selectDue } from '../../../src/services/schedules/due-pass.ts'
 import { selectReleased } from '../../../src/services/schedules/pending-pass.ts'
+import { SlotWatch } from '../../../src/services/schedules/slot-watch.ts'
 import { schedulesTick } from '../../../src/services/schedules/tick.ts'
 import {
   aRecipe,
@@ -212,4 +213,43 @@ test('a value of the input that jsonb cannot hold as it is does not stop the bat
   await setClock('2031-10-01T12:01:00Z')
   await tickAll(bench)
   expect(await story(bench, id)).toEqual(['12:01:00 fired'])
+})
+
+test('what one schedule meets holds up no other, and it is tried again later', async () => {
+  await setClock('2032-03-03T08:59:30Z')
+  const [bad, good] = [await aSchedule(bench, { cron: '* * * * *' }), await aSchedule(bench, { cron: '* * * * *' })]
+  await sql
+    .raw(
+      `create function refuse_one() returns trigger language plpgsql as $$
+         begin
+           if new.schedule_id = '${bad}' then raise exception 'no'; end if;
+           return new;
+         end $$`,
+    )
+    .execute(db)
+  await sql`create trigger refuse_one before insert on runs for each row execute function refuse_one()`.execute(db)
+  await setClock('2032-03-03T09:00:00Z')
+  await tickAll(bench)
+  expect(await story(bench, good)).toEqual(['09:00:00 fired'])
+  expect(await story(bench, bad)).toEqual([])
+  await sql`drop trigger refuse_one on runs`.execute(db)
+  await setClock('2032-03-03T09:01:00Z')
+  await tickAll(bench)
+  expect(await story(bench, bad)).toEqual(['09:00:00 fired late', '09:01:00 skipped overlap'])
+})
+
+test('schedules whose recipes limit their starts take a bounded share of a pass, the others all of theirs', async () => {
+  await setClock('2033-03-03T08:00:00Z')
+  const settings = { concurrency: { limit: 1, key: '{{ trigger.slot_at }}', on_conflict: 'skip' } }
+  const recipeId = await aRecipe(bench, { settings })
+  const late = { cron: '* * * * *', overlap: 'allow' as const, misfire: { catch_up: 300 } }
+  const { id } = await createSchedule(ctx, { recipe_id: recipeId, name: 'first', ...late })
+  const other = await aSchedule(bench, late)
+  await setClock('2033-03-03T13:00:00Z')
+  const watch = new SlotWatch(ctx)
+  const pass = await db.transaction().execute((tx) => fireDue(tx, 10, watch))
+  expect(pass.hasMore).toBe(true)
+  expect([(await runsOf(bench, id)).length, (await runsOf(bench, other)).length]).toEqual([250, 300])
+  await tickAll(bench)
+  expect(await runsOf(bench, id)).toHaveLength(300)
 })

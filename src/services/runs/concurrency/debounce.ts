@@ -2,7 +2,7 @@ import { sql, type Transaction } from 'kysely'
 import type { Database } from '../../../db/database.ts'
 import { jsonb } from '../../../db/json.ts'
 import type { Json, JsonObject } from '../../../lib/json.ts'
-import { wantSlots } from './admit.ts'
+import { admitToLimits, type Admission } from './admit.ts'
 import type { StartPolicy } from './policy.ts'
 
 /** A further trigger, with all that its own run would have been made of. */
@@ -21,9 +21,13 @@ export interface FurtherTrigger {
 
 /**
  * Takes a trigger into the run that waits for triggers of its line to cease: the run starts a period after this one, with
- * its input. Answers the run; null where none waits. The caller holds the lock of the line.
+ * its input, under the limits that this input says. Answers the run; null where none waits. The caller holds the locks of the
+ * line and of `linesOf`. Call `tellOf` after the commit.
  */
-export async function joinDebounced(tx: Transaction<Database>, further: FurtherTrigger): Promise<string | null> {
+export async function joinDebounced(
+  tx: Transaction<Database>,
+  further: FurtherTrigger,
+): Promise<{ id: string; admission: Admission } | null> {
   const { line, periodMs, maxWaitMs } = further.policy.debounce
   // The run first, as everybody locks; then what is known of it holds until the commit.
   const { rows } = await sql<{ run_id: string }>`
@@ -57,6 +61,5 @@ export async function joinDebounced(tx: Transaction<Database>, further: FurtherT
     from changed cross join moved
     returning run_id`.execute(tx)
   if (moved.rows.length === 0) return null
-  await wantSlots(tx, runId, further.workspaceId, further.policy.slots)
-  return runId
+  return { id: runId, admission: await admitToLimits(tx, [{ ...further, id: runId }]) }
 }

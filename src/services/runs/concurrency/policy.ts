@@ -24,6 +24,8 @@ export interface StartPolicy {
   debounce: { line: string; periodMs: number; maxWaitMs: number | null } | null
   /** Starts of one line are at most `limit` a period. */
   throttle: { line: string; periodMs: number; limit: number } | null
+  /** Somebody waits for the start as an answer: what cannot start is refused, and is no run. */
+  answered: boolean
 }
 
 /** A key gave no value. `field` is its pointer below the settings. */
@@ -74,6 +76,7 @@ export function startPolicy(
           limit: throttle.limit,
         }
       : null,
+    answered: true,
   }
 }
 
@@ -100,7 +103,7 @@ function valueOf(key: Json | undefined, field: string, scope: { input: Json; tri
 export function policyOrFault(...given: Parameters<typeof startPolicy>): Pick<NewRun, 'policy' | 'fault'> {
   try {
     const policy = startPolicy(...given)
-    return policy ? { policy: { ...policy, debounce: null } } : {}
+    return policy ? { policy: { ...policy, debounce: null, answered: false } } : {}
   } catch (error) {
     if (error instanceof KeyError) return { fault: error.forPeople }
     throw error
