@@ -133,6 +133,23 @@ test('validate warns of fields that have no effect where they stand', async () =
   ])
 })
 
+test('validate warns of a step that may wait for good for another recipe under a limit', async () => {
+  const under = { settings: { concurrency: { limit: 1 } } }
+  const two = await create(under)
+  const free = await create()
+  const call = (recipe: string, more: object = {}) => [{ id: 'call', kind: 'recipe', recipe, ...more }]
+  const warned = async (more: object) => {
+    const { warnings } = await (await post(`${base}/validate`, named(more))).json()
+    return (warnings as { pointer: string }[]).map(({ pointer }) => pointer)
+  }
+  expect(await warned({ ...under, steps: call(two.slug) })).toEqual(['/steps/0'])
+  expect(await warned({ ...under, steps: call(two.id) })).toEqual(['/steps/0'])
+  expect(await warned({ ...under, steps: call(two.slug, { timeout: '5m' }) })).toEqual([])
+  expect(await warned({ settings: { ...under.settings, timeout: '1h' }, steps: call(two.slug) })).toEqual([])
+  expect(await warned({ ...under, steps: call(free.slug) })).toEqual([])
+  expect(await warned({ steps: call(two.slug) })).toEqual([])
+})
+
 test('a changed definition is the next version, an equal one is not', async () => {
   const { slug } = await create({ settings: { timeout: '1h', on_failure: { log: true } } })
   const versionAfter = async (body: object, send = patch) =>

@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
 import { isUuid } from '../../lib/ids.ts'
 import { pointerTo } from '../../lib/pointer.ts'
@@ -10,7 +11,7 @@ export interface Warning {
 }
 type Name = { pointer: string; name: string }
 
-/** Agents and credentials that the definition names and the workspace lacks. */
+/** What the definition names and the workspace lacks, and what it waits for that may be waiting for it. */
 export async function warningsFor(
   { db, actor }: Pick<ServiceContext, 'db' | 'actor'>,
   definition: RecipeDefinition,
@@ -18,7 +19,8 @@ export async function warningsFor(
   const agents: Name[] = []
   const credentials: Name[] = []
   const recipes: Name[] = []
-  collect(definition.steps, '/steps', { agents, credentials, recipes })
+  const unbounded: Name[] = []
+  collect(definition.steps, '/steps', { agents, credentials, recipes, unbounded })
   const webhook = definition.settings?.on_failure?.webhook
   if (webhook?.auth) {
     credentials.push({ pointer: '/settings/on_failure/webhook/auth/credential', name: webhook.auth.credential })
@@ -32,6 +34,7 @@ export async function warningsFor(
   const handler = definition.settings?.on_failure?.recipe
   if (handler !== undefined) recipes.push({ pointer: '/settings/on_failure/recipe', name: handler })
   const known = new Set<string>()
+  const limited = new Set<string>()
   if (agents.length > 0) {
     const ids = agents.map(({ name }) => name).filter(isUuid)
     const slugs = agents.map(({ name }) => name).filter((name) => !isUuid(name))
@@ -65,8 +68,13 @@ export async function warningsFor(
   if (recipes.length > 0) {
     const rows = await db
       .selectFrom('workflow_recipes')
-      .select(['id', 'slug'])
-      .where('workspace_id', '=', actor.workspaceId)
+      .innerJoin('recipe_versions', (join) =>
+        join
+          .onRef('recipe_versions.recipe_id', '=', 'workflow_recipes.id')
+          .onRef('recipe_versions.version', '=', 'workflow_recipes.version'),
+      )
+      .select(['id', 'slug', sql<boolean>`definition #> '{settings,concurrency}' is not null`.as('limited')])
+      .where('workflow_recipes.workspace_id', '=', actor.workspaceId)
       .where('deleted_at', 'is', null)
       .where((where) => {
         const ids = recipes.map(({ name }) => name).filter(isUuid)
@@ -77,7 +85,10 @@ export async function warningsFor(
         ])
       })
       .execute()
-    for (const { id, slug } of rows) known.add(`recipe ${id}`).add(`recipe ${slug}`)
+    for (const row of rows) {
+      known.add(`recipe ${row.id}`).add(`recipe ${row.slug}`)
+      if (row.limited && row.slug !== definition.slug) limited.add(row.id).add(row.slug)
+    }
     if (definition.slug !== undefined) known.add(`recipe ${definition.slug}`)
   }
   const missing = (kind: string, names: Name[]) =>
@@ -89,6 +100,12 @@ export async function warningsFor(
     ...missing('agent', agents),
     ...missing('recipe', recipes),
     ...missing('credential', credentials),
+    ...(definition.settings?.concurrency && !definition.settings.timeout ? unbounded : [])
+      .filter(({ name }) => limited.has(name))
+      .map(({ pointer, name }) => ({
+        pointer,
+        detail: `has no timeout, and ${name} is under a limit as this recipe is: they wait for each other for good where ${name} starts this one`,
+      })),
   ]
 }
 
@@ -128,10 +145,12 @@ interface Names {
   agents: Name[]
   credentials: Name[]
   recipes: Name[]
+  /** Steps that wait for a recipe as long as it takes. */
+  unbounded: Name[]
 }
 
 function collect(steps: Step[], pointer: string, found: Names): void {
-  const { agents, credentials, recipes } = found
+  const { agents, credentials, recipes, unbounded } = found
   for (const [index, step] of steps.entries()) {
     const at = pointerTo(pointer, index)
     if (step.kind === 'agent') agents.push({ pointer: `${at}/agent`, name: step.agent })
@@ -140,6 +159,7 @@ function collect(steps: Step[], pointer: string, found: Names): void {
     if (step.kind === 'notify' && step.webhook?.auth)
       credentials.push({ pointer: `${at}/webhook/auth/credential`, name: step.webhook.auth.credential })
     if (step.kind === 'recipe') recipes.push({ pointer: `${at}/recipe`, name: step.recipe })
+    if (step.kind === 'recipe' && step.timeout === undefined) unbounded.push({ pointer: at, name: step.recipe })
     for (const inner of innerLists(step, at)) collect(inner.steps, inner.pointer, found)
   }
 }
