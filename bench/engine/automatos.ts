@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { BackgroundService, Runtime } from '../../src/context.ts'
 import { uuidv7 } from '../../src/lib/ids.ts'
 import { Measures } from '../../src/lib/metrics/measures.ts'
@@ -8,6 +9,7 @@ import { Engine } from '../../src/services/runs/engine.ts'
 import type { StepContext, StepExecutors } from '../../src/services/runs/step-executor.ts'
 import { openDatabase, prepare, runtimeOn } from '../database.ts'
 import { inLanes, serve, type Contender, type Place, type Work } from './contender.ts'
+import { Ends } from './ends.ts'
 
 // The engine with the services that go with it in a process: wake-ups, leases, inbox, recovery.
 
@@ -25,7 +27,16 @@ const executors = {
 await serve(async ({ url, inFlight, connections, finished }: Place): Promise<Contender> => {
   const db = openDatabase(url, connections)
   const workspaceId = await prepare(db)
-  const runtime: Runtime = { ...runtimeOn(db), probes: {}, measures: countingEnds(finished) }
+  const ends = new Ends(async (ids) => {
+    const { rows } = await sql<{ id: string }>`
+      select id from runs where id = any(${ids}::uuid[]) and finished_at is not null`.execute(db)
+    return rows.map((row) => row.id)
+  })
+  const measures = countingEnds((count) => {
+    finished(count)
+    ends.look()
+  })
+  const runtime: Runtime = { ...runtimeOn(db), probes: {}, measures }
   const engine = new Engine(runtime, { owner: String(process.pid), concurrency: inFlight, executors })
   const supervisor = createSupervisor(runtime, services(engine))
 
@@ -46,7 +57,12 @@ await serve(async ({ url, inFlight, connections, finished }: Place): Promise<Con
     start: (work, count) =>
       work === 'job'
         ? insert(Array.from({ length: count }, () => newRun('job')))
-        : inLanes(count, inFlight, () => insert([newRun('run')])),
+        : inLanes(count, inFlight, async () => {
+            const run = newRun('run')
+            const ended = ends.of(run.id)
+            await insert([run])
+            await ended
+          }),
     async close() {
       await supervisor.stop()
       await engine.idle()
