@@ -41,11 +41,7 @@ export interface NewRun {
  * index and fails it. Those that are to end for them are canceled with all others that are. After the commit call
  * `wake.runReady` for each, and `tellOf` with what is answered.
  */
-export async function insertRuns(
-  db: Kysely<Database>,
-  runs: NewRun[],
-  ending: Ending = new Map(),
-): Promise<Admission> {
+export async function insertRuns(db: Kysely<Database>, runs: NewRun[], ending: Ending = new Map()): Promise<Admission> {
   const policed = runs.flatMap(({ id, workspaceId, policy }) => (policy ? [{ id, workspaceId, policy }] : []))
   const faults = new Map(runs.flatMap(({ id, fault }) => (typeof fault === 'string' ? [[id, fault] as const] : [])))
   if (policed.length === 0 && faults.size === 0 && ending.size === 0) {

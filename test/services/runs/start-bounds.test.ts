@@ -35,7 +35,9 @@ test('lines share a bounded number of locks, however many a transaction decides 
   const held = await db.transaction().execute(async (tx) => {
     await lockLines(tx, lines)
     const { rows } = await sql<{ count: number }>`
-      select count(*)::integer as count from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()`.execute(tx)
+      select count(*)::integer as count from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()`.execute(
+      tx,
+    )
     return rows[0]!.count
   })
   expect(held).toBeGreaterThan(900)
@@ -43,7 +45,10 @@ test('lines share a bounded number of locks, however many a transaction decides 
 })
 
 test('a hundred runs under limit and throttle take as many statements as forty', async () => {
-  const settings = { concurrency: { limit: 1, key: '{{ input.n }}', on_conflict: 'skip' }, throttle: { limit: 9, period: '1m' } }
+  const settings = {
+    concurrency: { limit: 1, key: '{{ input.n }}', on_conflict: 'skip' },
+    throttle: { limit: 9, period: '1m' },
+  }
   const recipeId = await b.store(settings)
   let statements = 0
   const counting: KyselyPlugin = {
@@ -186,7 +191,9 @@ describe('a transaction that the server ends for the sake of another', () => {
           return new;
         end
       $$`.execute(db)
-    await sql`create trigger refuse_first before insert on runs for each row execute function refuse_first()`.execute(db)
+    await sql`create trigger refuse_first before insert on runs for each row execute function refuse_first()`.execute(
+      db,
+    )
     try {
       expect((await b.start(recipeId)).status).toBe('queued')
     } finally {
