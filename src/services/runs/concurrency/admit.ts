@@ -108,7 +108,10 @@ async function wantSlots(tx: Kysely<Database>, runs: readonly PolicedRun[]): Pro
     policy.slots.map(({ counter, scope, size, key }) => ({
       run_id: id,
       workspace_id: workspaceId,
-      ...{ counter, scope, size, key },
+      counter,
+      scope,
+      size,
+      key,
     })),
   )
   const wanted = new Map<string, Set<string>>()
