@@ -12,8 +12,8 @@ export function locate(definition: Pick<RecipeDefinition, 'steps'>, path: string
   const names = path.split('/')
   let list: readonly Step[] = definition.steps
   for (let at = 0; ;) {
-    const name = names[at++]!
-    const step = list.find(({ id }) => id === withoutVisit(name))
+    const name = withoutVisit(names[at++]!)
+    const step = list.find(({ id }) => id === name)
     if (!step) return null
     const below = names[at++]
     if (below === undefined) return { step, isItem: false }
@@ -50,7 +50,10 @@ export function mayFollow(definition: Pick<RecipeDefinition, 'steps'>, earlier: 
   )
   const graph = list && graphOfNeeds(list)
   if (!graph) return true
-  const [from, to] = [a, b].map((path) => list.findIndex(({ id }) => id === withoutVisit(path[parting]!)))
+  const [from, to] = [a, b].map((path) => {
+    const name = withoutVisit(path[parting]!)
+    return list.findIndex(({ id }) => id === name)
+  })
   if (from! < 0 || to! < 0) return true
   return has(followersOf(list, graph, from!), to!)
 }
