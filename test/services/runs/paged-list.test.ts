@@ -100,7 +100,7 @@ test('what is copied to another run has with it what it holds, at every depth, e
   expect(new Set(blobs.gets).size).toBe(blobs.gets.length)
   for (const key of before) await blobs.delete(key)
   const open = (handle: Json) => unspill(blobs, workspace, handle)
-  expect(await open(copy.inline[0]![0]!)).toEqual(object)
+  expect(await open((copy.inline[0] as Json[])[0]!)).toEqual(object)
   const first = ((await open(copy.pages)) as { list: Json }[])[0]!
   expect(first.list).toEqual(copy.inline[1])
   expect(((await open(copy.single)) as { list: Json }).list).toEqual(first.list)
