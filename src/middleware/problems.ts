@@ -1,6 +1,6 @@
-import { isTransactionConflict } from '../db/once-more.ts'
 import { AppError, problemTypes, type ProblemKind } from '../lib/errors.ts'
 import type { Reply } from '../lib/operation.ts'
+import { isTransactionConflict } from '../lib/transaction-conflict.ts'
 import type { Exchange } from './exchange.ts'
 
 export const problemMediaType = 'application/problem+json'

@@ -161,6 +161,11 @@ test('an error of its own may bring headers', async () => {
   expect((await get('/api/things/lost')).headers.get('retry-after')).toBe('7')
 })
 
+test('whoever loses a race for the same rows may try again in a moment', async () => {
+  const response = await get('/api/things/contested')
+  expect([response.status, response.headers.get('retry-after')]).toEqual([503, '1'])
+})
+
 test('a synchronous handler is answered without a promise', async () => {
   await get('/api/things')
   const send = () => app.fetch(new Request('http://localhost/api/things', { headers: { 'x-api-key': key } }))

@@ -28,6 +28,9 @@ export const things: RouteGroup = {
     operation({ ...named('loseThing', '/lost'), method: 'get', access: 'public' }, async () => {
       throw new AppError('upstream-failed', 'The feed is gone.', { headers: { 'retry-after': '7' } })
     }),
+    operation({ ...named('loseRace', '/contested'), method: 'get', access: 'public' }, () => {
+      throw Object.assign(new Error('deadlock detected'), { code: '40P01' })
+    }),
     operation({ ...named('writeCycle', '/cycle'), method: 'get', access: 'public' }, () => {
       const cycle: Record<string, unknown> = {}
       cycle['self'] = cycle

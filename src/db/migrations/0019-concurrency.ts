@@ -100,7 +100,7 @@ export const concurrency: Migration = {
 
     // Gives the runs of a claim the slots that they want, and answers those that have all. One that finds a slot taken, or
     // others before it in its line, is blocked there and keeps what it has got: slots are taken in one order, so no two
-    // runs wait for each other. One that is to end at once needs none.
+    // claims wait for each other. One that is to end at once needs none.
     `create function take_slots(ids uuid[]) returns setof uuid language plpgsql as $$
       declare
         asking record;
