@@ -51,7 +51,7 @@ machine and say little about another: ${cpus()[0]?.model.trim() || 'an unnamed p
 |---|---|---|---|---|
 ${rows.join('\n')}
 
-The goals hold on Node; Bun is measured beside it. What each compares and how is at the head of its file in
+The goals are those of Node; Bun is measured beside it. What each compares and how is at the head of its file in
 \`bench/\`. HTTP and starts need Linux and \`wrk\`; runs, engine and schedules
 need a PostgreSQL (\`TEST_POSTGRES_URL\`). What the engine is measured against is a package of its own, \`bench/engine\`, which the
 bench installs when it is not there.
