@@ -1,4 +1,5 @@
 import type { AgentsTable } from './tables/agents.table.ts'
+import type { AuditHeadsTable, AuditLogsTable, AuditSealsTable, PrivacyExportsTable } from './tables/audit.table.ts'
 import type {
   CrowdedSlotsTable,
   FreedSlotsTable,
@@ -10,13 +11,8 @@ import type {
 } from './tables/concurrency.table.ts'
 import type { DoomedBlobsTable, FilesTable, RunBlobsTable } from './tables/files.table.ts'
 import type { ComponentSamplesTable, InstancesTable } from './tables/heartbeat.table.ts'
-import type {
-  ApiKeysTable,
-  CredentialsTable,
-  MembershipsTable,
-  UsersTable,
-  WorkspacesTable,
-} from './tables/identity.table.ts'
+import type { ApiKeysTable, MembershipsTable, UsersTable, WorkspacesTable } from './tables/identity.table.ts'
+import type { BudgetAlertsTable, BudgetReservationsTable, BudgetsTable } from './tables/budgets.table.ts'
 import type { IdempotencyKeysTable } from './tables/idempotency.table.ts'
 import type { ModelsTable, ModelUsageTable, SystemPromptsTable, SystemSettingsTable } from './tables/models.table.ts'
 import type {
@@ -49,6 +45,14 @@ import type {
 } from './tables/schedule-operations.table.ts'
 import type { ScheduleSlotsTable, SchedulesTable } from './tables/schedules.table.ts'
 import type {
+  OrgMembersTable,
+  OrgWorkspacesTable,
+  RevokedSessionsTable,
+  SpentTokensTable,
+} from './tables/tokens.table.ts'
+import type { CredentialsTable, CredentialUsesTable, EgressRulesTable, UserApiKeysTable } from './tables/vault.table.ts'
+import type { InvitationsTable, PlansTable, RolesTable } from './tables/team.table.ts'
+import type {
   WorkflowPlansTable,
   WorkflowRunsTable,
   WorkflowsTable,
@@ -65,10 +69,23 @@ export interface Database {
   workspaces: WorkspacesTable
   users: UsersTable
   memberships: MembershipsTable
+  roles: RolesTable
+  invitations: InvitationsTable
+  plans: PlansTable
   api_keys: ApiKeysTable
+  spent_tokens: SpentTokensTable
+  revoked_sessions: RevokedSessionsTable
+  org_workspaces: OrgWorkspacesTable
+  org_members: OrgMembersTable
   credentials: CredentialsTable
+  credential_uses: CredentialUsesTable
+  user_api_keys: UserApiKeysTable
+  egress_rules: EgressRulesTable
   models: ModelsTable
   model_usage: ModelUsageTable
+  budgets: BudgetsTable
+  budget_reservations: BudgetReservationsTable
+  budget_alerts: BudgetAlertsTable
   system_settings: SystemSettingsTable
   system_prompts: SystemPromptsTable
   agents: AgentsTable
@@ -120,4 +137,8 @@ export interface Database {
   doomed_blobs: DoomedBlobsTable
   retention_policies: RetentionPoliciesTable
   retention_figures: RetentionFiguresTable
+  audit_heads: AuditHeadsTable
+  audit_logs: AuditLogsTable
+  audit_seals: AuditSealsTable
+  privacy_exports: PrivacyExportsTable
 }

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { expect, test } from 'vitest'
+import { expect, inject, test } from 'vitest'
 import { migrate } from '../../src/db/migrate.ts'
 import { migrations } from '../../src/db/migrations/index.ts'
 import { migrationNames } from '../../src/db/migrations/names.ts'
@@ -44,3 +44,37 @@ test('any string survives jsonb: NUL and lone surrogates are escaped, the rest i
   const { rows: scalar } = await sql<{ v: unknown }>`select ${jsonb('just text')} as v`.execute(db)
   expect(scalar[0]?.v).toBe('just text')
 })
+
+// One connection cannot wait for another where there is only one.
+test.runIf(inject('postgresUrl'))(
+  'it goes on beside processes of the version before, and ends none of their statements',
+  async () => {
+    const orders = [
+      ['memberships', 'workspaces'],
+      ['workspaces', 'agents'],
+      ['runs', 'run_events'],
+      ['run_events', 'runs'],
+    ] as const
+    const { db } = await databaseForTest(migrations.filter(({ name }) => name < '0022'))
+    const started: string[] = []
+    let migrated: Promise<string[]> | undefined
+    const isWaiting = async () =>
+      (
+        await sql`select from pg_locks where not granted and mode = 'AccessExclusiveLock'
+        and database = (select oid from pg_database where datname = current_database())`.execute(db)
+      ).rows.length > 0
+    // Each holds one table when the migration comes, and goes on to another.
+    const transactions = orders.map(([first, second]) =>
+      db.transaction().execute(async (tx) => {
+        await sql`lock table ${sql.table(first)} in row exclusive mode`.execute(tx)
+        started.push(first)
+        await expect.poll(async () => started.length === orders.length && migrated && isWaiting()).toBeTruthy()
+        await sql`lock table ${sql.table(second)} in row exclusive mode`.execute(tx)
+      }),
+    )
+    await expect.poll(() => started.length).toBe(orders.length)
+    migrated = migrate(db)
+    await Promise.all(transactions)
+    expect(await migrated).toEqual(migrationNames.filter((name) => name >= '0022'))
+  },
+)

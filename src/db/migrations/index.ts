@@ -18,9 +18,15 @@ import { engineTwo } from './0017-engine-two.ts'
 import { concurrency } from './0019-concurrency.ts'
 import { listsOfRuns } from './0020-lists-of-runs.ts'
 import { noticesAndStreams } from './0021-notices-and-streams.ts'
+import { tenancy } from './0022-tenancy.ts'
+import { tokensAndSessions } from './0023-tokens-and-sessions.ts'
+import { vault } from './0024-vault.ts'
+import { budgets } from './0025-budgets.ts'
+import { auditAndPrivacy } from './0026-audit-and-privacy.ts'
+import { rowSecurity } from './0030-row-security.ts'
 import type { Migration } from './migration.ts'
 
-export const migrations: readonly Migration[] = [
+const schema: readonly Migration[] = [
   foundation,
   runs,
   schedules,
@@ -41,4 +47,11 @@ export const migrations: readonly Migration[] = [
   concurrency,
   listsOfRuns,
   noticesAndStreams,
+  tenancy,
+  tokensAndSessions,
+  vault,
+  budgets,
+  auditAndPrivacy,
 ]
+
+export const migrations: readonly Migration[] = [...schema, rowSecurity(schema)]

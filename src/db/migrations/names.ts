@@ -23,4 +23,10 @@ export const migrationNames: readonly string[] = [
   '0019-concurrency',
   '0020-lists-of-runs',
   '0021-notices-and-streams',
+  '0022-tenancy',
+  '0023-tokens-and-sessions',
+  '0024-vault',
+  '0025-budgets',
+  '0026-audit-and-privacy',
+  '0030-row-security',
 ]

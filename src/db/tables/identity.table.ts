@@ -1,7 +1,7 @@
 import type { ColumnType, Generated } from 'kysely'
 import type { JsonObject } from '../../lib/json.ts'
-import type { Role } from '../../lib/permissions.ts'
 import type { DefaultedJsonColumn, JsonColumn } from '../json.ts'
+import type { Limits } from './team.table.ts'
 
 type Created = ColumnType<Date, Date | undefined, never>
 
@@ -11,6 +11,14 @@ export interface WorkspacesTable {
   name: string
   /** `{ model?: ModelChoice, … }`: defaults of this workspace. */
   settings: DefaultedJsonColumn<JsonObject>
+  /** The operator's own: the first one. */
+  is_operator: Generated<boolean>
+  plan: Generated<string>
+  /** The operator's for this workspace; they come before those of the plan. */
+  limits: DefaultedJsonColumn<Limits>
+  /** Since when it is to go, and from when on it goes. */
+  deleted_at: Date | null
+  purge_after: Date | null
   created_at: Created
   updated_at: Generated<Date>
 }
@@ -25,8 +33,10 @@ export interface UsersTable {
   name: string | null
   /** When the token was issued that said so: an older one changes nothing. */
   claims_issued_at: Date
-  /** Where a request acts that names no workspace. */
+  /** The one that the first contact made. */
   personal_workspace_id: string | null
+  /** Where a request acts that names no workspace; null = in the personal one. */
+  default_workspace_id: string | null
   /** Tokens issued before are refused. */
   tokens_valid_after: Date | null
   created_at: Created
@@ -36,7 +46,8 @@ export interface UsersTable {
 export interface MembershipsTable {
   workspace_id: string
   user_id: string
-  role: Role
+  /** Built in, or one of the workspace's. */
+  role: string
   created_at: Created
 }
 
@@ -49,6 +60,10 @@ export interface ApiKeysTable {
   prefix: string
   /** SHA-256 of the whole key, hex. */
   hash: string
+  /** Of the key before the last rotation, which is good until then. */
+  previous_hash: string | null
+  previous_valid_until: Date | null
+  rotated_at: Date | null
   /** Permissions; an empty list grants nothing. */
   scopes: JsonColumn<string[]>
   /** Requests a minute; null = the default. */
@@ -59,19 +74,7 @@ export interface ApiKeysTable {
   last_used_at: Date | null
   revoked_at: Date | null
   created_by: string | null
-  created_at: Created
-}
-
-export interface CredentialsTable {
-  id: string
-  workspace_id: string
-  slug: string
-  name: string
-  kind: 'bearer' | 'basic' | 'header' | 'query'
-  /** Hosts the secret may be sent to. */
-  hosts: JsonColumn<string[]>
-  /** The fields, sealed as one JSON text. */
-  sealed: string
-  last_used_at: Date | null
+  /** The person whose key it is: it acts as that user and holds what the user's role gives. */
+  user_id: string | null
   created_at: Created
 }

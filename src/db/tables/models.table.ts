@@ -55,6 +55,8 @@ export interface SystemSettingsTable {
   key: string
   value: JsonColumn<Json>
   updated_at: Generated<Date>
+  /** `user:<id>` or `key:<id>`; null for what was there before anybody was noted. */
+  updated_by: Generated<string | null>
 }
 
 export interface SystemPromptsTable {

@@ -7,6 +7,7 @@ export interface RetentionPoliciesTable {
   schedule_slots_days: number | null
   webhook_logs_days: number | null
   files_days: number | null
+  audit_days: number | null
   /** Where a longer retention was shortened: what is older was deleted, and does not come back with a longer one. */
   ledger_begins: Date | null
 }

@@ -2,10 +2,11 @@ import { existsSync } from 'node:fs'
 import { open, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
-import { Kysely, PGliteDialect } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { Log } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import type { OnQuery } from '../tracing/sql-spans.ts'
+import { pgliteScopes } from './pglite-dialect.ts'
 import { copyPreparedDatabase, preparedDatabasePath } from './prepared-database.ts'
 import { StartupError } from './startup-error.ts'
 
@@ -37,10 +38,7 @@ export async function openEmbedded(
     )
   }
   return {
-    db: new Kysely<Database>({
-      dialect: new PGliteDialect({ pglite }),
-      ...(onQuery && { log: onQuery }),
-    }),
+    db: pgliteScopes(pglite, onQuery && { log: onQuery }).engine,
     label: `embedded PostgreSQL (PGlite) in ${folder}`,
   }
 }

@@ -6,9 +6,8 @@ import type { Cipher, Log, Runtime } from '../../context.ts'
 import { Measures } from '../../lib/metrics/measures.ts'
 import { createCipher } from '../cipher.ts'
 import { systemClock } from '../clock.ts'
-import { loadCredential } from '../credential-reader.ts'
 import { createDeferredWork } from '../defer.ts'
-import { createEgress } from '../egress.ts'
+import { openEgress, refusalLog, rulesOf } from '../open-egress.ts'
 import { readConfigured } from '../read-configured.ts'
 import { s3BlobsOf } from '../s3-blobs.ts'
 import { createNodeAssets } from './assets.ts'
@@ -23,6 +22,7 @@ import { createProcessLog } from './process-log.ts'
 import { processMetrics } from './process-metrics.ts'
 import { openProcessTracing } from './tracing.ts'
 import { openProcessStore } from './shared-store.ts'
+import { createSignIn } from './sign-in.ts'
 import { createSmtp } from './smtp.ts'
 
 export type NodeRuntime = Runtime & {
@@ -73,13 +73,21 @@ export async function openNodeRuntime(config: Config, options: NodeRuntimeOption
     clock: systemClock,
     random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
     log,
-    egress: createEgress({
+    egress: openEgress({
       config,
       fetch: pinnedFetch,
       resolve: resolveAddresses,
-      credentials: (workspaceId, slug) => loadCredential(db, cipher, workspaceId, slug, deferred.defer),
+      db,
+      cipher,
+      kv: store.kv,
+      defer: deferred.defer,
       log,
     }),
+    signIn: createSignIn(
+      config,
+      (workspaceId) => rulesOf(db, workspaceId),
+      refusalLog({ db, kv: store.kv, defer: deferred.defer }),
+    ),
     readConfigured,
     ...(config.smtpUrl && { smtp: createSmtp(config.smtpUrl.reveal()) }),
     cipher,

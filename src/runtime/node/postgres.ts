@@ -1,7 +1,7 @@
-import { Kysely } from 'kysely'
+import type { Kysely } from 'kysely'
 import postgres from 'postgres'
 import type { Database } from '../../db/database.ts'
-import { postgresDialect } from '../postgres-dialect.ts'
+import { postgresScopes } from '../postgres-dialect.ts'
 import { PostgresPool } from '../postgres-pool.ts'
 import type { OnQuery } from '../tracing/sql-spans.ts'
 import { StartupError } from './startup-error.ts'
@@ -47,12 +47,14 @@ export async function openPostgres(url: string, onQuery?: OnQuery): Promise<Post
       } as postgres.Options<Record<string, postgres.PostgresType>>)
 
   let connect = connectWith(timeouts)
+  let pooled = false
   try {
-    await tryOnce(connect)
+    pooled = !(await tryOnce(connect))
   } catch (error) {
-    // Connection poolers refuse settings that they cannot keep per client; the server's own defaults apply then.
+    // Connection poolers refuse settings that they cannot keep per client, or swallow them; the server's own defaults apply then.
     if (!isRefusedSetting(error)) throw unreachable(error, address)
     connect = connectWith({})
+    pooled = true
     await tryOnce(connect).catch((cause: unknown) => {
       throw unreachable(cause, address)
     })
@@ -60,19 +62,20 @@ export async function openPostgres(url: string, onQuery?: OnQuery): Promise<Post
   const pool = new PostgresPool({ connect, max: maxConnections })
   return {
     pool,
-    db: new Kysely<Database>({
-      dialect: postgresDialect(pool),
-      ...(onQuery && { log: onQuery }),
-    }),
+    db: postgresScopes(pool, { pooled, ...(onQuery && { log: onQuery }) }).engine,
     connect,
     label: `PostgreSQL at ${address}`,
   }
 }
 
-async function tryOnce(connect: PostgresConnector): Promise<void> {
+/** Whether the settings of the first message hold. All are looked at: a server may have one of them of its own. */
+async function tryOnce(connect: PostgresConnector): Promise<boolean> {
   const client = connect({ max: 1 })
   try {
-    await client`select 1`
+    const [row] = await client<{ isOurs: boolean }[]>`
+      select bool_and(current_setting(name)::interval = value::interval) as "isOurs"
+      from json_each_text(${JSON.stringify(timeouts)}::text::json) as ours (name, value)`
+    return row?.isOurs === true
   } finally {
     await client.end({ timeout: 1 })
   }

@@ -13,11 +13,10 @@ import {
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
-import { Kysely, PGliteDialect } from 'kysely'
-import type { Database } from '../../db/database.ts'
 import { migrate } from '../../db/migrate.ts'
 import { migrations } from '../../db/migrations/index.ts'
 import { packageRoot } from './package-root.ts'
+import { pgliteScopes } from './pglite-dialect.ts'
 
 const home = join(packageRoot, 'dist')
 const emptyFoldersFile = 'empty-folders.json'
@@ -81,9 +80,9 @@ export async function prepareDatabase(
 
 async function makeMigrated(folder: string): Promise<void> {
   const pglite = await PGlite.create(folder)
-  const db = new Kysely<Database>({ dialect: new PGliteDialect({ pglite }) })
-  await migrate(db)
-  await db.destroy()
+  const { login } = pgliteScopes(pglite)
+  await migrate(login)
+  await login.destroy()
 }
 
 const emptyFolders = (root: string) =>

@@ -6,6 +6,7 @@ import { bareAddress, writeMessage } from '../../lib/mail-message.ts'
 
 /** A server may take its time to look at a message; it is given up all the same. */
 const timeoutMs = 60_000
+/** To one command, all lines and answers together. */
 const longestReply = 64 * 1024
 
 /** The server said no. `code` is its own: 4xx may pass, 5xx is final. */
@@ -27,36 +28,60 @@ export function createSmtp(address: string): SendMail {
   const user = decodeURIComponent(url.username)
   const password = decodeURIComponent(url.password)
   const isLocal = host === 'localhost' || host === '::1' || host.startsWith('127.')
-  const tls = isIP(host) ? {} : { servername: host }
 
-  return async (mail, signal) => {
-    signal.throwIfAborted()
-    let socket: Socket = secure ? connectTls({ host, port, ...tls }) : createConnection({ host, port })
-    const close = () => socket.destroy(signal.reason instanceof Error ? signal.reason : undefined)
-    signal.addEventListener('abort', close)
-    try {
-      let line = new Dialogue(socket)
-      await line.expect(220, 'the connection')
-      let offers = await line.greet()
-      if (!secure && offers.has('STARTTLS')) {
-        await line.command('STARTTLS', 220)
-        line.release()
-        socket = connectTls({ socket, ...tls, ...(isIP(host) ? { host } : {}) })
-        line = new Dialogue(socket)
-        offers = await line.greet()
-      } else if (!secure && user !== '' && !isLocal)
-        throw new Error('The mail server offers no TLS; the password is not sent without.')
-      if (user !== '') await line.authenticate(user, password, offers.get('AUTH') ?? '')
+  const server = { host, address: host, port, secure, user, password, mayBeClear: isLocal }
+  return (mail, signal) =>
+    inSession(server, signal, async (line) => {
       await line.command(`MAIL FROM:<${bareAddress(mail.from)}>`, 250)
       for (const each of mail.to) await line.command(`RCPT TO:<${each}>`, 250)
       await line.command('DATA', 354)
       // A line that is a single dot would end the message; base64 has none, and headers begin with their names.
       await line.command(`${writeMessage(mail, new Date())}.`, 250, 'the message')
-      await line.command('QUIT', 221).catch(() => {})
-    } finally {
-      signal.removeEventListener('abort', close)
-      socket.destroy()
-    }
+    })
+}
+
+export interface SmtpServer {
+  /** Its name, which certificates are checked against; none is looked up. */
+  host: string
+  /** Where to connect. */
+  address: string
+  port: number
+  secure: boolean
+  user: string
+  password: string
+  /** The password may go to a server that offers no TLS. */
+  mayBeClear: boolean
+}
+
+/** Does its work between signing in and leaving. */
+export async function inSession(
+  { host, address, port, secure, user, password, mayBeClear }: SmtpServer,
+  signal: AbortSignal,
+  work: (line: Dialogue) => Promise<void>,
+): Promise<void> {
+  const tls = isIP(host) ? {} : { servername: host }
+  signal.throwIfAborted()
+  let socket: Socket = secure ? connectTls({ host: address, port, ...tls }) : createConnection({ host: address, port })
+  const close = () => socket.destroy(signal.reason instanceof Error ? signal.reason : undefined)
+  signal.addEventListener('abort', close)
+  try {
+    let line = new Dialogue(socket)
+    await line.expect(220, 'the connection')
+    let offers = await line.greet()
+    if (!secure && offers.has('STARTTLS')) {
+      await line.command('STARTTLS', 220)
+      line.release()
+      socket = connectTls({ socket, ...tls, ...(isIP(host) ? { host } : {}) })
+      line = new Dialogue(socket)
+      offers = await line.greet()
+    } else if (!secure && user !== '' && !mayBeClear)
+      throw new Error('The mail server offers no TLS; the password is not sent without.')
+    if (user !== '') await line.authenticate(user, password, offers.get('AUTH') ?? '')
+    await work(line)
+    await line.command('QUIT', 221).catch(() => {})
+  } finally {
+    signal.removeEventListener('abort', close)
+    socket.destroy()
   }
 }
 
@@ -69,6 +94,7 @@ interface Answer {
 class Dialogue {
   readonly #socket: Socket
   #text = ''
+  #received = 0
   #lines: string[] = []
   #waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | null = null
   #failure: Error | null = null
@@ -112,6 +138,7 @@ class Dialogue {
   }
 
   command(text: string, code: number, name = text.split(' ')[0]!): Promise<Answer> {
+    this.#received = 0
     this.#socket.write(`${text}\r\n`)
     return this.expect(code, name)
   }
@@ -132,7 +159,8 @@ class Dialogue {
 
   readonly #read = (chunk: string | Buffer): void => {
     this.#text += String(chunk)
-    if (this.#text.length > longestReply) return this.#fail(new Error('The mail server answers without end.'))
+    this.#received += chunk.length
+    if (this.#received > longestReply) return this.#fail(new Error('The mail server answers without end.'))
     for (let end = this.#text.indexOf('\n'); end >= 0; end = this.#text.indexOf('\n')) {
       const line = this.#text.slice(0, end).replace(/\r$/, '')
       this.#text = this.#text.slice(end + 1)

@@ -1,5 +1,5 @@
 import type { WakeSignal } from '../../context.ts'
-import { anyRun } from '../../lib/any-run.ts'
+import { anyCaller, anyRun } from '../../lib/any-run.ts'
 
 /** Beyond this many runs of a kind a batch says "any": 3 kinds of 60 UUIDs stay below NOTIFY's 8000 bytes. */
 const maxIds = 60
@@ -8,7 +8,7 @@ const fields = { 'run-ready': 'r', command: 'c', events: 'e' } as const
 type RunKind = keyof typeof fields
 const kinds = Object.keys(fields) as RunKind[]
 
-/** Signals gathered for one NOTIFY: each run once a kind. */
+/** Signals gathered for one NOTIFY: each run once a kind. Changes of callers the database tells by itself, in their commit. */
 export class WakeBatch {
   readonly #runs = new Map<RunKind, Set<string>>(kinds.map((kind) => [kind, new Set()]))
   #schedules = false
@@ -19,7 +19,7 @@ export class WakeBatch {
 
   add(signal: WakeSignal): void {
     if (signal.kind === 'schedules-changed') this.#schedules = true
-    else this.#runs.get(signal.kind)?.add(signal.runId)
+    else if ('runId' in signal) this.#runs.get(signal.kind)?.add(signal.runId)
   }
 
   toPayload(sender: string): string {
@@ -37,19 +37,22 @@ export function readPayload(payload: string, self: string): WakeSignal[] {
   const parsed = parseObject(payload)
   if (!parsed || parsed['p'] === self) return []
   const signals: WakeSignal[] = []
-  for (const kind of kinds) {
-    const ids = parsed[fields[kind]]
-    if (!Array.isArray(ids)) continue
-    for (const runId of ids) if (typeof runId === 'string') signals.push({ kind, runId })
-  }
+  for (const kind of kinds) for (const runId of textsOf(parsed[fields[kind]])) signals.push({ kind, runId })
+  for (const callerId of textsOf(parsed['k'])) signals.push({ kind: 'callers-changed', callerId })
   if (parsed['s']) signals.push({ kind: 'schedules-changed' })
+  if (parsed['t']) signals.push({ kind: 'settings-changed' })
   return signals
 }
+
+const textsOf = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []
 
 /** What to tell listeners when signals may have been missed. */
 export const everySignal: readonly WakeSignal[] = [
   ...kinds.map((kind) => ({ kind, runId: anyRun })),
+  { kind: 'callers-changed', callerId: anyCaller },
   { kind: 'schedules-changed' },
+  { kind: 'settings-changed' },
 ]
 
 function parseObject(text: string): Record<string, unknown> | null {
