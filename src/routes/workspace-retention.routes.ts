@@ -7,6 +7,7 @@ const described = {
   executions_days: 'Ended executions with their steps, calls, events, waits, approvals, files and large values.',
   schedule_slots_days: 'Slots of the ledger, and alerts.',
   webhook_logs_days: 'What webhooks received and what subscriptions were told.',
+  audit_days: 'The audit log. What is left of it still verifies.',
   files_days: 'Uploaded files without an `expires_at`; applies to those that are uploaded from then on.',
 }
 const fields = <T extends z.ZodType>(schema: T) => ({
@@ -14,6 +15,7 @@ const fields = <T extends z.ZodType>(schema: T) => ({
   schedule_slots_days: schema.openapi({ description: described.schedule_slots_days }),
   webhook_logs_days: schema.openapi({ description: described.webhook_logs_days }),
   files_days: schema.openapi({ description: described.files_days }),
+  audit_days: schema.openapi({ description: described.audit_days }),
 })
 const Deleted = z.object({ count: z.int(), last_deleted_at: z.iso.datetime().nullable() })
 
@@ -31,8 +33,14 @@ const Retention = z
 const RetentionPatch = z.strictObject(fields(days.nullable().optional())).openapi('RetentionPatch')
 
 const example = {
-  days: { executions_days: 30, schedule_slots_days: 90, webhook_logs_days: 30, files_days: 0 },
-  settings: { executions_days: 30, schedule_slots_days: null, webhook_logs_days: null, files_days: null },
+  days: { executions_days: 30, schedule_slots_days: 90, webhook_logs_days: 30, files_days: 0, audit_days: 365 },
+  settings: {
+    executions_days: 30,
+    schedule_slots_days: null,
+    webhook_logs_days: null,
+    files_days: null,
+    audit_days: null,
+  },
   deleted: {
     executions: { count: 1200, last_deleted_at: '2026-11-22T08:00:00.000Z' },
     schedule_slots: { count: 0, last_deleted_at: null },
@@ -72,6 +80,7 @@ export const workspaceRetentionRoutes: RouteGroup = {
         bodyExample: { executions_days: 30 },
         responses: { 200: { description: 'The retention as it is now.', schema: Retention, example } },
         etag: 'change',
+        problems: ['conflict'],
       },
       async (ctx, { body, request }) => {
         const retention = await updateRetention(ctx, body, request.headers.get('if-match'))
