@@ -26,4 +26,14 @@ export const retentionSettings = {
     0,
     'Days that an uploaded file is kept where neither it nor its workspace says otherwise; 0 keeps it for ever.',
   ),
+  WORKSPACE_GRACE_DAYS: days(
+    'Security',
+    30,
+    'Days in which a deleted workspace can be restored before it is purged with all that belongs to it.',
+  ),
+  RETENTION_AUDIT_DAYS: days(
+    'Security',
+    365,
+    'Days that the audit log is kept where the workspace says nothing else; 0 keeps it for ever. What is left still verifies.',
+  ),
 }

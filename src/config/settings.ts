@@ -2,6 +2,8 @@ import { databaseUrlFromParts } from './database-url.ts'
 import { emailSettings } from './email-settings.ts'
 import { redisUrlFromParts } from './redis-url.ts'
 import { issuerOfClerk } from './identity-provider.ts'
+import { rateLimitSettings } from './rate-limit-settings.ts'
+import { issuerList } from './issuers.ts'
 import { retentionSettings } from './retention-settings.ts'
 import { optional, setting } from './setting.ts'
 import * as t from './value-types.ts'
@@ -210,6 +212,13 @@ export const settings = {
     description:
       'Comma-separated list, one of which the `azp` of a token must be: for Clerk the origins of your front ends. Not checked without it.',
   }),
+  AUTH_ISSUERS: optional(issuerList, {
+    category: 'Security',
+    example:
+      '[{"issuer":"https://login.example.com/","jwks_url":"https://login.example.com/keys","audience":"https://api.example.com"}]',
+    description:
+      'Further identity providers as a JSON list, each with issuer, kind (clerk or oidc), jwks_url, audience and authorized_parties, beside the one of AUTH_JWKS_URL. Clerk needs the issuer alone; oidc also jwks_url and audience (none checks no audience).',
+  }),
   AUTH_SIGN_UP: setting(t.choice('open', 'members'), {
     category: 'Security',
     default: 'open',
@@ -263,22 +272,18 @@ export const settings = {
     },
     description: 'Origins whose pages may call the API with credentials.',
   }),
-  RATE_LIMIT_DEFAULT: setting(t.rate, {
-    category: 'Rate limits',
-    default: '60/minute',
-    description: 'Requests a client address may make without a valid credential.',
-  }),
-  RATE_LIMIT_AUTHENTICATED: setting(t.rate, {
-    category: 'Rate limits',
-    default: '600/minute',
-    description: 'Requests a key may make, unless it has a limit of its own.',
-  }),
+  ...rateLimitSettings,
   EGRESS_ALLOW: setting(t.egressTargets, {
     category: 'Egress',
     default: 'none',
     example: 'intranet.example.com,192.168.7.20:8080,10.1.0.0/16',
     description:
       'Private destinations that recipes and tools may reach all the same. Everything private, link-local or of a metadata service is refused otherwise.',
+  }),
+  CREDENTIAL_USAGE_DAYS: setting(t.integer(1, 3_650), {
+    category: 'Security',
+    default: '30',
+    description: 'Days that the uses of credentials are kept; of each credential the latest 10,000 at most.',
   }),
   ...emailSettings,
   RECIPE_SCHEDULER_ENABLED: setting(t.flag, {

@@ -3,12 +3,13 @@ import type { Runtime } from '../../context.ts'
 import { jsonb } from '../../db/json.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import { rolePermissions } from '../../lib/permissions.ts'
+import { revokeInvitationsBy } from '../team/invitations.ts'
 import { ensureFirstWorkspace } from './first-workspace.ts'
 import { callerCacheOf } from './caller-cache.ts'
 import { formatKey, hashKey, keyPrefix } from './key-format.ts'
 
 /** `created_by` of the key that ADMIN_API_KEY installs, and of the one that a first start makes. */
-const byConfig = 'config:ADMIN_API_KEY'
+export const keyOfConfiguration = 'config:ADMIN_API_KEY'
 const byFirstStart = 'first-start'
 
 /**
@@ -46,16 +47,21 @@ export async function installConfiguredKey(runtime: Runtime, workspaceId: string
 
   const outcome = await runtime.db.transaction().execute(async (tx) => {
     // Processes that start together take turns.
-    await tx.selectFrom('workspaces').select('id').where('id', '=', workspaceId).forUpdate().execute()
+    await tx.selectFrom('workspaces').select('id').where('id', '=', workspaceId).forNoKeyUpdate().execute()
     const revoked = await tx
       .updateTable('api_keys')
       .set({ revoked_at: sql<Date>`app_now()` })
       .where('workspace_id', '=', workspaceId)
-      .where('created_by', '=', byConfig)
+      .where('created_by', '=', keyOfConfiguration)
       .where('hash', '!=', hash)
       .where('revoked_at', 'is', null)
       .returning('id')
       .execute()
+    await revokeInvitationsBy(
+      tx,
+      workspaceId,
+      revoked.map(({ id }) => `key:${id}`),
+    )
     const installed = await tx
       .insertInto('api_keys')
       .values({
@@ -66,13 +72,13 @@ export async function installConfiguredKey(runtime: Runtime, workspaceId: string
         prefix: keyPrefix(token),
         hash,
         scopes,
-        created_by: byConfig,
+        created_by: keyOfConfiguration,
       })
       // A key that the first start made becomes the configuration's. Newer versions bring new permissions.
       .onConflict((conflict) =>
         conflict
           .column('hash')
-          .doUpdateSet({ scopes, created_by: byConfig })
+          .doUpdateSet({ scopes, created_by: keyOfConfiguration })
           .where('api_keys.workspace_id', '=', workspaceId),
       )
       .returning('revoked_at')

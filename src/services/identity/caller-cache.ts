@@ -1,7 +1,8 @@
 import type { Runtime } from '../../context.ts'
+import { anyCaller } from '../../lib/any-run.ts'
 import type { Caller } from './caller.ts'
 
-// A revocation made by another process is obeyed within this time; one made by this process at once.
+// What changes elsewhere is heard of at once; where that was lost, it counts after this time.
 export const cacheMs = 10_000
 const capacity = 5_000
 
@@ -17,23 +18,30 @@ interface Entry {
 export interface CallerCache {
   get(credential: string, nowMs: number): Caller | undefined
   put(credential: string, caller: Caller, validUntilMs: number, generation: number): void
-  /** Everything of a key or a user, by its id. */
-  forget(callerId: string): void
+  /** Everything of a key, a user or a workspace, by its id; of `anyCaller` everything. */
+  forget(id: string): void
   /** Moves with every `forget`: an answer read before one is not stored after it. */
   generation(): number
 }
 
+// By the parsed configuration, which lives as long as the process or the isolate.
 const caches = new WeakMap<object, CallerCache>()
 
-export function callerCacheOf(runtime: Pick<Runtime, 'platform' | 'db' | 'config'>): CallerCache {
-  // On Workers a database lives as long as its request, the parsed config as long as the isolate.
-  const owner = runtime.platform === 'workers' ? runtime.config : runtime.db
-  let cache = caches.get(owner)
-  if (!cache) caches.set(owner, (cache = createCallerCache()))
+export function callerCacheOf({ platform, config, wake }: Pick<Runtime, 'platform' | 'config' | 'wake'>): CallerCache {
+  let cache = caches.get(config)
+  if (!cache) {
+    // Nothing tells an isolate what another one has revoked, so it asks anew each time: the request has a connection anyway.
+    const own = createCallerCache(platform === 'workers' ? 0 : capacity)
+    caches.set(config, (cache = own))
+    // The database tells every process of a change in the commit that makes it (migration 0023).
+    wake.listen((signal) => {
+      if (signal.kind === 'callers-changed') own.forget(signal.callerId)
+    })
+  }
   return cache
 }
 
-export function createCallerCache(): CallerCache {
+export function createCallerCache(most = capacity): CallerCache {
   const entries = new Map<string, Entry>()
   let generation = 0
   return {
@@ -45,14 +53,17 @@ export function createCallerCache(): CallerCache {
       return undefined
     },
     put(credential, caller, validUntilMs, readAt) {
-      if (readAt !== generation) return
+      if (readAt !== generation || most === 0) return
       entries.delete(credential)
-      if (entries.size >= capacity) entries.delete(entries.keys().next().value!)
+      if (entries.size >= most) entries.delete(entries.keys().next().value!)
       entries.set(credential, { caller, validUntilMs })
     },
-    forget(callerId) {
+    forget(id) {
       generation++
-      for (const [credential, { caller }] of entries) if (caller.id === callerId) entries.delete(credential)
+      if (id === anyCaller) entries.clear()
+      for (const [credential, { caller }] of entries) {
+        if (caller.id === id || caller.actor.id === id || caller.actor.workspaceId === id) entries.delete(credential)
+      }
     },
     generation: () => generation,
   }

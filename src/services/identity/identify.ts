@@ -1,21 +1,25 @@
 import type { Runtime } from '../../context.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isUuid } from '../../lib/ids.ts'
-import { rolePermissions } from '../../lib/permissions.ts'
 import { cacheMs, callerCacheOf } from './caller-cache.ts'
 import type { Caller } from './caller.ts'
-import { findOrCreateUser, isNews, updateClaims } from './users.ts'
+import { issuersOf } from './issuers.ts'
+import { enterOrg, findOrgWorkspace, hasOrg } from './orgs.ts'
+import { findOrCreateUser, isNews, updateClaims, type FoundUser } from './users.ts'
 import { verifyApiKey } from './verify-key.ts'
-import { invalidToken, verifyToken } from './verify-token.ts'
+import { invalidToken, verifyToken, type TokenClaims } from './verify-token.ts'
+import { verifyWidgetSession, widgetSessionPrefix } from './widget-session.ts'
 
 /**
  * Who sends a credential, and in which workspace. `workspace` is an id or a slug, null where the request names none: then a
- * key acts in its own and a user in the personal one. Answers without a promise while the caller is remembered.
- * Throws `unauthenticated`; `not-found` for a workspace that is not the caller's, whether it exists or not.
+ * key acts in its own, and a user in the one of the token's organization or else the personal one. Answers without a promise
+ * while the caller is remembered. Throws `unauthenticated`; `not-found` for a workspace that is not the caller's, whether it
+ * exists or not.
  */
 export function identify(runtime: Runtime, credential: string, workspace: string | null): Caller | Promise<Caller> {
-  if (!credential.startsWith('ak_')) return identifyUser(runtime, credential, workspace)
-  const caller = verifyApiKey(runtime, credential)
+  const isKey = credential.startsWith('ak_')
+  if (!isKey && !credential.startsWith(widgetSessionPrefix)) return identifyUser(runtime, credential, workspace)
+  const caller = isKey ? verifyApiKey(runtime, credential) : verifyWidgetSession(runtime, credential)
   if (workspace === null) return caller
   return caller instanceof Promise ? caller.then((key) => within(key, workspace)) : within(caller, workspace)
 }
@@ -27,7 +31,7 @@ function within(caller: Caller, workspace: string): Caller {
 }
 
 function identifyUser(runtime: Runtime, token: string, workspace: string | null): Caller | Promise<Caller> {
-  if (runtime.config.authJwksUrl === null) {
+  if (issuersOf(runtime.config).length === 0) {
     throw new AppError(
       'unauthenticated',
       'This is no API key, and no identity provider is configured whose tokens count.',
@@ -47,15 +51,22 @@ async function lookUp(runtime: Runtime, token: string, workspace: string | null,
   const generation = cache.generation()
   const startedMs = runtime.clock.monotonicMs()
   const claims = await verifyToken(runtime, token)
-  const user = await findOrCreateUser(runtime, claims, workspace)
+  const user = await findUser(runtime, claims, workspace)
   if (user.signedOut) throw invalidToken()
   if (isNews(user, claims)) runtime.defer(updateClaims(runtime, user.id, claims))
   if (user.member === null) throw noSuchWorkspace()
-  const { workspaceId, slug, role } = user.member
+  const { workspaceId, slug, permissions } = user.member
+  const { sessionId } = claims
   const caller: Caller = {
     kind: 'user',
     id: user.id,
-    actor: { kind: 'user', id: user.id, workspaceId, permissions: new Set(rolePermissions[role]) },
+    actor: {
+      kind: 'user',
+      id: user.id,
+      workspaceId,
+      permissions: new Set(permissions),
+      ...(sessionId !== undefined && { sessionId }),
+    },
     workspaceSlug: slug,
     budget: `user:${user.id}`,
     rateLimit: null,
@@ -65,6 +76,21 @@ async function lookUp(runtime: Runtime, token: string, workspace: string | null,
   const leftMs = claims.expiresAtS * 1000 - runtime.clock.now().getTime()
   cache.put(name, caller, startedMs + Math.min(cacheMs, leftMs), generation)
   return caller
+}
+
+/** A token that acts in an organization acts in its workspace, unless the request names another one. */
+async function findUser(runtime: Runtime, claims: TokenClaims, workspace: string | null): Promise<FoundUser> {
+  if (!hasOrg(claims)) return findOrCreateUser(runtime, claims, workspace)
+  const org = await findOrgWorkspace(runtime, claims)
+  const user = await findOrCreateUser(runtime, claims, workspace ?? org?.id ?? null)
+  if (user.signedOut) return user
+  if (org === undefined) {
+    // Where only members come in, no token makes a workspace either.
+    if (workspace !== null || runtime.config.authSignUp === 'members') return user
+  } else if (user.member !== null || ![null, org.id, org.slug].includes(workspace)) return user
+  await enterOrg(runtime, user.id, claims)
+  const entered = org ?? (await findOrgWorkspace(runtime, claims))
+  return entered ? findOrCreateUser(runtime, claims, entered.id) : user
 }
 
 /** The same words for a workspace of others and for none, without the name that was sent. */

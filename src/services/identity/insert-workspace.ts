@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { Runtime } from '../../context.ts'
 import { toHex } from '../../lib/hex.ts'
 import { uuidv7 } from '../../lib/ids.ts'
@@ -16,6 +17,12 @@ export async function insertWorkspace(
       .onConflict((conflict) => conflict.column('slug').doNothing())
       .returning('id')
       .executeTakeFirst()
-    if (row) return row.id
+    if (!row) continue
+    // What the engine is told of the plan; nothing runs here yet that would have to be counted.
+    await sql`
+      insert into workspace_limits (workspace_id, runs)
+      select w.id, (p.limits ->> 'concurrent_runs')::integer from workspaces w join plans p on p.slug = w.plan
+      where w.id = ${row.id} and p.limits ->> 'concurrent_runs' is not null`.execute(db)
+    return row.id
   }
 }

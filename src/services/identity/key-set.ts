@@ -1,6 +1,7 @@
 import { createLocalJWKSet, type CryptoKey, type JWTHeaderParameters } from 'jose'
 import type { ComponentHealth, Runtime } from '../../context.ts'
 import { AppError } from '../../lib/errors.ts'
+import { issuersOf, type Issuer } from './issuers.ts'
 import { readKeyDocument } from './key-document.ts'
 
 // After this time the keys are read again, beside the requests that use them.
@@ -13,8 +14,9 @@ const betweenFailuresMs = 10_000
 // Somewhat longer than a read may take, because on Workers a read ends with the request that began it.
 const patienceMs = 6_000
 
-/** What a process knows of the issuer's keys. */
+/** What a process knows of the keys of one issuer. */
 interface KeySet {
+  url: string
   find: ((header: JWTHeaderParameters) => Promise<CryptoKey>) | null
   /** On the monotonic clock, as are all times here. */
   readMs: number
@@ -28,16 +30,20 @@ interface KeySet {
   failingSince: Date | null
 }
 
-// By the parsed configuration, which lives as long as the process or the isolate.
-const keySets = new WeakMap<object, KeySet>()
+// By the parsed configuration, which lives as long as the process or the isolate. Each issuer has its own: a key of one
+// signs nothing for another, and a flood of unknown keys of one costs no other.
+const keySets = new WeakMap<object, Map<Issuer, KeySet>>()
 
-function keySetOf({ config }: Pick<Runtime, 'config'>): KeySet {
-  let set = keySets.get(config)
+function keySetOf({ config }: Pick<Runtime, 'config'>, issuer: Issuer): KeySet {
+  let sets = keySets.get(config)
+  if (!sets) keySets.set(config, (sets = new Map()))
+  let set = sets.get(issuer)
   if (!set) {
     const never = Number.NEGATIVE_INFINITY
-    keySets.set(
-      config,
+    sets.set(
+      issuer,
       (set = {
+        url: issuer.jwksUrl,
         find: null,
         readMs: never,
         shared: false,
@@ -56,8 +62,8 @@ function keySetOf({ config }: Pick<Runtime, 'config'>): KeySet {
  * The key that the header of a token names. Throws `unauthenticated` where the issuer has no such key, and `unavailable`
  * where it cannot be asked and what is known is too old or does not tell.
  */
-export async function signingKey(runtime: Runtime, header: JWTHeaderParameters): Promise<CryptoKey> {
-  const set = keySetOf(runtime)
+export async function signingKey(runtime: Runtime, issuer: Issuer, header: JWTHeaderParameters): Promise<CryptoKey> {
+  const set = keySetOf(runtime, issuer)
   const known = await findUsable(runtime, set, header)
   if (known !== null) {
     if (ageOf(runtime, set) > freshMs) refresh(runtime, set, freshMs)
@@ -123,9 +129,9 @@ function refresh(runtime: Runtime, set: KeySet, maxAgeMs: number): Promise<void>
 }
 
 async function read(runtime: Runtime, set: KeySet, maxAgeMs: number): Promise<void> {
-  const { clock, config, log } = runtime
+  const { clock, log } = runtime
   try {
-    const { keys, ageMs, shared } = await readKeyDocument(runtime, config.authJwksUrl!, maxAgeMs)
+    const { keys, ageMs, shared } = await readKeyDocument(runtime, set.url, maxAgeMs)
     set.find = createLocalJWKSet(keys)
     set.readMs = clock.monotonicMs() - ageMs
     set.shared = shared
@@ -134,7 +140,7 @@ async function read(runtime: Runtime, set: KeySet, maxAgeMs: number): Promise<vo
   } catch (error) {
     set.failedMs = clock.monotonicMs()
     set.failingSince ??= clock.now()
-    log.warn('The keys of the identity provider could not be read', { error })
+    log.warn('The keys of the identity provider could not be read', { url: set.url, error })
   }
 }
 
@@ -154,15 +160,25 @@ function unreachable({ clock }: Runtime, { failedMs }: KeySet): AppError {
   })
 }
 
-/** Reads the keys where nobody has asked for them yet, so that a wrong address shows before the first user does. */
+/** How the identity providers do: as well as the one that does worst. */
 export async function identityHealth(runtime: Runtime): Promise<ComponentHealth> {
-  const set = keySetOf(runtime)
+  const issuers = issuersOf(runtime.config)
+  const all = await Promise.all(issuers.map((issuer) => issuerHealth(runtime, issuer, issuers.length > 1)))
+  const worst = (['unhealthy', 'degraded'] as const).find((level) => all.some(({ status }) => status === level))
+  if (worst === undefined) return { status: 'healthy' }
+  return { status: worst, detail: all.flatMap(({ detail }) => detail ?? []).join(' ') }
+}
+
+/** Reads the keys where nobody has asked for them yet, so that a wrong address shows before the first user does. */
+async function issuerHealth(runtime: Runtime, issuer: Issuer, named: boolean): Promise<ComponentHealth> {
+  const set = keySetOf(runtime, issuer)
   if (set.find === null) {
     const reading = refresh(runtime, set, freshMs)
     if (reading !== null) await withPatience(reading)
   }
   if (set.failingSince === null) return { status: 'healthy' }
-  const since = `The identity provider has not answered since ${set.failingSince.toISOString()}`
+  const name = named ? ` ${new URL(set.url).host}` : ''
+  const since = `The identity provider${name} has not answered since ${set.failingSince.toISOString()}`
   return isUsable(runtime, set)
     ? { status: 'degraded', detail: `${since}; tokens are checked with the keys that are known.` }
     : { status: 'unhealthy', detail: `${since}; tokens cannot be checked.` }

@@ -1,8 +1,9 @@
 import { sql } from 'kysely'
 import type { Runtime } from '../../context.ts'
-import type { Role } from '../../lib/permissions.ts'
+import { permissionsOf, type Permission } from '../../lib/permissions.ts'
 import { isUuid, uuidv7 } from '../../lib/ids.ts'
 import { insertWorkspace } from './insert-workspace.ts'
+import { isRevoked } from './sessions.ts'
 import { invalidToken, type TokenClaims } from './verify-token.ts'
 
 /** A user, and the workspace that the request names as far as the user is a member there. */
@@ -10,77 +11,128 @@ export interface FoundUser {
   id: string
   email: string | null
   name: string | null
-  /** Whether the token was issued before the user signed out everywhere. */
+  /** Whether the token was issued before the user signed out everywhere, or its session was ended. */
   signedOut: boolean
-  member: { workspaceId: string; slug: string; role: Role } | null
+  member: Member | null
 }
 
-/** The bearer of a token; a new one gets a user and a personal workspace. `workspace` is an id or a slug; null = the personal one. */
+export interface Member {
+  workspaceId: string
+  slug: string
+  /** Built in, or one of the workspace's. */
+  role: string
+  /** What the role gives there. */
+  permissions: Permission[]
+}
+
+/**
+ * The bearer of a token; a new one gets a user and a personal workspace. `workspace` is an id or a slug; null = the one that the
+ * user has chosen, else the personal one, else any other of theirs. Whoever has none left gets a new one.
+ */
 export async function findOrCreateUser(
   runtime: Runtime,
   claims: TokenClaims,
   workspace: string | null,
 ): Promise<FoundUser> {
   const known = await findUser(runtime, claims, workspace)
-  if (known) return known
-  if (runtime.config.authSignUp === 'members') throw invalidToken()
-  await createUser(runtime, claims)
+  if (known && (known.member !== null || workspace !== null || known.signedOut)) return known
+  if (runtime.config.authSignUp === 'members' && !(await isInvited(runtime, claims))) {
+    if (known) return known
+    throw invalidToken()
+  }
+  await provision(runtime, claims)
   const created = await findUser(runtime, claims, workspace)
   if (!created) throw new Error('A user that was just created is gone.')
   return created
 }
 
+interface UserRow {
+  id: string
+  email: string | null
+  name: string | null
+  signed_out: boolean
+  workspace_id: string | null
+  slug: string
+  role: string
+  custom: string[] | null
+  is_operator: boolean
+  is_deleted: boolean
+}
+
 async function findUser(
   { db }: Pick<Runtime, 'db'>,
-  { issuer, subject, issuedAtS }: TokenClaims,
+  { issuer, subject, issuedAtS, sessionId }: TokenClaims,
   workspace: string | null,
 ): Promise<FoundUser | undefined> {
-  const row = await db
-    .selectFrom('users')
-    .leftJoin(
-      (join) =>
-        join
-          .selectFrom('memberships')
-          .innerJoin('workspaces', 'workspaces.id', 'memberships.workspace_id')
-          .select(['memberships.user_id', 'memberships.role', 'workspaces.id as workspace_id', 'workspaces.slug'])
-          .as('member'),
-      (join) => join.onRef('member.user_id', '=', 'users.id').on(isWanted(workspace)),
-    )
-    .where('users.issuer', '=', issuer)
-    .where('users.subject', '=', subject)
-    .select(['users.id', 'users.email', 'users.name', 'member.role', 'member.workspace_id', 'member.slug'])
-    .select(sql<boolean>`coalesce(to_timestamp(${issuedAtS}::float8) < tokens_valid_after, false)`.as('signed_out'))
-    .executeTakeFirst()
+  const { rows } = await sql<UserRow>`
+    select u.id, u.email, u.name, m.*,
+      coalesce(to_timestamp(${issuedAtS}::float8) < u.tokens_valid_after, false) or ${isRevoked(sessionId)} as signed_out
+    from users u left join lateral (
+      select w.id as workspace_id, w.slug, m.role, r.permissions as custom, w.is_operator,
+        w.deleted_at is not null as is_deleted
+      from memberships m
+      join workspaces w on w.id = m.workspace_id
+      left join roles r on r.workspace_id = m.workspace_id and r.slug = m.role
+      where m.user_id = u.id ${isWanted(workspace)}
+      order by w.deleted_at is not null, w.id = u.default_workspace_id desc nulls last,
+        w.id = u.personal_workspace_id desc nulls last, m.created_at, w.id
+      limit 1
+    ) m on true
+    where u.issuer = ${issuer}::text and u.subject = ${subject}::text`.execute(db)
+  const row = rows[0]
   if (!row) return undefined
-  const { id, email, name, role, workspace_id: workspaceId, slug } = row
-  const member = role && workspaceId && slug ? { workspaceId, slug, role } : null
+  const { id, email, name, workspace_id: workspaceId, slug, role, custom } = row
+  const state = { isOperator: row.is_operator, isDeleted: row.is_deleted, custom }
+  const member = workspaceId === null ? null : { workspaceId, slug, role, permissions: permissionsOf(role, state) }
   return { id, email, name, signedOut: row.signed_out, member }
 }
 
 function isWanted(workspace: string | null) {
-  if (workspace === null) return sql<boolean>`member.workspace_id = users.personal_workspace_id`
-  if (isUuid(workspace)) return sql<boolean>`member.workspace_id = ${workspace}::text::uuid`
-  return sql<boolean>`member.slug = ${workspace}::text`
+  if (workspace === null) return sql``
+  if (isUuid(workspace)) return sql`and w.id = ${workspace}::text::uuid`
+  return sql`and w.slug = ${workspace}::text`
 }
 
-/** One transaction, whose first statement settles who creates: of any number at once the others wait, and then find it done. */
-async function createUser(runtime: Runtime, claims: TokenClaims): Promise<void> {
-  const userId = uuidv7()
+/** Where only members come in, whoever a workspace waits for does as well: an invitation is accepted by a user. */
+async function isInvited({ db }: Pick<Runtime, 'db'>, { email }: TokenClaims): Promise<boolean> {
+  if (email === undefined) return false
+  const row = await db
+    .selectFrom('invitations')
+    .select('id')
+    .where('email', '=', email.toLowerCase())
+    .where('accepted_at', 'is', null)
+    .where('revoked_at', 'is', null)
+    .where('expires_at', '>', sql<Date>`app_now()`)
+    .limit(1)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/** One transaction, which settles who creates: of any number at once the others wait, and then find it done. */
+async function provision(runtime: Runtime, claims: TokenClaims): Promise<void> {
+  const { issuer, subject } = claims
   await runtime.db.transaction().execute(async (tx) => {
-    const created = await tx
+    await tx
       .insertInto('users')
       .values({
-        id: userId,
-        issuer: claims.issuer,
-        subject: claims.subject,
+        id: uuidv7(),
+        issuer,
+        subject,
         email: claims.email ?? null,
         name: claims.name ?? null,
         claims_issued_at: sql<Date>`to_timestamp(${claims.issuedAtS}::float8)`,
       })
       .onConflict((conflict) => conflict.columns(['issuer', 'subject']).doNothing())
-      .returning('id')
-      .executeTakeFirst()
-    if (!created) return
+      .execute()
+    const { id: userId } = await tx
+      .selectFrom('users')
+      .select('id')
+      .where('issuer', '=', issuer)
+      .where('subject', '=', subject)
+      .forUpdate()
+      .executeTakeFirstOrThrow()
+    const home = await tx.selectFrom('memberships').select('role').where('user_id', '=', userId).executeTakeFirst()
+    if (home) return
     const workspaceId = await insertWorkspace({ db: tx, random: runtime.random }, personalWorkspaceOf(claims))
     await tx.insertInto('memberships').values({ workspace_id: workspaceId, user_id: userId, role: 'owner' }).execute()
     await tx.updateTable('users').set({ personal_workspace_id: workspaceId }).where('id', '=', userId).execute()

@@ -1,12 +1,14 @@
-import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from 'jose'
+import { decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from 'jose'
 import type { Runtime } from '../../context.ts'
 import { AppError } from '../../lib/errors.ts'
+import { isObject } from '../../lib/json.ts'
+import { issuersOf, type Issuer } from './issuers.ts'
 import { signingKey } from './key-set.ts'
 
 // Asymmetric ones only: under HS256 the published key itself would be the secret.
 const algorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
 /** How far the clocks of issuer and service may be apart. */
-export const skewSeconds = 30
+export const skewSeconds = 60
 const maxLength = 8 * 1024
 const maxClaimLength = 320
 
@@ -19,27 +21,38 @@ export interface TokenClaims {
   /** Undefined = the token does not say. */
   email: string | undefined
   name: string | undefined
+  /** The session at the issuer, where the token belongs to one. */
+  sessionId?: string | undefined
+  /** The organization in which its bearer acts, of an issuer that has them. */
+  org?: OrgClaim | undefined
+}
+
+export interface OrgClaim {
+  id: string
+  role: string
+  slug: string | undefined
 }
 
 /**
- * Checks a JWT of the configured issuer. By the clock of this process: issuer and database may each be a little off, which
+ * Checks a JWT of one of the configured issuers. By the clock of this process: issuer and database may each be a little off, which
  * the skew covers. Throws `unauthenticated`, always in the same words, or `unavailable` where the keys cannot be had.
  */
 export async function verifyToken(runtime: Runtime, token: string): Promise<TokenClaims> {
-  const { config, clock, log } = runtime
+  const { clock, log } = runtime
   if (token.length > maxLength) throw invalidToken()
   try {
     checkHeader(token)
-    const audience = config.authAudience ?? []
-    const { payload } = await jwtVerify(token, (header) => signingKey(runtime, header), {
+    const issuer = issuerOf(runtime, token)
+    const { audience } = issuer
+    const { payload } = await jwtVerify(token, (header) => signingKey(runtime, issuer, header), {
       algorithms,
-      issuer: config.authIssuer!,
+      issuer: issuer.issuer,
       ...(audience.length > 0 && { audience: [...audience] }),
       clockTolerance: skewSeconds,
       currentDate: clock.now(),
       requiredClaims: ['sub', 'iat', 'exp'],
     })
-    return checkClaims(runtime, payload)
+    return checkClaims(runtime, issuer, payload)
   } catch (error) {
     if (error instanceof AppError && error.kind !== 'unauthenticated') throw error
     // The reason helps whoever sets up an issuer; the token and what it claims stay out of the log.
@@ -59,15 +72,21 @@ function checkHeader(token: string): void {
   if (header.typ !== undefined && !types.has(String(header.typ).toLowerCase())) throw new Error('its typ is another')
 }
 
-function checkClaims({ clock, config }: Runtime, payload: JWTPayload): TokenClaims {
-  const { iss, sub, iat, exp, azp } = payload
-  // PostgreSQL's text holds no NUL, and two lone surrogates would become one and the same character.
-  if (typeof sub !== 'string' || sub === '' || sub.length > 255 || /[\p{Cc}\p{Cs}]/u.test(sub)) {
-    throw new Error('its sub is no name')
-  }
+/** Whose keys may have signed it: what the token says before it is verified decides about nothing else. */
+function issuerOf({ config }: Pick<Runtime, 'config'>, token: string): Issuer {
+  const { iss } = decodeJwt(token)
+  const issuer = issuersOf(config).find((candidate) => candidate.issuer === iss)
+  if (!issuer) throw new Error('its iss is another')
+  return issuer
+}
+
+function checkClaims({ clock }: Runtime, issuer: Issuer, payload: JWTPayload): TokenClaims {
+  const { iss, sub, iat, exp, azp, sid } = payload
+  if (!isName(sub)) throw new Error('its sub is no name')
+  if (sid !== undefined && !isName(sid)) throw new Error('its sid is no name')
   if (!isTime(iat) || iat > clock.now().getTime() / 1000 + skewSeconds) throw new Error('its iat is not in the past')
   if (!isTime(exp)) throw new Error('its exp is no time')
-  const parties = config.authAuthorizedParties ?? []
+  const parties = issuer.authorizedParties
   if (parties.length > 0 && !parties.includes(String(azp))) throw new Error('its azp is another')
   // Clerk: signed up, but not through with what its instance demands.
   if (payload['sts'] === 'pending') throw new Error('its session is pending')
@@ -76,9 +95,28 @@ function checkClaims({ clock, config }: Runtime, payload: JWTPayload): TokenClai
     subject: sub,
     issuedAtS: iat,
     expiresAtS: exp,
-    email: textOf(payload['email']),
+    // An address that anybody may claim is nobody's: invitations go by it.
+    email: payload['email_verified'] === false ? undefined : textOf(payload['email']),
     name: textOf(payload['name']),
+    sessionId: sid,
+    org: issuer.kind === 'clerk' ? orgOf(payload) : undefined,
   }
+}
+
+// PostgreSQL's text holds no NUL, and two lone surrogates would become one and the same character.
+const isName = (value: unknown): value is string =>
+  typeof value === 'string' && value !== '' && value.length <= 255 && !/[\p{Cc}\p{Cs}]/u.test(value)
+
+/** Clerk's active organization: `o` since version 2 of its tokens, `org_id`, `org_role` and `org_slug` before. */
+function orgOf(payload: JWTPayload): OrgClaim | undefined {
+  const { o } = payload
+  const [id, role, slug] = isObject(o)
+    ? [o['id'], o['rol'], o['slg']]
+    : [payload['org_id'], payload['org_role'], payload['org_slug']]
+  if (id === undefined || id === null) return undefined
+  if (!isName(id) || !isName(role)) throw new Error('its organization is none')
+  // Version 1 writes `org:admin` for what version 2 calls `admin`.
+  return { id, role: role.replace(/^org:/, ''), slug: isName(slug) ? slug : undefined }
 }
 
 // Up to the end of what the database can hold as a time.
