@@ -1,51 +1,41 @@
-import { sql, type Kysely } from 'kysely'
-import type { Cipher, Runtime } from '../context.ts'
+import type { Kysely } from 'kysely'
+import type { Cipher } from '../context.ts'
 import type { Database } from '../db/database.ts'
+import { scopedTo } from '../db/scope.ts'
+import { isUuid } from '../lib/ids.ts'
+import { isObject } from '../lib/json.ts'
 import { sealingContext } from '../lib/sealing-context.ts'
-import type { UsableCredential } from './egress/secrets.ts'
-
-type Defer = Runtime['defer']
+import type { FindCredential, UsableCredential } from './egress/secrets.ts'
+import type { GetAccessToken } from './oauth-tokens.ts'
 
 /** How the egress guard gets at the vault; the only code that opens a credential to use it. */
-export const credentialReader =
-  (db: Kysely<Database>, cipher: Cipher, defer?: Defer) =>
-  (workspaceId: string, slug: string): Promise<UsableCredential | null> =>
-    loadCredential(db, cipher, workspaceId, slug, defer)
+export function credentialReader(db: Kysely<Database>, cipher: Cipher, accessToken: GetAccessToken): FindCredential {
+  return async (workspaceId, credential, signal) => {
+    const found = await loadCredential(db, cipher, workspaceId, credential)
+    if (!found?.kind.startsWith('oauth2_')) return found
+    return { ...found, accessToken: () => accessToken(workspaceId, found, signal) }
+  }
+}
 
-/** Its use is recorded at most once a minute, through `defer` where there is one. */
+/** As it was stored, by slug or id. */
 export async function loadCredential(
   db: Kysely<Database>,
   cipher: Cipher,
   workspaceId: string,
-  slug: string,
-  defer?: Defer,
+  credential: string,
 ): Promise<UsableCredential | null> {
-  const row = await db
+  const row = await scopedTo(db, workspaceId)
     .selectFrom('credentials')
-    .select(['id', 'slug', 'kind', 'hosts', 'sealed'])
-    .select(sql<boolean>`last_used_at is null or last_used_at < app_now() - interval '1 minute'`.as('use_unrecorded'))
+    .select(['id', 'slug', 'kind', 'hosts', 'sealed', 'fields'])
     .where('workspace_id', '=', workspaceId)
-    .where('slug', '=', slug)
+    .where(isUuid(credential) ? 'id' : 'slug', '=', credential)
     .executeTakeFirst()
   if (!row) return null
-  const fields: unknown = JSON.parse(await cipher.open(row.sealed, sealingContext(workspaceId, row.id)))
-  if (row.use_unrecorded) {
-    const recorded = recordUse(db, workspaceId, row.id)
-    if (defer) defer(recorded)
-    else await recorded
-  }
-  return asCredential({ slug: row.slug, hosts: row.hosts, kind: row.kind, fields })
+  const secret: unknown = JSON.parse(await cipher.open(row.sealed, sealingContext(workspaceId, row.id)))
+  const { id, slug, kind, hosts } = row
+  return { id, slug, kind, hosts, fields: textsOf({ ...row.fields, ...(isObject(secret) ? secret : {}) }) }
 }
 
-/** Safe because only the vault's service seals, after it has checked the fields of the kind, and the cipher vouches for the text. */
-const asCredential = (value: { slug: string; hosts: string[]; kind: UsableCredential['kind']; fields: unknown }) =>
-  value as UsableCredential
-
-async function recordUse(db: Kysely<Database>, workspaceId: string, id: string): Promise<void> {
-  await db
-    .updateTable('credentials')
-    .set({ last_used_at: sql<Date>`app_now()` })
-    .where('workspace_id', '=', workspaceId)
-    .where('id', '=', id)
-    .execute()
-}
+/** Numbers and flags of a credential are sent as texts. */
+const textsOf = (fields: Record<string, unknown>): Record<string, string> =>
+  Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, String(value)]))

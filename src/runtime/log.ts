@@ -16,34 +16,39 @@ export interface LogOptions {
 type Fields = Record<string, unknown>
 
 /** The log of every platform. Secrets, keys and credentials in fields, messages and errors are hidden. */
-export const createLog = (options: LogOptions): Log => new LineLog(options, logLevels.indexOf(options.level), {})
+export const createLog = (options: LogOptions): Log =>
+  new LineLog(options, { least: logLevels.indexOf(options.level) }, {})
 
 /** A class, because every request binds a log of its own and most never write a line: that must cost next to nothing. */
 class LineLog implements Log {
   readonly #options: LogOptions
-  readonly #least: number
+  /** Shared by all that were bound from one. */
+  readonly #level: { least: number }
   readonly #bound: Fields
 
-  constructor(options: LogOptions, least: number, bound: Fields) {
+  constructor(options: LogOptions, level: { least: number }, bound: Fields) {
     this.#options = options
-    this.#least = least
+    this.#level = level
     this.#bound = bound
   }
 
   debug(message: string, fields?: object): void {
-    if (this.#least <= 0) this.#write('debug', message, fields)
+    if (this.#level.least <= 0) this.#write('debug', message, fields)
   }
   info(message: string, fields?: object): void {
-    if (this.#least <= 1) this.#write('info', message, fields)
+    if (this.#level.least <= 1) this.#write('info', message, fields)
   }
   warn(message: string, fields?: object): void {
-    if (this.#least <= 2) this.#write('warn', message, fields)
+    if (this.#level.least <= 2) this.#write('warn', message, fields)
   }
   error(message: string, fields?: object): void {
     this.#write('error', message, fields)
   }
+  setLevel(level: LogLevel): void {
+    this.#level.least = logLevels.indexOf(level)
+  }
   with(fields: object): Log {
-    return new LineLog(this.#options, this.#least, { ...this.#bound, ...fields })
+    return new LineLog(this.#options, this.#level, { ...this.#bound, ...fields })
   }
 
   #write(level: LogLevel, message: string, fields?: object): void {
@@ -101,6 +106,7 @@ function printable(text: string, keep = ''): string {
 function hideCredentials(line: string): string {
   return line
     .replace(/\bak_(srv|pub)_[0-9a-f]{16,}/g, 'ak_$1_***')
+    .replace(/\bwst_[\w.-]{16,}/g, 'wst_***')
     .replace(/\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi, '$1 ***')
     .replace(/:\/\/([^\s/:@"]*):[^\s/@"]+@/g, '://$1:***@')
     .replace(/([?&](?:token|ticket|signature|api_?key|key|secret|password)=)[^&\s"\\]+/gi, '$1***')

@@ -1,5 +1,5 @@
 import type { Clock, Limiter } from '../context.ts'
-import { decide, windowAt, type Window } from './sliding-window.ts'
+import { decide, weightOf, windowAt, type Window } from './sliding-window.ts'
 
 // About 100 bytes each.
 const defaultMaxKeys = 100_000
@@ -12,13 +12,14 @@ const defaultMaxKeys = 100_000
 export function createMemoryLimiter(clock: Pick<Clock, 'monotonicMs'>, maxKeys = defaultMaxKeys): Limiter {
   const windows = new Map<string, Window>()
   return {
-    take(key, limit, windowSeconds) {
+    take(key, limit, windowSeconds, weight = 1) {
       const nowMs = clock.monotonicMs()
       const windowMs = windowSeconds * 1000
       const known = windows.get(key)
       const window = windowAt(known, windowMs, nowMs)
-      const decision = decide(window, limit, windowMs, nowMs, 1)
-      if (decision.allowed) window.current++
+      const taking = weightOf(weight, limit)
+      const decision = decide(window, limit, windowMs, nowMs, taking)
+      if (decision.allowed) window.current += taking
       if (known !== window) {
         // Moved to the end: the order of the map is the order of eviction.
         windows.delete(key)

@@ -30,6 +30,7 @@ export class PostgresLine implements DatabaseConnection {
   readonly #client: postgres.Sql
   readonly #events: LineEvents
   #connected = false
+  #role: string | null = null
   #loss: { cause: unknown } | null = null
 
   constructor(connect: ConnectLine, events: LineEvents) {
@@ -46,25 +47,59 @@ export class PostgresLine implements DatabaseConnection {
   get isConnected(): boolean {
     return this.#connected
   }
+  /** The role that it took on for good. */
+  get role(): string | null {
+    return this.#role
+  }
   get isLost(): boolean {
     return this.#loss !== null
   }
 
-  async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+  async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    const [result] = await this.#during(async () => [await this.#statement(query)])
+    return toQueryResult(result!)
+  }
+
+  /**
+   * Writes `before`, the statement and `after` to the wire together, so that all three cost the way of one. Each of the two
+   * is one or several statements without parameters. The first that fails is what fails.
+   */
+  async executeBetween<R>(query: CompiledQuery, before: string, after?: string): Promise<QueryResult<R>> {
+    const results = await this.#during(async () => {
+      const statement = this.#statement(query)
+      Object.defineProperty(statement, 'retried', refusesToRetry)
+      const written = [
+        this.#client.unsafe(before),
+        statement,
+        ...(after === undefined ? [] : [this.#client.unsafe(after)]),
+      ]
+      for (const each of written) each.execute()
+      const ends = await Promise.allSettled(written)
+      return ends.map((end) => {
+        if (end.status === 'rejected') throw end.reason
+        return end.value
+      })
+    })
+    return toQueryResult(results[1]!)
+  }
+
+  /** Takes on a role for as long as the connection lasts. */
+  async become(role: string): Promise<void> {
+    await this.#during(async () => [await this.#client.unsafe(`set role ${role}`)])
+    this.#role = role
+  }
+
+  #statement({ sql, parameters }: CompiledQuery): postgres.PendingQuery<postgres.Row[]> {
+    return this.#client.unsafe(sql, [...parameters] as never[], { prepare: true, simple: false } as object)
+  }
+
+  async #during(work: () => Promise<Answer[]>): Promise<Answer[]> {
     if (this.#loss) throw new DatabaseAway(this.#loss.cause)
     const giveUp = this.#connected ? undefined : setTimeout(() => this.#giveUp(), connectWithinMs)
     try {
-      const result = await this.#client.unsafe(
-        sql,
-        [...parameters] as never[],
-        { prepare: true, simple: false } as object,
-      )
+      const results = await work()
       this.#connect()
-      const { command, count } = result
-      return {
-        ...(changing.has(command) && { numAffectedRows: BigInt(count) }),
-        rows: Array.from(result.values()) as R[],
-      }
+      return results
     } catch (error) {
       if (!isLoss(error)) throw error
       this.lose(error)
@@ -96,6 +131,35 @@ export class PostgresLine implements DatabaseConnection {
     if (!this.#connected) this.lose(new Error(`The database let nobody in within ${connectWithinMs / 1_000} s.`))
   }
 }
+
+type Answer = postgres.RowList<postgres.Row[]>
+
+function toQueryResult<R>(result: Answer): QueryResult<R> {
+  const { command, count } = result
+  return {
+    ...(changing.has(command) && { numAffectedRows: BigInt(count) }),
+    rows: Array.from(result.values()) as R[],
+  }
+}
+
+/**
+ * The driver sends a statement again whose plan or preparation the server no longer accepts. By then the `after` behind it
+ * has ended the transaction, and with it the rights of the statement: it has to fail instead. The driver notes the error
+ * here before it begins anew, and passes over what was canceled.
+ */
+const refusesToRetry: PropertyDescriptor & ThisType<{ cancelled: unknown; reject(error: unknown): void }> = {
+  get: () => undefined,
+  set(error: unknown) {
+    this.cancelled = error
+    this.reject(error)
+  },
+}
+/** Routines of the server whose errors the driver answers so. */
+const passing = new Set(['FetchPreparedStatement', 'RevalidateCachedQuery', 'transformAssignedExpr'])
+
+/** Whether the statement would do if it were sent once more: it was prepared for what has changed since. */
+export const wasPreparedForAnother = (error: unknown): boolean =>
+  passing.has((error as { routine?: string } | null)?.routine ?? '')
 
 const changing = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE'])
 

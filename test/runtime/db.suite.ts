@@ -4,6 +4,7 @@ import type { ComponentHealth } from '../../src/context.ts'
 import type { Database } from '../../src/db/database.ts'
 import { jsonb } from '../../src/db/json.ts'
 import { migrate } from '../../src/db/migrate.ts'
+import { asLogin, roles } from '../../src/db/scope.ts'
 import { isUniqueViolation } from '../../src/db/unique-violation.ts'
 
 export interface OpenDatabase {
@@ -27,15 +28,17 @@ export function describeDatabase(open: () => Promise<OpenDatabase>) {
   beforeAll(async () => {
     opened = await open()
     db = opened.db
+    await migrate(db)
     await sql`create table ${items} (
       id integer primary key, name text unique, n integer not null default 0, doc jsonb, at timestamptz(3),
-      price numeric(12, 4), ratio double precision, big bigint, ok boolean)`.execute(db)
+      price numeric(12, 4), ratio double precision, big bigint, ok boolean)`.execute(asLogin(db))
+    await sql`grant all on ${items} to ${sql.id(roles.engine)}`.execute(asLogin(db))
   })
   beforeEach(async () => {
     await sql`truncate ${items}`.execute(db)
   })
   afterAll(async () => {
-    await sql`drop table ${items}`.execute(db)
+    await sql`drop table ${items}`.execute(asLogin(db))
     await opened.close()
   })
   const ids = async () => {
@@ -164,8 +167,8 @@ export function describeDatabase(open: () => Promise<OpenDatabase>) {
     const mine = [{ name, statements: [`create table made_${id} (id integer)`] }]
     const applied = await Promise.all([migrate(db, mine), migrate(db, mine), migrate(db, mine)])
     expect(applied.flat()).toEqual([name])
-    await sql`drop table ${sql.table(`made_${id}`)}`.execute(db)
-    await sql`delete from schema_migrations where name = ${name}`.execute(db)
+    await sql`drop table ${sql.table(`made_${id}`)}`.execute(asLogin(db))
+    await sql`delete from schema_migrations where name = ${name}`.execute(asLogin(db))
   })
 
   test('a migration that fails leaves nothing behind', async () => {

@@ -24,7 +24,13 @@ function guard(credentials: UsableCredential[], options: Partial<EgressParts> = 
   return { egress, lines }
 }
 
-const bearer = (hosts: string[]): UsableCredential => ({ slug: 'svc', kind: 'bearer', hosts, fields: { token } })
+const bearer = (hosts: string[]): UsableCredential => ({
+  id: 'c1',
+  slug: 'svc',
+  kind: 'bearer',
+  hosts,
+  fields: { token },
+})
 const refusal = expect.objectContaining({ name: 'EgressError', kind: 'egress-refused' })
 const withSvc = { workspaceId, credential: 'svc' }
 const echo = () => loopbackServer((_, response) => response.end('ok'))
@@ -33,17 +39,17 @@ describe('auth: {credential}', () => {
   test.each<[UsableCredential, string, Record<string, string>]>([
     [bearer(['api.example']), '/p', { authorization: `Bearer ${token}` }],
     [
-      { slug: 'svc', kind: 'basic', hosts: ['*.example'], fields: { username: 'jörg', password: 'p:w' } },
+      { id: 'c1', slug: 'svc', kind: 'basic', hosts: ['*.example'], fields: { username: 'jörg', password: 'p:w' } },
       '/p',
       { authorization: `Basic ${Buffer.from('jörg:p:w').toString('base64')}` },
     ],
     [
-      { slug: 'svc', kind: 'header', hosts: ['api.example'], fields: { name: 'X-Token', value: token } },
+      { id: 'c1', slug: 'svc', kind: 'header', hosts: ['api.example'], fields: { name: 'X-Token', value: token } },
       '/p',
       { 'x-token': token },
     ],
     [
-      { slug: 'svc', kind: 'query', hosts: ['api.example'], fields: { name: 'key', value: 'a&b=c' } },
+      { id: 'c1', slug: 'svc', kind: 'query', hosts: ['api.example'], fields: { name: 'key', value: 'a&b=c' } },
       '/p?q=1&key=a%26b%3Dc',
       {},
     ],
@@ -57,6 +63,18 @@ describe('auth: {credential}', () => {
     )
     expect(seen[0]!.url).toBe(url)
     expect(seen[0]!.headers).toMatchObject(headers)
+  })
+
+  test('is read while the rules of the workspace are', async () => {
+    const { port, seen } = await echo()
+    let isRead = () => {}
+    const read = new Promise<void>((resolve) => (isRead = resolve))
+    const { egress } = guard([], {
+      rules: () => read.then(() => null),
+      credentials: async () => (isRead(), bearer(['api.example'])),
+    })
+    await egress(new Request(`http://api.example:${port}/`), withSvc)
+    expect(seen[0]!.headers.authorization).toBe(`Bearer ${token}`)
   })
 
   test('goes to no host but its own, and no request is made', async () => {
@@ -114,6 +132,7 @@ describe('auth: {credential}', () => {
       response.writeHead(302, { location: `http://thief.example:${other.port}${request.url}` }).end()
     })
     const credential: UsableCredential = {
+      id: 'c1',
       slug: 'svc',
       kind: 'query',
       hosts: ['api.example'],
@@ -208,6 +227,7 @@ test('no failure and no log line tells a secret or a query', async () => {
     else response.writeHead(302, { location: 'http://10.0.0.1/?own=mine-91' }).end()
   })
   const credential: UsableCredential = {
+    id: 'c1',
     slug: 'svc',
     kind: 'query',
     hosts: ['api.example'],

@@ -1,5 +1,6 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { DatabaseAway } from '../../src/lib/database-away.ts'
 import { EgressError } from '../../src/lib/egress-error.ts'
 import { createEgress, type EgressParts } from '../../src/runtime/egress.ts'
 import { pinnedFetch } from '../../src/runtime/node/pinned-fetch.ts'
@@ -385,4 +386,19 @@ describe('redirects', () => {
     expect(other.seen[0]!.headers).toMatchObject({ 'x-kept': 'yes' })
     for (const name of ['authorization', 'cookie', 'x-api-key']) expect(other.seen[0]!.headers).not.toHaveProperty(name)
   })
+})
+
+test('a database that is away is told as it is, before anything is sent, so that the step can wait for it', async () => {
+  const { called, fetch } = openNetwork()
+  const egress = createEgress({
+    config: { egressAllow: ['127.0.0.0/8'] },
+    fetch,
+    resolve: async () => ['127.0.0.1'],
+    credentials: async () => null,
+    rules: () => Promise.reject(new DatabaseAway(null)),
+    log,
+  })
+  const sending = egress(new Request('http://127.0.0.1/'), { workspaceId: crypto.randomUUID() })
+  await expect(sending).rejects.toBeInstanceOf(DatabaseAway)
+  expect(called).toEqual([])
 })

@@ -28,6 +28,40 @@ export function describeLimiter(open: () => OpenLimiter | Promise<OpenLimiter>) 
     expect(await one.take('k', 100, 3600)).toMatchObject({ allowed: false, limit: 100, remaining: 0 })
   })
 
+  test('a thousand weighted takes at once, of two clients, let no more than the limit through', async () => {
+    const { one, other } = await open()
+    const weights = [1, 3, 7, 10]
+    const taken = await Promise.all(
+      Array.from({ length: 1000 }, async (_, i) => {
+        const weight = weights[i % weights.length]!
+        return ((await (i % 2 ? one : other).take('k', 200, 3600, weight)) as { allowed: boolean }).allowed ? weight : 0
+      }),
+    )
+    const sum = taken.reduce((total, weight) => total + weight, 0)
+    // What is lighter goes on where what is heavier finds no room.
+    expect(sum).toBe(200)
+    expect(await one.peek('k', 200, 3600)).toMatchObject({ allowed: false, remaining: 0 })
+  })
+
+  test('what weighs more than is left is refused whole, and told when it fits', async () => {
+    const { one, pass } = await open()
+    expect(await one.take('k', 10, 100, 4)).toMatchObject({ allowed: true, remaining: 6 })
+    const refused = await one.take('k', 10, 100, 7)
+    expect(refused).toMatchObject({ allowed: false, remaining: 6 })
+    expect(await one.take('k', 10, 100, 6)).toMatchObject({ allowed: true, remaining: 0 })
+    await pass(100 + 71)
+    expect(await one.take('k', 10, 100, 8), 'three of the ten still count').toMatchObject({ allowed: false })
+    expect(await one.take('k', 10, 100, 7)).toMatchObject({ allowed: true, remaining: 0 })
+  })
+
+  test('what weighs more than the limit asks for all of it', async () => {
+    const { one } = await open()
+    expect(await one.take('k', 3, 60, 5)).toMatchObject({ allowed: true, remaining: 0 })
+    expect(await one.take('k', 3, 60, 5)).toMatchObject({ allowed: false })
+    expect(await one.take('other', 3, 60)).toMatchObject({ allowed: true, remaining: 2 })
+    expect(await one.take('other', 3, 60, 5)).toMatchObject({ allowed: false, remaining: 2 })
+  })
+
   test('it tells what is left and when the window turns', async () => {
     const { one, other, pass } = await open()
     expect(await one.take('k', 3, 3600)).toEqual({ allowed: true, limit: 3, remaining: 2, resetSeconds: 3600 })

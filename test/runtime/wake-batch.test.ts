@@ -33,7 +33,15 @@ test('the fullest batch that names runs fits into a NOTIFY of 8000 bytes, and on
   expect(signals.filter(({ kind }) => kind === 'command')).toHaveLength(60)
 })
 
-test.each(['', 'no json', 'null', '[]', '7', '{"r":"x"}', '{"r":[1,null,{}]}'])(
+test('changes of callers come from the database, and nothing but their ids is taken', () => {
+  const payload = JSON.stringify({ p: 'database', k: ['key-1', 7, null, 'user-2'] })
+  expect(readPayload(payload, 'me')).toEqual([
+    { kind: 'callers-changed', callerId: 'key-1' },
+    { kind: 'callers-changed', callerId: 'user-2' },
+  ])
+})
+
+test.each(['', 'no json', 'null', '[]', '7', '{"r":"x"}', '{"r":[1,null,{}]}', '{"k":"x"}'])(
   'a foreign payload %j is ignored',
   (text) => {
     expect(readPayload(text, 'me')).toEqual([])

@@ -26,3 +26,12 @@ export function rangesHold(ranges: readonly string[]): (address: string) => bool
     return cidrs.some(([base, bits]) => base.kind() === address.kind() && address.match(base, bits))
   }
 }
+
+/** Whether one of the ranges holds all of another one. Both as `parseRange` spells them. */
+export function rangesCover(outer: readonly string[], inner: string): boolean {
+  const [base, bits] = ipaddr.parseCIDR(inner)
+  return outer.some((range) => {
+    const [from, least] = ipaddr.parseCIDR(range)
+    return from.kind() === base.kind() && least <= bits && base.match(from, least)
+  })
+}

@@ -1,3 +1,4 @@
+import { DatabaseAway } from '../../lib/database-away.ts'
 import { EgressError } from '../../lib/egress-error.ts'
 
 export interface Limits {
@@ -7,7 +8,7 @@ export interface Limits {
   race(work: Promise<Response>): Promise<Response>
   /** The response with its body counted; the limits end with the body. */
   cap(response: Response): Response
-  /** What the caller is told: its own abort reason as it is, everything else an EgressError. */
+  /** What the caller is told: its own abort reason and a database that is away as they are, everything else an EgressError. */
   explain(error: unknown): unknown
   end(): void
 }
@@ -45,7 +46,8 @@ export function withLimits(options: {
 
   const explain = (error: unknown): unknown => {
     if (controller.signal.aborted) return controller.signal.reason
-    if (error instanceof EgressError) return error
+    // Rules and secrets are read from the database; whoever can wait for it begins again.
+    if (error instanceof EgressError || error instanceof DatabaseAway) return error
     return new EgressError('egress-failed', 'The request failed: no complete answer came back.', { cause: error })
   }
 

@@ -1,18 +1,32 @@
 import type { EgressOptions } from '../../context.ts'
-import { EgressError } from '../../lib/egress-error.ts'
 import { hasSecretPlaceholder, replaceSecretPlaceholders } from '../../lib/language/secrets.ts'
 import { matchesHostPattern, parseHostPattern } from '../../lib/net/host-pattern.ts'
-import { portOf } from './destination.ts'
+import { portOf, refused as because } from './destination.ts'
+import { inject, setHeader } from './inject.ts'
 import type { Outgoing } from './outgoing.ts'
 
 /** A credential as the guard uses it: opened, with the hosts that it is bound to. */
-export type UsableCredential = { slug: string; hosts: string[] } & (
-  | { kind: 'bearer'; fields: { token: string } }
-  | { kind: 'basic'; fields: { username: string; password: string } }
-  | { kind: 'header' | 'query'; fields: { name: string; value: string } }
-)
+export interface UsableCredential {
+  id: string
+  slug: string
+  kind: string
+  hosts: string[]
+  fields: Readonly<Record<string, string>>
+  /** Where a field `access_token` has to be asked for, which is done once the host is known to be bound. */
+  accessToken?: () => Promise<string>
+}
+/** Finds one of a workspace by slug or id. */
+export type FindCredential = (
+  workspaceId: string,
+  credential: string,
+  signal: AbortSignal,
+) => Promise<UsableCredential | null>
 
 export interface SecretInjector {
+  /** Ids of the credentials that have gone into the request; whoever has told of them clears it. */
+  readonly used: Set<string>
+  /** Reads the credential ahead, while something else is waited for; what comes of it shows in `apply`. */
+  begin(): void
   /** A copy with its secrets in place. Throws unless every one of them is bound to the host. */
   apply(outgoing: Outgoing, trusted: boolean): Promise<Outgoing>
   /** Throws when a redirect would carry a secret that was sent on to a host that the secret is not bound to. */
@@ -24,10 +38,13 @@ export interface SecretInjector {
  * placeholders, so a redirect starts again from a request without secrets.
  */
 export function createSecretInjector(
-  { workspaceId, credential }: Pick<EgressOptions, 'workspaceId' | 'credential'>,
-  load: (workspaceId: string, slug: string) => Promise<UsableCredential | null>,
+  { workspaceId, credential, secrets }: Pick<EgressOptions, 'workspaceId' | 'credential' | 'secrets'>,
+  load: FindCredential,
+  signal: AbortSignal,
 ): SecretInjector {
   const loaded = new Map<string, Promise<UsableCredential>>()
+  const completed = new Map<string, Promise<UsableCredential>>()
+  const used = new Set<string>()
   const sent: { value: string; owner: UsableCredential }[] = []
 
   const find = (slug: string): Promise<UsableCredential> => {
@@ -36,8 +53,8 @@ export function createSecretInjector(
     return promise
   }
   const findNow = async (slug: string) => {
-    if (workspaceId === undefined) throw refused('Credentials cannot be used here.')
-    const found = await load(workspaceId, slug)
+    if (workspaceId === undefined || secrets === false) throw refused('Credentials cannot be used here.')
+    const found = await load(workspaceId, slug, signal)
     if (!found) throw refused(`There is no credential "${slug}".`)
     return found
   }
@@ -48,14 +65,26 @@ export function createSecretInjector(
     if (url.protocol !== 'https:' && !trusted) {
       throw refused(`The credential "${slug}" is not sent to ${url.host} without https.`)
     }
-    return found
+    if (!found.accessToken) return found
+    let whole = completed.get(found.id)
+    if (!whole) completed.set(found.id, (whole = complete(found, found.accessToken)))
+    return whole
   }
+  const complete = async (found: UsableCredential, accessToken: () => Promise<string>) => ({
+    ...found,
+    fields: { ...found.fields, access_token: await accessToken() },
+  })
   const use = (value: string, owner: UsableCredential) => {
+    used.add(owner.id)
     if (value !== '') sent.push({ value, owner })
     return value
   }
 
   return {
+    used,
+    begin() {
+      if (credential !== undefined) find(credential).catch(() => {})
+    },
     async apply(template, trusted) {
       const { url: from } = template
       const outside = from.origin + from.pathname
@@ -67,7 +96,8 @@ export function createSecretInjector(
       const lookup = async (ref: string) => {
         const dot = ref.indexOf('.')
         const owner = await findFor(ref.slice(0, dot), from, trusted)
-        const value = (owner.fields as Record<string, string>)[ref.slice(dot + 1)]
+        const name = ref.slice(dot + 1)
+        const value = Object.hasOwn(owner.fields, name) ? owner.fields[name] : undefined
         if (value === undefined) throw refused(`The credential "${owner.slug}" has no such field.`)
         return use(value, owner)
       }
@@ -86,7 +116,11 @@ export function createSecretInjector(
       const body = await replaceInBody(template, lookup)
 
       if (credential !== undefined && template.credentialed) {
-        inject(await findFor(credential, from, trusted), url, headers, use)
+        const owner = await findFor(credential, from, trusted)
+        await inject(owner.kind, owner.slug, owner.fields, { ...template, url, headers, body }, (value) =>
+          use(value, owner),
+        )
+        used.add(owner.id)
       }
       return { ...template, url, headers, body }
     },
@@ -96,7 +130,7 @@ export function createSecretInjector(
       for (const { value, owner } of sent) {
         if (isBound(owner, target) || value.length < 6) continue
         if (text.includes(value) || text.includes(encodeURIComponent(value))) {
-          throw refused(`A redirect to ${target.host} would carry a secret that is not bound to it.`)
+          throw because('leak', `A redirect to ${target.host} would carry a secret that is not bound to it.`)
         }
       }
     },
@@ -108,34 +142,6 @@ const isBound = ({ hosts }: UsableCredential, url: URL) =>
     const pattern = parseHostPattern(text)
     return pattern !== null && matchesHostPattern(pattern, url.hostname, portOf(url))
   })
-
-function inject(
-  owner: UsableCredential,
-  url: URL,
-  headers: Headers,
-  use: (value: string, owner: UsableCredential) => string,
-): void {
-  if (owner.kind === 'bearer') {
-    setHeader(headers, 'authorization', `Bearer ${use(owner.fields.token, owner)}`)
-  } else if (owner.kind === 'basic') {
-    use(owner.fields.password, owner)
-    const bytes = new TextEncoder().encode(`${owner.fields.username}:${owner.fields.password}`)
-    setHeader(headers, 'authorization', `Basic ${use(btoa(String.fromCharCode(...bytes)), owner)}`)
-  } else if (owner.kind === 'header') {
-    setHeader(headers, owner.fields.name, use(owner.fields.value, owner))
-  } else {
-    url.searchParams.set(owner.fields.name, use(owner.fields.value, owner))
-  }
-}
-
-/** The platform's own error would quote the value. */
-function setHeader(headers: Headers, name: string, value: string): void {
-  try {
-    headers.set(name, value)
-  } catch {
-    throw refused(`The value of the header "${name}" is not one that a header can carry.`)
-  }
-}
 
 async function replaceInBody(
   { headers, body }: Outgoing,
@@ -166,4 +172,4 @@ function decodeText(bytes: Uint8Array): string | null {
   }
 }
 
-const refused = (message: string) => new EgressError('egress-refused', message)
+const refused = (message: string) => because('credential', message)

@@ -2,11 +2,12 @@
  * The sliding window of src/runtime/sliding-window.ts inside Redis: one key, one step that nothing comes between, and
  * Redis's own time, so that no process's clock decides anything. Needs Redis 5: older ones may not write after TIME.
  *
- * ARGV: limit, window in ms, 1 to take or 0 to look. Answers allowed (0 or 1), remaining, ms until the window turns or,
- * for a refused caller, until one request fits again.
+ * ARGV: limit, window in ms, how many to take or 0 to look for one. Answers allowed (0 or 1), remaining, ms until the window
+ * turns or, for a refused caller, until what was asked for fits again.
  */
 export const limiterScript = `
 local limit, window, taking = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local asked = math.max(1, taking)
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
@@ -24,20 +25,20 @@ if stored[1] then
 end
 
 local used = previous * (1 - (now - start) / window) + current
-local allowed = used + 1 <= limit
+local allowed = used + asked <= limit
 local counted = 0
-if allowed and taking == 1 then
-  counted = 1
-  redis.call('HSET', KEYS[1], 'start', string.format('%.0f', start), 'current', current + 1, 'previous', previous)
+if allowed and taking > 0 then
+  counted = taking
+  redis.call('HSET', KEYS[1], 'start', string.format('%.0f', start), 'current', current + taking, 'previous', previous)
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', start + 2 * window - now))
 end
 
 local reset = start + window - now
 if not allowed then
-  if current + 1 <= limit and previous > 0 then
-    reset = math.max(0, start + (1 - (limit - 1 - current) / previous) * window - now)
+  if current + asked <= limit and previous > 0 then
+    reset = math.max(0, start + (1 - (limit - asked - current) / previous) * window - now)
   else
-    reset = reset + math.max(0, 1 - (limit - 1) / current) * window
+    reset = reset + math.max(0, 1 - (limit - asked) / current) * window
   end
 end
 return { allowed and 1 or 0, math.max(0, math.floor(limit - used - counted)), math.ceil(reset) }

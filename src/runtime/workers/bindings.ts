@@ -26,7 +26,7 @@ export interface AlarmStatus {
 
 /** The remote face of a shard of the rate limiter. */
 export interface LimiterTarget {
-  take(key: string, limit: number, windowSeconds: number): LimitDecision
+  take(key: string, limit: number, windowSeconds: number, weight?: number): LimitDecision
   peek(key: string, limit: number, windowSeconds: number): LimitDecision
 }
 

@@ -1,7 +1,7 @@
-import { Kysely } from 'kysely'
+import type { Kysely } from 'kysely'
 import postgres from 'postgres'
 import type { Database } from '../../db/database.ts'
-import { postgresDialect } from '../postgres-dialect.ts'
+import { postgresScopes } from '../postgres-dialect.ts'
 import { PostgresPool } from '../postgres-pool.ts'
 import { DriverSocket } from './driver-socket.ts'
 
@@ -36,7 +36,7 @@ export function openRequestDatabase(hyperdrive: HyperdriveAddress): RequestDatab
   }
   const pool = new PostgresPool({ connect: (line) => postgres({ ...options, ...line }), max: 5 })
   return {
-    db: new Kysely<Database>({ dialect: postgresDialect(pool) }),
+    db: postgresScopes(pool, { pooled: true }).engine,
     // Once the answer has ended nothing is left to wait for but a query that nobody reads any more.
     close: () => pool.close(5_000),
   }

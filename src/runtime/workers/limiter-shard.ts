@@ -1,6 +1,6 @@
 import { DurableObject } from 'cloudflare:workers'
 import type { LimitDecision } from '../../context.ts'
-import { decide, windowAt, type Window } from '../sliding-window.ts'
+import { decide, weightOf, windowAt, type Window } from '../sliding-window.ts'
 import type { Bindings, LimiterTarget } from './bindings.ts'
 
 // Below the ten seconds after which an idle object may lose its memory. A crash forgets at most as much.
@@ -28,11 +28,12 @@ export class LimiterShard extends DurableObject<Bindings> implements LimiterTarg
     )
   }
 
-  take(key: string, limit: number, windowSeconds: number): LimitDecision {
+  take(key: string, limit: number, windowSeconds: number, weight = 1): LimitDecision {
     const windowMs = windowSeconds * 1000
     const { window, nowMs } = this.#windowOf(key, windowMs)
-    const decision = decide(window, limit, windowMs, nowMs, 1)
-    if (decision.allowed) window.current++
+    const taking = weightOf(weight, limit)
+    const decision = decide(window, limit, windowMs, nowMs, taking)
+    if (decision.allowed) window.current += taking
     this.#windows.set(key, { ...window, windowMs })
     this.#arm()
     return decision

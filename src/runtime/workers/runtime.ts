@@ -6,9 +6,8 @@ import { tracesUrl } from '../../config/tracing.ts'
 import { Measures } from '../../lib/metrics/measures.ts'
 import { createCipher } from '../cipher.ts'
 import { systemClock } from '../clock.ts'
-import { loadCredential } from '../credential-reader.ts'
 import { createDeferredWork } from '../defer.ts'
-import { createEgress } from '../egress.ts'
+import { openEgress } from '../open-egress.ts'
 import { createLog } from '../log.ts'
 import { readConfigured } from '../read-configured.ts'
 import { s3BlobsOf, type S3Blobs } from '../s3-blobs.ts'
@@ -105,11 +104,14 @@ export function openWorkerRuntime(
     random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
     log,
     // No address is pinned: a Worker cannot resolve names itself, and Cloudflare's network lets it reach no private one.
-    egress: createEgress({
+    egress: openEgress({
       config,
       fetch: (request) => fetch(request),
       resolve: null,
-      credentials: (workspaceId, slug) => loadCredential(db, cipher, workspaceId, slug, runtime.defer),
+      db,
+      cipher,
+      kv: store.kv,
+      defer: (work) => runtime.defer(work),
       log,
     }),
     readConfigured,

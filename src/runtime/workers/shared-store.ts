@@ -29,7 +29,7 @@ export function openWorkerStore(
 export function createDurableLimiter(objects: Bindings['LIMITER'], ask: Ask): Limiter {
   const shard = (key: string) => objects.get(objects.idFromName(shardName(key)))
   return {
-    take: (key, limit, windowSeconds) => ask(async () => shard(key).take(key, limit, windowSeconds)),
+    take: (key, limit, windowSeconds, weight) => ask(async () => shard(key).take(key, limit, windowSeconds, weight)),
     peek: (key, limit, windowSeconds) => ask(async () => shard(key).peek(key, limit, windowSeconds)),
   }
 }

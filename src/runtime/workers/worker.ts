@@ -16,18 +16,22 @@ type Fetch = (request: Request, env?: unknown, executionCtx?: { waitUntil: WaitU
 export interface WorkerParts {
   createApp(config: Config, open: (env: unknown, executionCtx?: { waitUntil: WaitUntil }) => Opened): { fetch: Fetch }
   backgroundServices(config: Config): readonly BackgroundService[]
+  /** The settings of the installation as the database has them, read again behind a request that finds them old. */
+  refreshStaleSettings(runtime: Runtime): void
   runSlice(runtime: Runtime, options: { budgetMs: number; owner: string }): Promise<TickReport>
 }
 
 /** The Worker's entry points and its Durable Object classes. */
-export function createWorker({ createApp, backgroundServices, runSlice }: WorkerParts) {
+export function createWorker({ createApp, backgroundServices, refreshStaleSettings, runSlice }: WorkerParts) {
   // Made with the first request of the isolate, because that brings the settings.
   let app: { fetch: Fetch } | undefined
   const appFor = (bindings: Bindings) =>
-    (app ??= createApp(workerConfig(bindings), (env, context) =>
+    (app ??= createApp(workerConfig(bindings), (env, context) => {
       // The env that the app hands back is the one that fetch gave it.
-      openWorkerRuntime(env as Bindings, (work) => context?.waitUntil(work)),
-    ))
+      const opened = openWorkerRuntime(env as Bindings, (work) => context?.waitUntil(work))
+      refreshStaleSettings(opened.runtime)
+      return opened
+    }))
 
   return {
     fetch(request: Request, bindings: Bindings, context: ExecutionContext): Response | Promise<Response> {

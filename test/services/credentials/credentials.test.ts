@@ -1,18 +1,19 @@
+import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { createCipher, sealedBy } from '../../../src/runtime/cipher.ts'
 import { loadCredential } from '../../../src/runtime/credential-reader.ts'
 import {
   createCredential,
   deleteCredential,
-  resealCredentials,
+  getCredential,
   type NewCredential,
 } from '../../../src/services/credentials.service.ts'
+import { expireCredentialUses } from '../../../src/services/credentials/usage.ts'
 import { createTestDatabase, databaseForTest } from '../../support/database.ts'
 import { createServiceContext } from '../../support/service-context.ts'
 
 const database = await createTestDatabase()
 const oldRing = `old:${btoa('a'.repeat(32))}`
-const newRing = `new:${btoa('b'.repeat(32))},${oldRing}`
 const bearer: NewCredential = {
   slug: 'svc',
   hosts: ['api.example.com'],
@@ -28,6 +29,7 @@ test('the guard reads what was stored; the row does not hold it in the clear', a
   const ctx = await setUp()
   const { id } = await createCredential(ctx, bearer)
   expect(await loadCredential(ctx.db, ctx.cipher, ctx.actor.workspaceId, 'svc')).toEqual({
+    id,
     slug: 'svc',
     hosts: ['api.example.com'],
     kind: 'bearer',
@@ -63,49 +65,32 @@ test('a sealed secret that was copied to another row or workspace does not open'
   }
 })
 
-test('use is recorded, deferred, at most once a minute', async () => {
+test('a row of an older process, all of whose fields are sealed, is shown and used like any other', async () => {
+  const ctx = await setUp()
+  const fields = { username: 'u', password: 'p' }
+  const { id } = await createCredential(ctx, { slug: 'old', kind: 'basic', hosts: ['a.example'], fields })
+  await ctx.db.updateTable('credentials').set({ fields: null }).where('id', '=', id).execute()
+  expect((await getCredential(ctx, 'old')).values).toEqual({ username: 'u' })
+  expect((await loadCredential(ctx.db, ctx.cipher, ctx.actor.workspaceId, 'old'))!.fields).toEqual(fields)
+})
+
+test('uses are kept for their days, of a busy credential the latest alone', async () => {
   const own = await databaseForTest()
   const ctx = await setUp(own)
-  await createCredential(ctx, bearer)
-  const deferred: Promise<unknown>[] = []
-  const use = () => loadCredential(ctx.db, ctx.cipher, ctx.actor.workspaceId, 'svc', (work) => void deferred.push(work))
-  const lastUsed = async () => {
-    await Promise.all(deferred)
-    return (await ctx.db.selectFrom('credentials').select('last_used_at').executeTakeFirstOrThrow()).last_used_at
+  const { id: credentialId } = await createCredential(ctx, bearer)
+  await sql`
+    insert into credential_uses (id, workspace_id, credential_id, host, outcome, created_at)
+    select gen_random_uuid(), ${ctx.actor.workspaceId}::text::uuid, ${credentialId}::text::uuid, 'h', 'sent',
+      app_now() - n * interval '1 minute' from generate_series(1, 10200) n`.execute(own.db)
+  const expire = async () => {
+    while ((await expireCredentialUses({ db: own.db, config: ctx.config })).more);
+    const row = await own.db
+      .selectFrom('credential_uses')
+      .select(({ fn }) => fn.countAll().as('n'))
+      .executeTakeFirstOrThrow()
+    return Number(row.n)
   }
-  expect(await lastUsed()).toBeNull()
-  await use()
-  const first = await lastUsed()
-  expect(first).toBeInstanceOf(Date)
-  await use()
-  expect(deferred).toHaveLength(1)
-  await own.shiftClock({ seconds: 61 })
-  await use()
-  expect((await lastUsed())!.getTime()).toBeGreaterThan(first!.getTime())
-})
-
-test('a rotation seals every credential anew, of every workspace, and repeating it changes nothing', async () => {
-  const own = await databaseForTest()
-  const [a, b] = [await setUp(own), await setUp(own)]
-  for (let i = 0; i < 60; i++) for (const ctx of [a, b]) await createCredential(ctx, { ...bearer, slug: `svc-${i}` })
-  const rotated = { db: own.db, cipher: createCipher(newRing) }
-  expect(await resealCredentials(rotated, 'new')).toEqual({ resealed: 120, failed: [] })
-  expect(await resealCredentials(rotated, 'new')).toEqual({ resealed: 0, failed: [] })
-  const withoutOld = createCipher(newRing.split(',')[0]!)
-  expect((await loadCredential(own.db, withoutOld, b.actor.workspaceId, 'svc-59'))!.fields).toEqual({
-    token: 'tok-5c1e7d',
-  })
-})
-
-test('a credential that no key opens is reported, left as it is, and does not stop the others', async () => {
-  const own = await databaseForTest()
-  const [lost, kept] = [await setUp(own, `lost:${btoa('z'.repeat(32))}`), await setUp(own)]
-  const { id } = await createCredential(lost, bearer)
-  await createCredential(kept, bearer)
-  expect(await resealCredentials({ db: own.db, cipher: createCipher(newRing) }, 'new')).toEqual({
-    resealed: 1,
-    failed: [id],
-  })
-  const row = await own.db.selectFrom('credentials').select('sealed').where('id', '=', id).executeTakeFirstOrThrow()
-  expect(sealedBy(row.sealed)).toBe('lost')
+  expect(await expire()).toBe(10_000)
+  await own.shiftClock({ seconds: 31 * 86_400 })
+  expect(await expire()).toBe(0)
 })
