@@ -1,12 +1,16 @@
-import type { LanguageModelV4 } from '@ai-sdk/provider'
+import type { LanguageModelV4, LanguageModelV4CallOptions } from '@ai-sdk/provider'
 import type { Span } from '@opentelemetry/api'
 import type { ServiceContext } from '../../context.ts'
-import type { JsonObject } from '../../lib/json.ts'
-import { findPrice } from './catalogue.ts'
-import { costOf } from './cost.ts'
+import { DatabaseAway } from '../../lib/database-away.ts'
 import { EgressError } from '../../lib/egress-error.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { hold, ownCharge, type Charge, type Hold } from '../budgets/hold.ts'
+import { dearestPrice, findTerms, type CallTerms } from './catalogue.ts'
+import { costOf } from './cost.ts'
 import { ModelError, toModelError } from './errors.ts'
+import { mostItCosts } from './estimate.ts'
 import { openOffline } from './offline/model.ts'
+import { guardedFetch, ownConnection } from './own-keys.ts'
 import { toCallOptions } from './prompt.ts'
 import { findProvider, offlineProvider, type Connection, type Provider } from './providers.ts'
 import { notConfigured, resolveModel } from './resolve.ts'
@@ -14,8 +18,6 @@ import { newProgress, readAnswer, type StreamProgress } from './stream.ts'
 import { inModelSpan, tellAnswer } from './model-trace.ts'
 import { countCall } from './usage.ts'
 import type { AskOptions, ModelAnswer, ModelChoice, ModelRequest, ModelUsage } from './types.ts'
-
-const maxAnswerBytes = 50 * 1024 * 1024
 
 /**
  * One round with a model: the first of the chain that answers. Calls no tool and never repeats a call: what to do with
@@ -27,11 +29,12 @@ export async function askModel(
   options: AskOptions = {},
 ): Promise<ModelAnswer> {
   const { choice } = await resolveModel(ctx, request.choice)
+  const charge = options.charge ?? ownCharge(ctx)
   let earlierRetryMs: number | null = null
-  for (const candidate of chainOf(choice)) {
+  for (const [index, candidate] of chainOf(choice).entries()) {
     try {
       return await inModelSpan(ctx, request, candidate.choice, (inner, span) =>
-        askOne(inner, request, candidate.choice, options, span),
+        askOne(inner, request, candidate.choice, options, charge, index, span),
       )
     } catch (error) {
       if (!(error instanceof ModelError)) throw error
@@ -71,15 +74,21 @@ async function askOne(
   ctx: ServiceContext,
   request: ModelRequest,
   choice: ModelChoice,
-  { signal, onText, onUsage, mayAsk, files }: AskOptions,
+  { signal, onText, onUsage, files }: AskOptions,
+  charge: Charge,
+  index: number,
   span: Span | null,
 ): Promise<ModelAnswer> {
   const who = `${choice.provider}/${choice.model}`
-  const opened = await openModel(ctx, choice)
+  // The key of the workspace and the terms of the call are read side by side.
+  const [opened, terms] = await Promise.all([openModel(ctx, choice), termsOf(ctx, choice, charge)])
   // A file that this provider does not take is no call of it, and nothing to pay.
   const call = toCallOptions(request, choice, files)
-  await mayAsk?.({ who, priced: await isPriced(ctx, choice, opened) })
-  signal?.throwIfAborted()
+  const held = await reserveFor(ctx, charge, { index, who, call, opened, terms, signal })
+  if (signal?.aborted) {
+    await held?.settle('0')
+    throw signal.reason
+  }
   const timeoutMs = ctx.config.modelTimeoutS * 1000
   const timeout = AbortSignal.timeout(timeoutMs)
   const abort = signal ? AbortSignal.any([signal, timeout]) : timeout
@@ -87,7 +96,7 @@ async function askOne(
   const startedMs = ctx.clock.monotonicMs()
   const latency = () => Math.max(0, Math.round(ctx.clock.monotonicMs() - startedMs))
   const account = async (status: ModelUsage['status'], error: string | null, isFree = false) => {
-    const bill = isFree ? { cost_usd: '0', price: null } : await billOf(ctx, choice, progress, opened)
+    const bill = isFree ? { cost_usd: '0', price: null } : billOf(terms, progress, opened)
     const usage: ModelUsage = {
       provider: choice.provider,
       model: choice.model,
@@ -101,6 +110,7 @@ async function askOne(
     countCall(ctx, usage)
     if (span) tellAnswer(span, usage, progress)
     onUsage?.(usage)
+    await held?.settle(bill.cost_usd)
     return bill.cost_usd
   }
   try {
@@ -133,20 +143,27 @@ async function askOne(
       await account('canceled', null)
       throw signal.reason
     }
+    const away = causeOf(error, (cause) => cause instanceof DatabaseAway)
+    if (away && !timeout.aborted) {
+      // Nothing was asked: whoever can wait for the database begins again.
+      await held?.settle('0')
+      throw away
+    }
     const failure = timeout.aborted
       ? new ModelError('model-timeout', `${who} gave no answer within ${timeoutMs / 1000} s.`, {
           fallback: !progress.textStarted,
         })
       : failureOf(error, who, ctx.clock.now().getTime(), progress)
-    // Who answers with an error's status has not begun to answer, and charges nothing.
-    await account('error', failure.kind, failure.status !== null && !progress.begun)
+    // Who answers with an error's status has not begun to answer, and charges nothing; no more does who was never asked.
+    const isFree = failure.status !== null || (!timeout.aborted && neverLeft(error))
+    await account('error', failure.kind, isFree && !progress.begun)
     throw failure
   }
 }
 
 function failureOf(error: unknown, who: string, nowMs: number, progress: StreamProgress): ModelError {
-  const refused = egressErrorOf(error)
-  if (refused?.kind === 'egress-refused') return new ModelError('model-refused', `${who}: ${refused.message}`)
+  const refused = causeOf(error, isRefusal)
+  if (refused) return new ModelError('model-refused', `${who}: ${(refused as Error).message}`)
   const failure = toModelError(error, who, nowMs)
   if (failure.kind === 'upstream-failed' && failure.status === null && progress.begun) {
     return new ModelError('model-malformed', `${who} cut its answer off before the end.`, { cause: error })
@@ -156,13 +173,22 @@ function failureOf(error: unknown, who: string, nowMs: number, progress: StreamP
   return new ModelError(failure.kind, failure.message, { status: failure.status, retryAfterMs: failure.retryAfterMs })
 }
 
-/** The SDK wraps what its `fetch` throws. */
-function egressErrorOf(error: unknown): EgressError | null {
+/** The SDK wraps what its `fetch` throws, and the guard what the network does. */
+function causeOf(error: unknown, is: (cause: Error) => boolean): Error | null {
   for (let cause = error, depth = 0; cause instanceof Error && depth < 5; cause = cause.cause, depth++) {
-    if (cause instanceof EgressError) return cause
+    if (is(cause)) return cause
   }
   return null
 }
+
+const isRefusal = (error: Error): boolean => error instanceof EgressError && error.kind === 'egress-refused'
+
+/** No connection came about. The last is what Bun says. */
+const connectCodes = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ConnectionRefused)$/
+
+/** Of what failed otherwise nobody knows whether it was worked on. */
+const neverLeft = (error: unknown): boolean =>
+  causeOf(error, (cause) => isRefusal(cause) || connectCodes.test(String((cause as { code?: unknown }).code))) !== null
 
 interface OpenedModel {
   model: LanguageModelV4
@@ -179,7 +205,10 @@ async function openModel(ctx: ServiceContext, choice: ModelChoice): Promise<Open
   }
   const provider = findProvider(choice.provider)
   if (!provider) throw notConfigured(`There is no provider '${choice.provider}'.`)
-  const connection = choice.base_url === undefined ? provider.connection(ctx.config) : tenantConnection(ctx, choice)
+  const connection =
+    choice.base_url === undefined
+      ? ((await ownConnection(ctx, provider)) ?? provider.connection(ctx.config))
+      : tenantConnection(ctx, choice)
   if (connection === null) throw notConfigured(`Provider '${provider.id}' needs ${provider.requires}.`)
   return { model: await provider.open(connection, choice.model), provider, simulated: false }
 }
@@ -189,37 +218,59 @@ function tenantConnection(ctx: ServiceContext, choice: ModelChoice): Connection 
   if (choice.provider !== 'openai-compatible') {
     throw notConfigured(`base_url is for provider 'openai-compatible', not for '${choice.provider}'.`)
   }
-  const guarded = (input: string | URL | Request, init?: RequestInit) =>
-    ctx.egress(new Request(input, init), {
-      workspaceId: ctx.actor.workspaceId,
-      ...(choice.credential !== undefined && { credential: choice.credential }),
-      ...(init?.signal && { signal: init.signal }),
-      timeoutMs: ctx.config.modelTimeoutS * 1000,
-      maxResponseBytes: maxAnswerBytes,
-      maxRedirects: 0,
-    })
-  return { baseUrl: choice.base_url!, apiKey: null, fetch: guarded }
+  return { baseUrl: choice.base_url!, apiKey: null, fetch: guardedFetch(ctx, choice.credential) }
 }
 
+/** The offline model costs nothing. */
+const freeTerms: CallTerms = { price: null, max_output_tokens: null, bounded: false, workflowBounded: false }
+
+/** A tenant's own server may call its models what it likes; our prices say nothing about it. */
+const termsOf = async (ctx: ServiceContext, choice: ModelChoice, charge: Charge): Promise<CallTerms> =>
+  choice.provider === offlineProvider
+    ? freeTerms
+    : findTerms(ctx, choice.base_url === undefined ? choice : null, (await charge.above()).workflow)
+
 /** Whether the cost of a call will be known, as far as can be told before it is made. */
-async function isPriced(ctx: ServiceContext, choice: ModelChoice, opened: OpenedModel): Promise<boolean> {
-  if (opened.simulated || opened.provider?.reportedCost) return true
-  const price = choice.base_url === undefined ? await findPrice(ctx, choice.provider, choice.model) : null
-  return price !== null && price.input_usd !== null && price.output_usd !== null
+const isPriced = ({ simulated, provider }: OpenedModel, { price }: CallTerms): boolean =>
+  simulated || provider?.reportedCost !== undefined || (price?.input_usd != null && price.output_usd !== null)
+
+/** What the call may cost is reserved in the budgets that it counts for. Null: in none. */
+async function reserveFor(
+  ctx: ServiceContext,
+  charge: Charge,
+  { index, who, call, opened, terms, signal }: AskedCall,
+): Promise<Hold | null> {
+  const priced = isPriced(opened, terms)
+  charge.check?.({ who, priced })
+  if (opened.simulated) return null
+  const { price, max_output_tokens: longest, bounded, workflowBounded } = terms
+  const amount = async () => {
+    const known = price && mostItCosts(call, price, longest)
+    if (known !== null || !priced) return known
+    // The provider tells what it charged, only not before.
+    return mostItCosts(call, await dearestPrice(ctx), longest)
+  }
+  return hold(ctx, charge, { index, who, bounded, workflowBounded, amount, signal })
+}
+
+interface AskedCall {
+  index: number
+  who: string
+  call: LanguageModelV4CallOptions
+  opened: OpenedModel
+  terms: CallTerms
+  signal: AbortSignal | undefined
 }
 
 /** The cost with the prices that made it. What the provider itself says it charged comes first. */
-async function billOf(
-  ctx: ServiceContext,
-  choice: ModelChoice,
+function billOf(
+  { price }: CallTerms,
   progress: StreamProgress,
   opened: OpenedModel,
-): Promise<{ cost_usd: string | null; price: JsonObject | null }> {
+): { cost_usd: string | null; price: JsonObject | null } {
   if (opened.simulated) return { cost_usd: '0', price: null }
   const reported = progress.rawUsage && opened.provider?.reportedCost?.(progress.rawUsage)
   if (reported) return { cost_usd: reported, price: { source: 'provider' } }
-  // A tenant's own server may call its models what it likes; our prices say nothing about it.
-  const price = choice.base_url === undefined ? await findPrice(ctx, choice.provider, choice.model) : null
   if (price === null) return { cost_usd: null, price: null }
   const { usage, cacheWriteTokens } = progress
   return {

@@ -23,6 +23,10 @@ export interface Provider {
   takes: RegExp
   /** Null where the platform has no access to it. */
   connection(config: Config): Connection | null
+  /** Where it is reached; null where that is for whoever has the key to say. */
+  baseUrl(config: Config): string | null
+  /** A call that costs nothing and that only a good key passes. */
+  probe(apiKey: string): { path: string; headers: Record<string, string> }
   /**
    * Opens a model. The package is loaded only when it is used, and of it the one class that speaks the provider's wire format:
    * with its factory come image, speech, batch and a dozen other models, a tenth of the Worker. Its name stands in a module of
@@ -36,6 +40,13 @@ export interface Provider {
 
 const keyed = (key: Secret | null, baseUrl: string): Connection | null =>
   key === null ? null : { apiKey: key.reveal(), baseUrl }
+const asBearer = (path: string) => (apiKey: string) => ({ path, headers: { authorization: `Bearer ${apiKey}` } })
+const baseUrls = {
+  openai: (config: Config) => config.openaiBaseUrl ?? 'https://api.openai.com/v1',
+  anthropic: (config: Config) => config.anthropicBaseUrl ?? 'https://api.anthropic.com/v1',
+  google: (config: Config) => config.googleBaseUrl ?? 'https://generativelanguage.googleapis.com/v1beta',
+  openrouter: (config: Config) => config.openrouterBaseUrl ?? 'https://openrouter.ai/api/v1',
+}
 
 const images = 'image\\/(png|jpeg|webp|gif)'
 const imagesAndPdf = new RegExp(`^(${images}|application\\/pdf)$`)
@@ -50,7 +61,9 @@ export const providers: readonly Provider[] = [
     defaultModel: 'gpt-6.1-terra',
     requires: 'OPENAI_API_KEY',
     takes: imagesAndPdf,
-    connection: (config) => keyed(config.openaiApiKey, config.openaiBaseUrl ?? 'https://api.openai.com/v1'),
+    connection: (config) => keyed(config.openaiApiKey, baseUrls.openai(config)),
+    baseUrl: baseUrls.openai,
+    probe: asBearer('/models'),
     async open(connection, model) {
       const { OpenAIResponsesLanguageModel } = await import('./wire/openai.ts')
       const { baseURL, apiKey, fetch } = settingsOf(connection)
@@ -71,7 +84,12 @@ export const providers: readonly Provider[] = [
     defaultModel: 'claude-sonnet-5-5',
     requires: 'ANTHROPIC_API_KEY',
     takes: imagesAndPdf,
-    connection: (config) => keyed(config.anthropicApiKey, config.anthropicBaseUrl ?? 'https://api.anthropic.com/v1'),
+    connection: (config) => keyed(config.anthropicApiKey, baseUrls.anthropic(config)),
+    baseUrl: baseUrls.anthropic,
+    probe: (apiKey) => ({
+      path: '/models?limit=1',
+      headers: { 'anthropic-version': '2023-06-01', 'x-api-key': apiKey },
+    }),
     async open(connection, model) {
       const { AnthropicLanguageModel } = await import('./wire/anthropic.ts')
       const { baseURL, apiKey, fetch } = settingsOf(connection)
@@ -89,8 +107,9 @@ export const providers: readonly Provider[] = [
     defaultModel: 'gemini-3.8-flash',
     requires: 'GOOGLE_API_KEY',
     takes: /^(image\/(png|jpeg|webp|heic|heif)|application\/pdf|audio\/[\w.+-]+|video\/[\w.+-]+)$/,
-    connection: (config) =>
-      keyed(config.googleApiKey, config.googleBaseUrl ?? 'https://generativelanguage.googleapis.com/v1beta'),
+    connection: (config) => keyed(config.googleApiKey, baseUrls.google(config)),
+    baseUrl: baseUrls.google,
+    probe: (apiKey) => ({ path: '/models?pageSize=1', headers: { 'x-goog-api-key': apiKey } }),
     async open(connection, model) {
       const { GoogleLanguageModel } = await import('./wire/google.ts')
       const { baseURL, apiKey, fetch } = settingsOf(connection)
@@ -109,7 +128,10 @@ export const providers: readonly Provider[] = [
     defaultModel: 'openrouter/auto',
     requires: 'OPENROUTER_API_KEY',
     takes: compatible,
-    connection: (config) => keyed(config.openrouterApiKey, config.openrouterBaseUrl ?? 'https://openrouter.ai/api/v1'),
+    connection: (config) => keyed(config.openrouterApiKey, baseUrls.openrouter(config)),
+    baseUrl: baseUrls.openrouter,
+    // Its list of models is open to everybody.
+    probe: asBearer('/key'),
     open: (connection, model) => openCompatible('openrouter', connection, model),
     reportedCost: (usage) => decimalOf(usage['cost']),
   },
@@ -123,6 +145,8 @@ export const providers: readonly Provider[] = [
       config.openaiCompatibleBaseUrl === null
         ? null
         : { baseUrl: config.openaiCompatibleBaseUrl, apiKey: config.openaiCompatibleApiKey?.reveal() ?? null },
+    baseUrl: () => null,
+    probe: asBearer('/models'),
     open: (connection, model) => openCompatible('compatible', connection, model),
   },
 ]

@@ -1,6 +1,7 @@
 import type { ServiceContext } from '../../context.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { ModelError } from './errors.ts'
+import { ownProviders } from './own-keys.ts'
 import { findProvider, offlineModel, offlineProvider, providers } from './providers.ts'
 import type { ModelChoice } from './types.ts'
 
@@ -23,7 +24,7 @@ export async function resolveModel(ctx: Context, choice: ModelChoice | null): Pr
     .executeTakeFirst()
   const ofWorkspace = toChoice(workspace?.settings['model'])
   if (ofWorkspace) return { choice: ofWorkspace, source: 'workspace', reason: 'The settings of the workspace name it.' }
-  return (await fromSystemSettings(ctx)) ?? fromEnvironment(ctx)
+  return (await fromSystemSettings(ctx)) ?? (await fromOwnKeys(ctx)) ?? fromEnvironment(ctx)
 }
 
 async function fromSystemSettings(ctx: Context): Promise<ResolvedModel | null> {
@@ -44,6 +45,18 @@ async function fromSystemSettings(ctx: Context): Promise<ResolvedModel | null> {
     choice: { provider: known, model: model ?? defaultModelOf(known) },
     source: 'system_settings',
     reason: 'LLM_PROVIDER or LLM_MODEL of the system settings decides.',
+  }
+}
+
+/** A workspace that brings its own key wants it used, unless the environment names a provider for everybody. */
+async function fromOwnKeys(ctx: Context): Promise<ResolvedModel | null> {
+  if (ctx.config.llmProvider !== null) return null
+  const own = (await ownProviders(ctx)).find((provider) => provider.defaultModel !== null)
+  if (!own) return null
+  return {
+    choice: { provider: own.id, model: own.defaultModel! },
+    source: 'workspace',
+    reason: 'It is the first provider that the workspace has a key of its own for.',
   }
 }
 

@@ -1,5 +1,7 @@
 import type { ServiceContext } from '../../context.ts'
 import { AppError } from '../../lib/errors.ts'
+import { BudgetRefusal } from '../budgets/hold.ts'
+import { budgetProblem } from '../budgets/refuse.ts'
 import { askModel } from './ask.ts'
 import { faultsOfChoice } from './choice.ts'
 import { ModelError, modelProblem } from './errors.ts'
@@ -40,6 +42,7 @@ export async function testModel(
     })
     return answer
   } catch (error) {
+    if (error instanceof BudgetRefusal) throw budgetProblem(ctx, error)
     throw error instanceof ModelError ? modelProblem(error) : error
   } finally {
     for (const usage of used) await recordUsage(ctx, usage)

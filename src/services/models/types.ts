@@ -1,4 +1,5 @@
 import type { Json, JsonObject } from '../../lib/json.ts'
+import type { Charge } from '../budgets/hold.ts'
 
 /** Which model, and how it is asked. Stored on agents, workspaces and steps; every field but provider and model is optional. */
 export interface ModelChoice {
@@ -105,19 +106,11 @@ export interface ModelUsage {
   simulated: boolean
 }
 
-/** A call that is about to be made. */
-export interface PricedCall {
-  /** Provider and model, for people. */
-  who: string
-  /** What it costs will be known. */
-  priced: boolean
-}
-
 export interface AskOptions {
   /** The files that the messages name, by id. */
   files?: ReadonlyMap<string, Attachment>
-  /** Asked before every call of the chain; throws where it may not be made. */
-  mayAsk?: (call: PricedCall) => Promise<void>
+  /** Who pays for every call of the chain; default: the workspace and the key of the actor. */
+  charge?: Charge
   signal?: AbortSignal
   /** Text as it arrives. */
   onText?: (delta: string) => void

@@ -9,12 +9,14 @@ import { renderTree } from '../../lib/language/tree.ts'
 import { stepDefaults, type Step } from '../recipes/definition.ts'
 import type { Flow, Frame } from './flow.ts'
 import { Interruption, ItemAborted } from './interruptions.ts'
+import { isBlocked, looksOf, restForBudget } from './blocked.ts'
+import { forPurpose } from '../http/purpose.ts'
 import { throughOutages } from './outage.ts'
 import type { StepRecord } from './records.ts'
 import { contextAt, inAttemptSpan } from './run-trace.ts'
 import { RunLost, type StepDraft } from './run-writer.ts'
 import { asStored, spill } from './spill.ts'
-import { StepError, type StepContext } from './step-executor.ts'
+import { StepBlocked, StepError, type StepContext } from './step-executor.ts'
 
 export type StepResult =
   | { status: 'succeeded'; output: Json }
@@ -71,7 +73,8 @@ export async function runAttempts(
   record: StepRecord | undefined,
 ): Promise<StepResult> {
   let draft = draftOf(flow, step, path, frame, record)
-  if (record?.status === 'waiting' && record.wake_at) {
+  // A budget may have been raised in the meantime: whoever waits for one looks again.
+  if (record?.status === 'waiting' && record.wake_at && !isBlocked(record)) {
     const verdict = await rest(flow, path, record.wake_at.getTime() - flow.nowMs(), frame.signal)
     if (verdict === 'parked') return { status: 'parked' }
     draft = { ...draft, status: 'pending', attempts: draft.attempts + 1 }
@@ -79,6 +82,7 @@ export async function runAttempts(
 
   const calls = record ? await flow.recordedCalls(path) : new Map<string, { result: Json | undefined }>()
   const hasEffect = step.kind !== 'transform' && step.kind !== 'fail'
+  let looks = looksOf(record)
   for (;;) {
     flow.startable(frame.signal)
     if (hasEffect && !flow.places.take()) await awaitPlace(flow, frame.signal)
@@ -91,6 +95,7 @@ export async function runAttempts(
       flow.write(draft)
     }
     let error: StepError
+    const seen = flow.resting.budgetNudges
     try {
       const output = await inAttemptSpan(flow, step, frame, current.attempts, (inner) => {
         const make = () => attempt(flow, step, path, inner, { ...current, state: draft.state }, calls, setState)
@@ -102,6 +107,11 @@ export async function runAttempts(
       error = asStepError(flow, thrown)
     } finally {
       if (hasEffect) flow.places.give()
+    }
+    if (error instanceof StepBlocked) {
+      const verdict = await restForBudget(flow, draft, error, looks++, seen, frame.signal)
+      if (verdict === 'parked') return { status: 'parked' }
+      continue
     }
     const view = errorView(error, draft.attempts)
     const delayMs = retryDelayMs(step, error, draft.attempts)
@@ -162,8 +172,10 @@ async function attempt(
   const signal = limit === null ? cutOff : AbortSignal.any([cutOff, limit.signal])
   // An executor that heeds its signal late, or not at all, goes on behind an attempt that has ended.
   let live = true
+  // What is made once has begun by then: it must not be begun again.
+  const rests = !step.once && !flow.isDry && flow.run.trigger['interactive'] !== true
   const context: StepContext = {
-    ctx: contextAt(flow, frame.trace),
+    ctx: forPurpose(contextAt(flow, frame.trace), { runId: flow.run.id, step: path }),
     runId: flow.run.id,
     path,
     attempt: draft.attempts,
@@ -186,7 +198,9 @@ async function attempt(
       if (live) flow.log(level, message, { path, ...fields })
     },
     usage: (usage, agentId) => flow.countUsage(usage, agentId, path),
-    ...(flow.mayAsk && { mayAsk: flow.mayAsk }),
+    charge: (key, agentId) =>
+      flow.charge({ key: `${path}/${key}`, attempt: draft.attempts, agentId, once: step.once === true, rests }),
+    waitsForBudget: rests,
     async effect(key, kind, request, make, options) {
       const full = `${flow.run.generation}/${path}/${key}`
       const known = calls.get(full)

@@ -103,6 +103,7 @@ export function openDryFlow(
       runtime: unseen(runtime),
       executors: options.executors,
       renew: async () => true,
+      dry: true,
       previous: options.previous ?? null,
       ...(options.standIn && { standIn: options.standIn }),
       itemOutputs: (path) => outputsOf(steps, path),

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { Runtime } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
+import { databaseOf } from '../../db/scope.ts'
 import type { JsonObject } from '../../lib/json.ts'
 
 export interface RunEvent {
@@ -31,21 +32,17 @@ interface Follower {
 
 /** One reader of the log for each followed run, however many follow it in this process. */
 class EventHub {
-  readonly #db: Kysely<Database>
   readonly #topics = new Map<string, Topic>()
-
-  constructor(db: Kysely<Database>) {
-    this.#db = db
-  }
 
   notify(runId: string): void {
     this.#topics.get(runId)?.wake()
   }
 
-  follow(runId: string, follower: Follower): { readOn: () => void; unfollow: () => void } {
+  /** Read is with the database of whoever follows it first: of one run all see the same. */
+  follow(db: Kysely<Database>, runId: string, follower: Follower): { readOn: () => void; unfollow: () => void } {
     let topic = this.#topics.get(runId)
     if (!topic) {
-      topic = new Topic(this.#db, runId)
+      topic = new Topic(db, runId)
       this.#topics.set(runId, topic)
     }
     topic.followers.add(follower)
@@ -125,13 +122,14 @@ export async function readEvents(db: Kysely<Database>, runId: string, after: num
   return rows.map((row) => ({ ...row, created_at: row.created_at.toISOString() }))
 }
 
-const hubs = new WeakMap<Kysely<Database>, EventHub>()
+const hubs = new WeakMap<object, EventHub>()
 
 export function eventHub(runtime: Pick<Runtime, 'db'>): EventHub {
-  let hub = hubs.get(runtime.db)
+  const database = databaseOf(runtime.db)
+  let hub = hubs.get(database)
   if (!hub) {
-    hub = new EventHub(runtime.db)
-    hubs.set(runtime.db, hub)
+    hub = new EventHub()
+    hubs.set(database, hub)
   }
   return hub
 }
@@ -149,7 +147,7 @@ export async function* followRun(
   let held: RunEvent[] = []
   let hasEnded = false
   let wakeUp: () => void = () => {}
-  const { readOn, unfollow } = eventHub(runtime).follow(runId, {
+  const { readOn, unfollow } = eventHub(runtime).follow(runtime.db, runId, {
     cursor: after,
     isFull: () => held.length >= mostHeld,
     deliver(events) {

@@ -1,14 +1,15 @@
 import type { Context } from '@opentelemetry/api'
-import type { Runtime, ServiceContext } from '../../context.ts'
+import type { Actor, Runtime, ServiceContext } from '../../context.ts'
 import type { StepStatus } from '../../db/tables/runs.table.ts'
 import { addDecimals } from '../../lib/decimal.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import type { Scope } from '../../lib/language/scope.ts'
+import { actingIn } from '../acting-in.ts'
 import type { ModelUsage } from '../models/types.ts'
 import type { RecipeDefinition, Step } from '../recipes/definition.ts'
 import type { StepResult } from './attempts.ts'
-import { budgetOf } from './budget.ts'
+import { chargeOf, type ChargeOf } from './budget.ts'
 import type { CallWrite } from './checkpoint.ts'
 import type { ClaimedRun } from './claim.ts'
 import { RunCanceled, RunPaused, RunReleased } from './interruptions.ts'
@@ -63,6 +64,8 @@ export interface FlowDeps {
   itemOutputs?: (path: string) => Json[]
   /** How many of its items a foreach takes; default: all. */
   itemsTaken?: (count: number) => number
+  /** Nothing of it is stored. */
+  dry?: boolean
 }
 
 /** One run while this process advances it: its definition, what is stored of it, its pen and its clock. */
@@ -79,8 +82,8 @@ export class Flow {
   records: Map<string, StepRecord>
   resting: Resting
   readonly root: Frame
-  /** Null: no budget bounds what the run spends. */
-  readonly mayAsk: ReturnType<typeof budgetOf>
+  /** Who pays for what it asks models. */
+  readonly charge: ChargeOf
   readonly abort = new AbortController()
   /** Set when the process wants to let go of its runs: no step starts any more. */
   releasing = false
@@ -128,11 +131,8 @@ export class Flow {
     this.#totals = run.usage
     this.#first = run.first
     this.#ordinal = Math.max(0, ...[...records.values()].filter((r) => r.kind !== 'item').map((r) => r.ordinal)) + 1
-    const ctx: ServiceContext = {
-      ...deps.runtime,
-      log: deps.runtime.log.with({ run_id: run.id }),
-      actor: { kind: 'system', id: run.id, workspaceId: run.workspace_id, permissions: new Set() },
-    }
+    const actor: Actor = { kind: 'system', id: run.id, workspaceId: run.workspace_id, permissions: new Set() }
+    const ctx = actingIn(deps.runtime, actor, deps.runtime.log.with({ run_id: run.id }))
     this.slice = openSlice(ctx, run, this.definition.name)
     this.ctx = this.slice?.ctx ?? ctx
     for (const record of records.values()) if (!hasEnded(record.status)) this.#open.set(record.path, openDraft(record))
@@ -151,12 +151,16 @@ export class Flow {
       signal: this.abort.signal,
       trace: this.slice?.ctx.trace ?? null,
     }
-    this.mayAsk = budgetOf(this)
+    this.charge = chargeOf(this)
   }
 
   /** The database's clock, or a little before it: counted from the claim on this process's monotonic clock. */
   nowMs(): number {
     return this.run.now.getTime() + this.runtime.clock.monotonicMs() - this.#claimedMs
+  }
+
+  get isDry(): boolean {
+    return this.#deps.dry === true
   }
 
   get standIn(): StandIn | undefined {

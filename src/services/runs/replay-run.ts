@@ -9,6 +9,7 @@ import { AppError } from '../../lib/errors.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { validateJson } from '../../lib/json-schema.ts'
+import { recordAudit } from '../audit/record.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
 import { tellOf } from './children.ts'
 import { noAdmission } from './concurrency/admit.ts'
@@ -91,6 +92,11 @@ export async function replayRun(
         .execute()
       await copySteps(tx, source.id, id, plan)
       await nameMoved(tx)
+      await recordAudit(tx, ctx, {
+        action: 'execution.replayed',
+        target: { type: 'execution', id: source.id },
+        after: { execution_id: id, from_step: request.from ?? null, recipe_version: place.recipe_version },
+      })
     })
   } catch (error) {
     const known =

@@ -14,13 +14,16 @@ export interface Wake {
 
 export type Verdict = 'rested' | 'parked'
 
+/** What comes from outside: an answer, an event, the end of another run; or room in a budget. */
+type News = 'others' | 'budget'
+
 interface Sleeper {
   path: string
   /** Infinity: at no time of its own. */
   dueMs: number
   wakeAt: string | null
-  /** Something from outside may end it sooner. */
-  awaitsOthers: boolean
+  /** What may end it sooner: null for nothing but its time. */
+  awaits: News | null
   wake: (verdict: Verdict) => void
 }
 
@@ -34,6 +37,7 @@ export class Resting {
   #active = 1
   #parked: Wake[] | null = null
   #nudges = 0
+  #settled = 0
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -49,17 +53,28 @@ export class Resting {
     return this.#nudges
   }
 
+  /** As `nudges`, for who waits for room in a budget: with all that calls of this run have given back. */
+  get budgetNudges(): number {
+    return this.#nudges + this.#settled
+  }
+
   /** What one of the sleepers waits for may have come: they look. */
   nudge(): void {
     this.#nudges++
-    for (const sleeper of this.#sleepers) if (sleeper.awaitsOthers) sleeper.wake('rested')
+    for (const sleeper of this.#sleepers) if (sleeper.awaits) sleeper.wake('rested')
+  }
+
+  /** A call of this run has given back what it reserved: who waits for that looks, and nobody else. */
+  nudgeBudgets(): void {
+    this.#settled++
+    for (const sleeper of this.#sleepers) if (sleeper.awaits === 'budget') sleeper.wake('rested')
   }
 
   /**
    * Rests for `ms`. `wakeAt` is the instant where it is a given one. Rejects with the signal's reason when aborted.
    */
   rest(path: string, ms: number, wakeAt: string | null, signal: AbortSignal): Promise<Verdict> {
-    return this.#rest({ path, wakeAt, awaitsOthers: false }, ms, signal)
+    return this.#rest({ path, wakeAt, awaits: null }, ms, signal)
   }
 
   /** Rests until a nudge, and no longer than `ms`. A nudge that came behind the look, whose count is `seen`, ends it at once. */
@@ -69,13 +84,14 @@ export class Resting {
     wakeAt: string | null,
     signal: AbortSignal,
     seen: number,
+    awaits: News = 'others',
   ): Promise<Verdict> {
-    if (this.#nudges !== seen) return 'rested'
-    return this.#rest({ path, wakeAt, awaitsOthers: true }, ms, signal)
+    if ((awaits === 'budget' ? this.budgetNudges : this.#nudges) !== seen) return 'rested'
+    return this.#rest({ path, wakeAt, awaits }, ms, signal)
   }
 
   async #rest(
-    { path, wakeAt, awaitsOthers }: Pick<Sleeper, 'path' | 'wakeAt' | 'awaitsOthers'>,
+    { path, wakeAt, awaits }: Pick<Sleeper, 'path' | 'wakeAt' | 'awaits'>,
     ms: number,
     signal: AbortSignal,
   ): Promise<Verdict> {
@@ -83,7 +99,7 @@ export class Resting {
     if (ms <= 0) return 'rested'
     return new Promise((resolve, reject) => {
       const dueMs = this.#clock.monotonicMs() + ms
-      const sleeper: Sleeper = { path, dueMs, wakeAt, awaitsOthers, wake: () => {} }
+      const sleeper: Sleeper = { path, dueMs, wakeAt, awaits, wake: () => {} }
       const leave = () => {
         clearTimeout(timer)
         signal.removeEventListener('abort', onAbort)

@@ -43,6 +43,8 @@ export async function startRun(
     priority?: number
     idempotencyKey?: string
     inputPointer?: string
+    /** Asked before a run is made; throws where none may be. A run that the key has made before is answered without it. */
+    admit?: () => Promise<void>
   },
 ): Promise<StartedRun> {
   const { definition, recipe, trigger, input } = request
@@ -66,6 +68,7 @@ export async function startRun(
     const known = await findByKey(ctx, idempotencyKey, requestHash)
     if (known) return known
   }
+  await request.admit?.()
   const timeout = definition.settings?.timeout
   const run: NewRun & { requestHash: string } = {
     id: uuidv7(),

@@ -1,6 +1,7 @@
 import type { ServiceContext } from '../../context.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
-import type { ModelUsage, PricedCall } from '../models/types.ts'
+import type { Charge, BudgetRefusal } from '../budgets/hold.ts'
+import type { ModelUsage } from '../models/types.ts'
 
 export type CallKind = 'model' | 'tool' | 'http' | 'notify'
 
@@ -22,6 +23,18 @@ export class StepError extends Error {
     this.status = options.status
     this.retryable = options.retryable ?? true
     this.retryAfterMs = options.retryAfterMs
+  }
+}
+
+/** A budget has no room for a call of the step, and will have some. */
+export class StepBlocked extends StepError {
+  readonly budgetId: string
+  /** When for sure; null: as soon as calls under way have told what they cost. */
+  readonly until: Date | null
+  constructor(refused: BudgetRefusal) {
+    super('budget_exceeded', refused.message, { retryable: false, cause: refused })
+    this.budgetId = refused.refusal.budgetId
+    this.until = refused.refusal.until
   }
 }
 
@@ -61,8 +74,10 @@ export interface StepContext {
   emit(type: string, data: JsonObject): void
   text(delta: string): void
   usage(usage: ModelUsage, agentId: string | null): void
-  /** Before each call of a model: throws StepError where the budget does not allow it. Absent: there is none. */
-  mayAsk?: (call: PricedCall) => Promise<void>
+  /** Who pays for a round with a model, named as an effect is. Absent: the actor. */
+  charge?: (key: string, agentId: string | null) => Charge
+  /** Where a budget is spent that will have room again, the step waits for that in place of failing. */
+  waitsForBudget?: boolean
   /** A line in the run's own log (event `log`). */
   log(level: 'info' | 'warn' | 'error', message: string, fields?: JsonObject): void
 }

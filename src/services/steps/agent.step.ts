@@ -4,6 +4,7 @@ import type { Json, JsonObject } from '../../lib/json.ts'
 import { defaultMaxRounds, type AgentLimits } from '../agents/agent.ts'
 import { findAgent } from '../agents/find.ts'
 import { defaultAgentPrompt } from '../agents/default-prompt.ts'
+import { forPurpose } from '../http/purpose.ts'
 import type { ModelAnswer, ModelChoice, ModelMessage, ModelRequest, ToolCall } from '../models/types.ts'
 import type { AgentStep } from '../recipes/definition.ts'
 import { StepError, type StepContext, type StepExecutor } from '../runs/step-executor.ts'
@@ -29,8 +30,9 @@ type AgentSnapshot = {
  * An agent answers a prompt: one model round at a time, each round and each tool call recorded before the next begins.
  * A resumed step walks the same way over the recorded results and goes on where they end.
  */
-export const agentStep: StepExecutor<AgentStep> = async (step, context) => {
-  const agent = await snapshotOf(step.agent, context)
+export const agentStep: StepExecutor<AgentStep> = async (step, given) => {
+  const agent = await snapshotOf(step.agent, given)
+  const context = { ...given, ctx: forPurpose(given.ctx, { agentId: agent.id }) }
   tellAgent(context, agent)
   const schema = step.output_schema
   const maxRounds = agent.limits.max_rounds ?? defaultMaxRounds

@@ -1,11 +1,12 @@
 import { DatabaseAway } from '../../lib/database-away.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Json } from '../../lib/json.ts'
+import { BudgetRefusal } from '../budgets/hold.ts'
 import { askModel } from '../models/ask.ts'
 import { ModelError } from '../models/errors.ts'
 import type { ModelAnswer, ModelRequest } from '../models/types.ts'
 import { withOpenFiles } from './attachments.ts'
-import { StepError, type StepContext } from '../runs/step-executor.ts'
+import { StepBlocked, StepError, type StepContext } from '../runs/step-executor.ts'
 
 /** An answer as a recorded call holds it. */
 type Recorded = ModelAnswer & { [key: string]: Json }
@@ -23,7 +24,7 @@ export async function modelRound(
         askModel(context.ctx, request, {
           ...(files.size > 0 && { files }),
           signal: options.signal,
-          ...(context.mayAsk && { mayAsk: context.mayAsk }),
+          ...(context.charge && { charge: context.charge(key, options.agentId) }),
           onText: (delta) => context.text(delta),
           onUsage: (usage) => context.usage(usage, options.agentId),
         }),
@@ -31,10 +32,21 @@ export async function modelRound(
       // An answer is JSON throughout; an interface only cannot say so.
       return answer as Recorded
     } catch (error) {
-      throw asStepError(error)
+      throw error instanceof BudgetRefusal ? blocked(error, context) : asStepError(error)
     }
   }
   return context.effect<Recorded>(key, 'model', request as unknown as Json, ask, { final: options.final })
+}
+
+/** What never passes by itself fails the step. */
+function blocked(error: BudgetRefusal, context: StepContext): StepError {
+  const { reason, until } = error.refusal
+  if (reason === 'price_unknown' || reason === 'cost_unknown')
+    return new StepError('price_unknown', error.message, { retryable: false })
+  const passes = until !== null || reason === 'busy'
+  return passes && context.waitsForBudget
+    ? new StepBlocked(error)
+    : new StepError('budget_exceeded', error.message, { retryable: false })
 }
 
 function asStepError(error: unknown): unknown {

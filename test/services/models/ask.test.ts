@@ -1,7 +1,9 @@
+import { sql } from 'kysely'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { jsonb } from '../../../src/db/json.ts'
 import { uuidv7 } from '../../../src/lib/ids.ts'
 import type { EgressOptions } from '../../../src/context.ts'
+import { DatabaseAway } from '../../../src/lib/database-away.ts'
 import { EgressError } from '../../../src/lib/egress-error.ts'
 import { askModel } from '../../../src/services/models/ask.ts'
 import type { ModelChoice, ModelRequest, ModelUsage } from '../../../src/services/models/types.ts'
@@ -109,6 +111,35 @@ describe('a server that the tenant names', () => {
     await expect(ask()).rejects.toMatchObject({ kind: 'model-refused', retryable: false })
     expect(server.requests).toEqual([])
   })
+
+  const failed = (code: string) =>
+    new EgressError('egress-failed', 'No answer.', { cause: Object.assign(new Error(code), { code }) })
+  test.each([
+    ['was refused', new EgressError('egress-refused', '10.0.0.1 is a private address.'), '0'],
+    ['found no server', failed('ENOTFOUND'), '0'],
+    ['found nobody who listens', new TypeError('fetch failed', { cause: failed('ECONNREFUSED').cause }), '0'],
+    ['was lost on the way', failed('ECONNRESET'), null],
+    ['came to no end in time', new EgressError('egress-timeout', 'No complete answer.'), null],
+    ['could not read its rules', new DatabaseAway(new Error('away')), 'none'],
+  ])(
+    'costs nothing where the call never left, and is charged where that is not known: it %s',
+    async (_, error, cost) => {
+      const { ctx, usage, ask } = await setUp(
+        { provider: 'openai-compatible', model: 'own', base_url },
+        { egress: () => Promise.reject(error) },
+      )
+      const { workspaceId } = ctx.actor
+      await sql`insert into budgets (id, workspace_id, level, scope_id, limit_usd, period, unknown_price, window_start)
+      values (${uuidv7()}, ${workspaceId}, 0, ${workspaceId}, 1, 'total', 'allow', app_now())`.execute(database.db)
+      const thrown = await ask().catch((reason: unknown) => reason)
+      expect(thrown instanceof DatabaseAway).toBe(cost === 'none')
+      expect(usage.map(({ cost_usd }) => cost_usd)).toEqual(cost === 'none' ? [] : [cost])
+      const { rows } = await sql`select calls, unpriced from budgets where workspace_id = ${workspaceId}`.execute(
+        database.db,
+      )
+      expect(rows).toEqual([{ calls: 1, unpriced: cost === null ? 1 : 0 }])
+    },
+  )
 
   test('is refused for providers whose key would go with it', async () => {
     const { ask } = await setUp({ provider: 'openai', model: 'own', base_url })

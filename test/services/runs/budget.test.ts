@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { parseConfig } from '../../../src/config.ts'
 import { uuidv7 } from '../../../src/lib/ids.ts'
@@ -172,6 +173,42 @@ test('the cost of a run that has started none is read with it, and no runs are l
   const parent = await start(recipe([child('a', await stored({ steps: [ask('one')] }))]))
   expect([await get(alone), await get(parent)]).toMatchObject([{ cost_usd: '0.105' }, { cost_usd: '0.105' }])
   expect(await statementsFor(alone)).toBe((await statementsFor(parent)) - 1)
+})
+
+test('the bound is a row that calls are held to, whatever the runs below it tell, and goes with its run', async () => {
+  const slug = await stored({ steps: [ask('one')] })
+  const id = await start(bounded('0.2', child('a', slug), child('b', slug), child('c', slug)))
+  const rowOf = async () => {
+    const { rows } = await sql<{ spent: string; reserved: string; calls: number }>`
+      select trim_scale(spent)::text as spent, trim_scale(reserved)::text as reserved, calls
+      from budgets where scope_id = ${id}`.execute(db)
+    return rows
+  }
+  expect(await rowOf()).toEqual([{ spent: '0.21', reserved: '0', calls: 2 }])
+  // As many as they may be: none of them is looked at.
+  await sql`update runs set usage = '{}' where id = ${id} or parent_run_id = ${id}`.execute(db)
+  await retryRun(ctx, id)
+  await workOff(runtime)
+  expect(await get(id)).toMatchObject({ status: 'failed', error: { kind: 'child_failed', step: 'c' } })
+  expect(provider.requests).toHaveLength(2)
+  await sql`delete from runs where id = ${id}`.execute(db)
+  expect(await rowOf()).toEqual([])
+})
+
+test('a run that has spent before there were rows for it goes on with that', async () => {
+  const id = await start(bounded('0.2', ask('one'), ask('two'), ask('three')))
+  await sql`delete from budgets where scope_id = ${id}`.execute(db)
+  await retryRun(ctx, id)
+  await workOff(runtime)
+  expect(await get(id)).toMatchObject({ status: 'failed', error: { kind: 'budget_exceeded' }, cost_usd: '0.21' })
+  expect(provider.requests).toHaveLength(2)
+})
+
+test('a call that was cut off counts as what was reserved for it', async () => {
+  provider.script({ kind: 'cut' })
+  const id = await start(bounded('0.2', ask('one', 'dear', { on_error: 'continue' }), ask('two')))
+  expect(await get(id)).toMatchObject({ status: 'failed', error: { kind: 'budget_exceeded', step: 'two' } })
+  expect(provider.requests).toHaveLength(1)
 })
 
 test('a budget is a decimal text above nothing', () => {
