@@ -7,7 +7,7 @@ import { repository, runtimes, startProcess } from '../support/process.ts'
 /** The sources alone, as a clone of their own. */
 async function clone(): Promise<string> {
   const folder = await folderForTest()
-  for (const part of ['src', 'clients/typescript/src', 'package.json', 'package-lock.json'])
+  for (const part of ['src', 'clients/typescript/src', 'package.json', 'package-lock.json', 'openapi.json'])
     cpSync(join(repository, part), join(folder, part), { recursive: true })
   symlinkSync(join(repository, 'node_modules'), join(folder, 'node_modules'))
   return folder

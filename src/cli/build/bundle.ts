@@ -1,9 +1,9 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { build, type Metafile } from 'esbuild'
-import { assetSources, builtAssets } from '../../runtime/node/assets.ts'
+import { build, type Metafile, type Plugin } from 'esbuild'
+import { assetSources, builtAssets, originalOf } from '../../runtime/node/assets.ts'
 import { packageRoot } from '../../runtime/node/package-root.ts'
+import { docsStandIns, hasDocs, withoutDocs } from './without-docs.ts'
 import { currentStamp, stampFile } from './stamp.js'
 
 const folder = join(packageRoot, 'dist/app')
@@ -17,6 +17,19 @@ const entries = {
 }
 /** Loads its WebAssembly and data from beside itself, so it stays a package. */
 const external = ['@electric-sql/pglite']
+
+const docsPlugin: Plugin = {
+  name: 'without-docs',
+  setup(context) {
+    context.onResolve({ filter: /^@hono\/zod-openapi$|\/served-document\.ts$/ }, ({ path }) => ({
+      path: docsStandIns[path]!,
+    }))
+    context.onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path }) => {
+      const source = await readFile(path, 'utf8')
+      return hasDocs(path, source) ? { contents: withoutDocs(source, path), loader: 'ts' } : undefined
+    })
+  },
+}
 
 /**
  * Writes dist/app: the entries, and in chunks what several of them share or what is loaded only when it is used. Any
@@ -37,6 +50,7 @@ export async function bundle(): Promise<Metafile> {
     target: 'node22',
     mainFields: ['module', 'main'],
     external,
+    plugins: [docsPlugin],
     // Not minified: it starts no faster, and stacks stay readable. Packages in CommonJS ask for Node's modules by require.
     banner: {
       js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);",
@@ -46,8 +60,8 @@ export async function bundle(): Promise<Metafile> {
     write: false,
     metafile: true,
   })
-  for (const [name, { specifier }] of Object.entries(assetSources)) {
-    await place(join(builtAssets, name), await readFile(fileURLToPath(import.meta.resolve(specifier))))
+  for (const [name, { from }] of Object.entries(assetSources)) {
+    await place(join(builtAssets, name), await readFile(originalOf(from)))
   }
   const isChunk = (path: string) => basename(dirname(path)) === 'chunks'
   for (const file of outputFiles.toSorted((a, b) => Number(isChunk(b.path)) - Number(isChunk(a.path)))) {

@@ -12,7 +12,7 @@ interface Manifest {
 
 /** The licences of the packages whose code the bundle holds. */
 export function thirdPartyNotices({ inputs }: Metafile): string {
-  const copied = Object.values(assetSources).map(({ specifier }) => `node_modules/${specifier}`)
+  const copied = Object.values(assetSources).map(({ from }) => `node_modules/${from}`)
   const folders = new Set([...Object.keys(inputs), ...copied].flatMap((path) => packageFolder(path) ?? []))
   const notices = [...folders].sort().map((folder) => {
     const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest

@@ -11,7 +11,7 @@ export function currentStamp() {
   const generated = readdirSync(root + 'clients/typescript/src', { recursive: true }).map(
     (name) => 'clients/typescript/src/' + name,
   )
-  return [...sources, ...generated, 'package.json', 'package-lock.json']
+  return [...sources, ...generated, 'package.json', 'package-lock.json', 'openapi.json']
     .map((name) => [name, statSync(root + name)])
     .filter(([, stat]) => stat.isFile())
     .map(([name, stat]) => `${name} ${stat.size} ${stat.mtimeMs}`)

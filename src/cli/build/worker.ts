@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { rolldown, type Plugin } from 'rolldown'
+import { docsStandIns, hasDocs, withoutDocs } from './without-docs.ts'
 import { packageRoot } from '../../runtime/node/package-root.ts'
 
 /** Where wrangler finds it: `main` in wrangler.toml. */
@@ -27,6 +28,12 @@ const standInPlugin: Plugin = {
   },
 }
 
+const docsPlugin: Plugin = {
+  name: 'without-docs',
+  resolveId: (asks) => docsStandIns[asks],
+  transform: (code, file) => (hasDocs(file, code) ? { code: withoutDocs(code, file), map: null } : undefined),
+}
+
 /**
  * Writes the Worker as one file, which wrangler only wraps. wrangler's own bundler keeps every class of the model packages,
  * because it cannot know that reading the names of their static methods has no effect: a fortieth of the whole.
@@ -42,7 +49,7 @@ export async function bundleWorker(): Promise<void> {
       mainFields: ['browser', 'module', 'main'],
     },
     transform: { define: { 'process.env.NODE_ENV': '"production"' } },
-    plugins: [standInPlugin],
+    plugins: [standInPlugin, docsPlugin],
     checks: { eval: false },
   })
   await bundle.write({ file: target, format: 'esm', minify: true, sourcemap: true, codeSplitting: false })

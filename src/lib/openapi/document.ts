@@ -147,8 +147,11 @@ function describeOperation(prefix: string, tag: string, operation: Operation): R
   }
 }
 
-function describeAccess({ description, access }: Operation): string {
-  const needed = access === 'public' || access === 'authenticated' ? '' : `Needs the permission \`${access}\`.`
+function describeAccess({ description, access, own }: Operation): string {
+  const needed =
+    access === 'public' || access === 'authenticated'
+      ? ''
+      : `Needs the permission \`${access}\`${own ? ', but not for what is your own' : ''}.`
   return [description, needed].filter(Boolean).join('\n\n')
 }
 
