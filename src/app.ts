@@ -22,6 +22,7 @@ import { widgetLayer } from './middleware/widget.ts'
 import { routeGroups } from './routes/index.ts'
 import { ApiMetrics } from './services/metrics/api-metrics.ts'
 import { createLimiterState } from './services/metrics/limiter-state.ts'
+import { liveLimits } from './services/settings/live.ts'
 
 export type { Opened, OpenRuntime, Waiter } from './middleware/pipeline.ts'
 
@@ -63,7 +64,7 @@ export function createLayers(
     securityHeadersLayer(config),
     corsLayer(config),
     widgetLayer(limiterState),
-    rateLimitLayer(config, limiterState),
+    rateLimitLayer(limitsOf(config), limiterState),
     bodyLimitLayer(),
   ]
 }
@@ -83,8 +84,9 @@ export function assemble(
   }
   const layers = createLayers(config, metrics, limiterState)
   const spanned = tracesUrl(config) === null ? (answer: Answer) => answer : withinSpan
+  const limits = limitsOf(config)
   const guards: Guards = {
-    countFailure: (exchange) => countAddress(config, limiterState, exchange),
+    countFailure: (exchange) => countAddress(limits, limiterState, exchange),
     requireSchema: createSchemaGuard(),
   }
   for (const group of groups) {
@@ -120,6 +122,10 @@ export function assemble(
   }
 }
 
+/** As the system settings have them at the time of a request. */
+const limitsOf = (config: Config) =>
+  liveLimits(config, 'rateLimitDefault', 'rateLimitAuthenticated', 'rateLimitWorkspace')
+
 /** What Hono carries for us from `fetch` to the route: its own view of a request costs more than it tells. */
 interface Arrived {
   Bindings: { request: Request; env: unknown; waiter: Waiter | undefined }
@@ -136,9 +142,11 @@ function toRoute(group: RouteGroup, operation: Operation): Route {
     template,
     kind: operation.kind ?? 'api',
     access: operation.access,
+    own: operation.own ?? false,
     widget: isWidgetPath(template),
     ticket: operation.ticket ?? false,
     verifiesSender: operation.verifiesSender ?? false,
+    weight: operation.weight ?? 1,
     maxBodyBytes: operation.maxBodyBytes ?? defaultMaxBodyBytes,
   }
 }

@@ -14,6 +14,8 @@ type ValueOf<S> = S extends Setting<infer T> ? T : never
 export type Config = { readonly [K in keyof Settings as CamelCase<K>]: ValueOf<Settings[K]> } & {
   /** What was set but has no effect, in sentences for the log. */
   readonly warnings: readonly string[]
+  /** Each variable with where its value came from; secrets are `***`. */
+  readonly effective: readonly EffectiveSetting[]
 }
 
 export interface ConfigFault {
@@ -101,7 +103,7 @@ export function resolveConfig(
     .flatMap((variable) => unsupportedWarning(variable) ?? [])
     .toSorted()
     .concat(identityProviderWarnings(lookup))
-  return { config: toConfig({ ...values, warnings }), effective }
+  return { config: toConfig({ ...values, warnings, effective }), effective }
 }
 
 /** The first is of no use without the second. */

@@ -20,6 +20,8 @@ export interface Log {
   error(message: string, fields?: object): void
   /** A log whose every line carries these fields too. */
   with(fields: object): Log
+  /** The least severity that is written from now on, by every log of the process. */
+  setLevel?(level: 'debug' | 'info' | 'warn' | 'error'): void
 }
 
 /** Bytes by key. Keys are `/`-separated, made by us, never by a caller. */
@@ -46,7 +48,13 @@ export interface Wake {
   listen(listener: (signal: WakeSignal) => void): () => void
 }
 /** `runId` may be `anyRun` (src/lib/any-run.ts): too many to name, or signals were lost. */
-export type WakeSignal = { kind: 'run-ready' | 'command' | 'events'; runId: string } | { kind: 'schedules-changed' }
+export type WakeSignal =
+  | { kind: 'run-ready' | 'command' | 'events'; runId: string }
+  | { kind: 'schedules-changed' }
+  /** The rights of a key, of a user, or of all in a workspace have changed. `anyCaller`: signals were lost. */
+  | { kind: 'callers-changed'; callerId: string }
+  /** A setting of the installation has changed. */
+  | { kind: 'settings-changed' }
 
 export interface LimitDecision {
   allowed: boolean
@@ -57,7 +65,11 @@ export interface LimitDecision {
 }
 /** Counts requests by key in a window. In process it answers without a promise, which keeps the hot path synchronous. */
 export interface Limiter {
-  take(key: string, limit: number, windowSeconds: number): LimitDecision | Promise<LimitDecision>
+  /**
+   * Takes `weight` (1) at once, or nothing. Who asks for more than the limit asks for all of it: it passes where nothing else
+   * was taken.
+   */
+  take(key: string, limit: number, windowSeconds: number, weight?: number): LimitDecision | Promise<LimitDecision>
   /** Reads without counting. */
   peek(key: string, limit: number, windowSeconds: number): LimitDecision | Promise<LimitDecision>
 }
@@ -86,11 +98,24 @@ export interface Cipher {
   verify(text: string, signature: string, purpose: string): Promise<boolean>
 }
 
+/** Who uses a credential within a workspace. */
+export interface EgressPurpose {
+  runId?: string
+  step?: string
+  agentId?: string
+  tool?: string
+}
 export interface EgressOptions {
-  /** Needed to resolve credentials; without it any credential reference is refused. */
+  /** Whose rules apply, and whose credentials may be used; without it any credential reference is refused. */
   workspaceId?: string
-  /** Slug of a stored credential to inject (`auth: {credential}`); its host binding is enforced on every hop. */
+  /** Slug or id of a stored credential to inject (`auth: {credential}`); its host binding is enforced on every hop. */
   credential?: string
+  /** False: the request reaches no secret, whatever it holds. */
+  secrets?: false
+  /** It carries a secret of its own: then no hop goes without https, unless the operator trusts the place. */
+  confidential?: true
+  /** What it is sent for, as the uses of a credential tell it. */
+  by?: EgressPurpose
   signal?: AbortSignal
   /** Caps on the answer. */
   maxResponseBytes?: number
@@ -117,6 +142,16 @@ export type ReadConfigured = (url: string) => Promise<string>
 export type SendMail = (
   mail: { from: string; to: readonly string[]; subject: string; text: string; idempotencyKey: string },
   signal: AbortSignal,
+) => Promise<void>
+
+/**
+ * Opens a connection for nothing but to see whether a credential is accepted: checked and pinned as the guard's are, and
+ * bounded. Rejects with EgressError, whose message may be shown.
+ */
+export type SignIn = (
+  kind: 'smtp' | 'postgres',
+  fields: Readonly<Record<string, string>>,
+  options: { workspaceId: string; hosts: readonly string[] },
 ) => Promise<void>
 
 /** Files that ship with the product and are served as they are (`swagger-ui.css`). Null = there is no such file. */
@@ -195,6 +230,8 @@ export interface Runtime {
   log: Log
   egress: Egress
   readConfigured: ReadConfigured
+  /** Signs in where no HTTP is spoken. Absent where the runtime opens no sockets. */
+  signIn?: SignIn
   /** Absent where the runtime opens no sockets, or no mail server is configured. */
   smtp?: SendMail
   cipher: Cipher
@@ -225,12 +262,18 @@ export interface Actor {
   id: string
   workspaceId: string
   permissions: ReadonlySet<Permission>
+  /** Of a user whose token names it: the session at the identity provider. */
+  sessionId?: string
+  /** Of who comes with a key: how its hash begins. What is made with one text of a key ends with that text. */
+  keyHash?: string
 }
 
 /** What a service may touch. */
 export interface ServiceContext extends Runtime {
   actor: Actor
   requestId?: string
+  /** Who sent the request. Its address is made out only where it is asked for. */
+  client?: { readonly address: string }
 }
 
 /** The answer of one bounded pass of a background service. */

@@ -2,8 +2,10 @@ import { createApp } from './app.ts'
 import { createWorker } from './runtime/workers/worker.ts'
 import { backgroundServices } from './services/background.ts'
 import { runSlice } from './services/runs/index.ts'
+import { refreshStaleSettings } from './services/settings/refresh.ts'
 
-const { fetch, scheduled, ...alarmWorkers } = createWorker({ createApp, backgroundServices, runSlice })
+const parts = { createApp, backgroundServices, refreshStaleSettings, runSlice }
+const { fetch, scheduled, ...alarmWorkers } = createWorker(parts)
 
 export const RunDispatcher = alarmWorkers.RunDispatcher
 export const ServiceClock = alarmWorkers.ServiceClock

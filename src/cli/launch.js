@@ -11,8 +11,11 @@ async function launch() {
   if (target.indexOf('dist/') === 0 && !(await import('./build/stamp.js')).isBuilt()) {
     const started = performance.now()
     const { bundle } = await import('./build/bundle.ts')
-    // The bundler has said what is wrong with the sources.
-    await bundle().catch(() => process.exit(1))
+    await bundle().catch((error) => {
+      // What is wrong with the sources the bundler has said.
+      if (!error.errors) console.error(error)
+      process.exit(1)
+    })
     console.error('Built from changed sources in ' + Math.round(performance.now() - started) + ' ms')
   }
   await import(new URL('../../' + target, import.meta.url).href)

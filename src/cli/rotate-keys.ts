@@ -4,20 +4,17 @@ import { readEnvironment } from '../runtime/node/environment.ts'
 import { openNodeRuntime, type NodeRuntime } from '../runtime/node/index.ts'
 import { loadOrCreateKeyRing } from '../runtime/node/key-ring.ts'
 import { reportStartFault } from '../runtime/node/start-faults.ts'
-import { resealCredentials } from '../services/credentials.service.ts'
-import { resealWebhookSecrets } from '../services/webhook-subscriptions.service.ts'
+import { resealAll } from '../services/sealing/reseal.ts'
 
-/** `npm run rotate-keys`: seals every credential and webhook secret anew with the first key of the ring. Safe to stop and to repeat. */
+/** `npm run rotate-keys`: seals every stored secret anew with the first key of the ring. Safe to stop and to repeat. */
 try {
   const runtime = await openNodeRuntime(parseConfig(readEnvironment()))
   try {
     const firstKey = await firstKeyOf(runtime)
-    const reports = [await resealCredentials(runtime, firstKey), await resealWebhookSecrets(runtime, firstKey)]
-    const resealed = reports.reduce((sum, report) => sum + report.resealed, 0)
-    const failed = reports.flatMap((report) => report.failed)
+    const { resealed, failed } = await resealAll(runtime, firstKey, (done) => console.log(`${done} so far`))
     console.log(`${resealed} secrets sealed anew with the key "${firstKey}".`)
     if (failed.length > 0) {
-      console.error(`${failed.length} secrets are opened by no key of the ring and stay as they are:`)
+      console.error(`${failed.length} texts are opened by no key of the ring, or signed by none, and stay as they are:`)
       for (const id of failed) console.error(`  ${id}`)
       process.exitCode = 1
     } else {

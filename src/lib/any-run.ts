@@ -3,3 +3,6 @@
  * all of its own.
  */
 export const anyRun = '*'
+
+/** The same for callers: nobody's rights are known any more. */
+export const anyCaller = '*'

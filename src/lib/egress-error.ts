@@ -1,3 +1,5 @@
+/** Goes into the audit log: added freely, never renamed. */
+export type RefusalReason = 'url' | 'address' | 'port' | 'denied' | 'not-allowed' | 'credential' | 'leak'
 export type EgressErrorKind = 'egress-refused' | 'egress-failed' | 'egress-timeout' | 'egress-too-large'
 
 /**
@@ -6,8 +8,11 @@ export type EgressErrorKind = 'egress-refused' | 'egress-failed' | 'egress-timeo
  */
 export class EgressError extends Error {
   readonly kind: EgressErrorKind
-  constructor(kind: EgressErrorKind, message: string, options?: { cause?: unknown }) {
-    super(message, options)
+  /** Of a refusal: which rule it was. */
+  readonly reason: RefusalReason | null
+  constructor(kind: EgressErrorKind, message: string, options: { cause?: unknown; reason?: RefusalReason } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.reason = options.reason ?? null
     this.name = 'EgressError'
     this.kind = kind
   }

@@ -45,6 +45,9 @@ export interface ResponseSpec {
   event?: { name: string; schema: z.ZodType }
 }
 
+/** What a request counts for that asks a model: about what it costs beside one that reads a row. */
+export const modelWeight = 5
+
 /**
  * How the pipeline treats a route. `api`: everything applies. `health`: counted, never limited. `page`: limited, not
  * counted. `asset`: neither.
@@ -68,6 +71,8 @@ export interface OperationSpec<
   summary: string
   description?: string
   access: Access
+  /** Open to a person without the permission as well, for what is their own: the service decides. */
+  own?: boolean
   /** Default `api`. */
   kind?: OperationKind
   /** False keeps the operation out of the OpenAPI document (pages and assets). */
@@ -81,6 +86,8 @@ export interface OperationSpec<
   bodyExample?: unknown
   /** A body that the handler reads by itself, by media type; described, not checked. */
   rawBody?: Record<string, { schema: z.ZodType; example: unknown }>
+  /** How many requests of the caller's rate limit one of these counts for. Default 1. */
+  weight?: number
   /** Raises the pipeline's 10 MB. */
   maxBodyBytes?: number
   responses: Record<number, ResponseSpec>

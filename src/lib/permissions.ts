@@ -24,17 +24,26 @@ export const permissions = [
   'webhooks:write',
   'files:read',
   'files:write',
+  'members:read',
+  'members:manage',
+  'audit:read',
+  'budgets:read',
+  'budgets:manage',
+  'privacy:export',
   'system:read',
+  'system:manage',
 ] as const
 export type Permission = (typeof permissions)[number]
 
 const all: readonly Permission[] = permissions
-const readOnly = permissions.filter((p) => p.endsWith(':read') && p !== 'api-keys:read' && p !== 'credentials:read')
+/** What tells of keys, of credentials and of who has done what from where is no plain reading. */
+const guarded: readonly Permission[] = ['api-keys:read', 'credentials:read', 'audit:read']
+const readOnly = permissions.filter((p) => p.endsWith(':read') && !guarded.includes(p))
 
-/** Which permissions a role gives. The one table; nothing else grants. */
+/** Which permissions a built-in role gives; a workspace may have roles of its own beside them. Nothing else grants. */
 export const rolePermissions = {
   owner: all,
-  admin: all.filter((p) => p !== 'workspaces:manage'),
+  admin: all.filter((p) => p !== 'workspaces:manage' && p !== 'system:manage'),
   editor: [
     ...readOnly,
     'credentials:read',
@@ -57,3 +66,25 @@ export const isPermission = (text: string): text is Permission => (permissions a
 
 export const roles = ['owner', 'admin', 'editor', 'viewer'] as const satisfies readonly Role[]
 export const isRole = (value: unknown): value is Role => (roles as readonly unknown[]).includes(value)
+
+/** What decides in a workspace which of the permissions that somebody was given count. */
+export interface WorkspaceState {
+  /** The operator's workspace: the only one where `system:` permissions count. */
+  isOperator: boolean
+  /** Between its deletion and its purge a workspace can be read, taken along and restored. */
+  isDeleted?: boolean
+}
+
+export const isOperators = (permission: string): boolean => permission.startsWith('system:')
+const outlivesDeletion = (permission: string): boolean =>
+  permission.endsWith(':read') || permission === 'workspaces:manage' || permission === 'privacy:export'
+
+/** Those of a list that count in a workspace. */
+export const permissionsIn = (given: readonly string[], { isOperator, isDeleted }: WorkspaceState): Permission[] =>
+  given
+    .filter(isPermission)
+    .filter((each) => (isOperator || !isOperators(each)) && (!isDeleted || outlivesDeletion(each)))
+
+/** What a role gives in a workspace. `custom` is the list of a role that is not built in; a role that is gone gives nothing. */
+export const permissionsOf = (role: string, of: WorkspaceState & { custom?: readonly string[] | null }): Permission[] =>
+  permissionsIn(isRole(role) ? rolePermissions[role] : (of.custom ?? []), of)

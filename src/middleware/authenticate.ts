@@ -1,11 +1,10 @@
 import { AppError, type ProblemKind } from '../lib/errors.ts'
-import type { Access } from '../lib/operation.ts'
 import { resourceOf } from '../lib/resource.ts'
 import type { Caller } from '../services/identity/caller.ts'
 import { identify } from '../services/identity/identify.ts'
 import { verifyTicket } from '../services/identity/ticket.ts'
 import { extractCredential, hasCredential, ticketOf } from './credential.ts'
-import type { Exchange } from './exchange.ts'
+import type { Exchange, Route } from './exchange.ts'
 
 const challenge = { 'www-authenticate': 'Bearer realm="automatos"' }
 
@@ -84,10 +83,11 @@ function refuse(
 }
 
 /** Default deny: a permission that the key does not hold is 403; a widget key opens nothing outside /api/widgets. */
-export function authorize(caller: Caller, access: Access, widgetRoute: boolean): void {
-  if (caller.kind === 'widget' && !widgetRoute) {
+export function authorize(caller: Caller, { access, widget, own }: Route): void {
+  if (caller.kind === 'widget' && !widget) {
     throw new AppError('forbidden', 'A widget key works under /api/widgets only.')
   }
   if (access === 'public' || access === 'authenticated') return
-  if (!caller.actor.permissions.has(access)) throw new AppError('forbidden', `This needs the permission ${access}.`)
+  if (caller.actor.permissions.has(access) || (own && caller.actor.kind === 'user')) return
+  throw new AppError('forbidden', `This needs the permission ${access}.`)
 }

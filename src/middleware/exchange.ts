@@ -12,12 +12,16 @@ export interface Route {
   template: string
   kind: OperationKind
   access: Access
+  /** What is a person's own takes no permission: the service decides. */
+  own?: boolean
   /** Under /api/widgets: own CORS, own limits, widget keys welcome. */
   widget: boolean
   /** A signed `?ticket=` does in place of a credential. */
   ticket: boolean
   /** Its handler verifies the sender: what it accepts costs the address nothing. */
   verifiesSender?: boolean
+  /** How much of a caller's rate limit one request takes; default 1. */
+  weight?: number
   maxBodyBytes: number
 }
 

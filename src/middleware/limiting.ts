@@ -7,7 +7,7 @@ import type { Exchange } from './exchange.ts'
 type Note = (exchange: Exchange, decision: LimitDecision) => void
 
 /**
- * Takes one from a budget and throws `rate-limited` when it is spent. Synchronous where the limiter is. A limiter that
+ * Takes `weight` from a budget and throws `rate-limited` when it is spent. Synchronous where the limiter is. A limiter that
  * throws lets the request pass and leaves its trace in `state`.
  */
 export function counted(
@@ -17,10 +17,11 @@ export function counted(
   limit: number,
   windowSeconds: number,
   note: Note,
+  weight = 1,
 ): void | Promise<void> {
   let taken
   try {
-    taken = exchange.runtime.limiter.take(key, limit, windowSeconds)
+    taken = exchange.runtime.limiter.take(key, limit, windowSeconds, weight)
   } catch (error) {
     return state.failed(exchange.runtime, error)
   }

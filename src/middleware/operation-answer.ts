@@ -2,6 +2,7 @@ import type { Runtime, ServiceContext } from '../context.ts'
 import { AppError, type ProblemKind } from '../lib/errors.ts'
 import { withIdempotencyKey } from '../lib/idempotency-key.ts'
 import type { Operation, Reply, RequestInput } from '../lib/operation.ts'
+import { databaseFor } from '../services/acting-in.ts'
 import { authenticate, authenticateWithTicket, authorize } from './authenticate.ts'
 import { countedRequest } from './body-limit.ts'
 import { conditional } from './conditional.ts'
@@ -21,6 +22,13 @@ export interface Guards {
 /** What somebody meets whom the handler of a public route has not verified, or not yet. */
 const ofStrangers: ReadonlySet<ProblemKind> = new Set(['unauthenticated', 'not-found', 'too-large'])
 
+/** What changes something is in the audit log with where it came from, also where nobody is known. */
+const traced = (exchange: Exchange): Runtime & Pick<ServiceContext, 'requestId' | 'client'> => ({
+  ...exchange.runtime,
+  requestId: exchange.requestId,
+  client: exchange,
+})
+
 type AnyInput = RequestInput<never, never, never, never>
 type AnyHandler = (ctx: Runtime | ServiceContext, input: AnyInput) => Reply | Promise<Reply>
 
@@ -34,9 +42,9 @@ export function answerOperation(declared: Operation, guards: Guards): Answer {
 
   if (operation.access === 'public') {
     if (operation.verifiesSender) return (exchange) => sentBy(exchange)
-    return (exchange) => validated(exchange, exchange.runtime)
+    if (operation.method === 'get') return (exchange) => validated(exchange, exchange.runtime)
+    return (exchange) => validated(exchange, traced(exchange))
   }
-  const { access } = operation
   const identify = operation.ticket ? authenticateWithTicket : authenticate
 
   return (exchange, admit) => {
@@ -64,16 +72,23 @@ export function answerOperation(declared: Operation, guards: Guards): Answer {
 
   function permitted(exchange: Exchange): Reply | Promise<Reply> {
     const { caller, runtime, requestId } = exchange
-    authorize(caller!, access, exchange.route.widget)
+    authorize(caller!, exchange.route)
     const log = runtime.log.with({ request_id: requestId })
-    return validated(exchange, { ...runtime, log, actor: caller!.actor, requestId })
+    return validated(exchange, {
+      ...runtime,
+      db: databaseFor(runtime, caller!.actor),
+      log,
+      actor: caller!.actor,
+      requestId,
+      client: exchange,
+    })
   }
 
   /** What the handler refuses costs the address one request, as a bad key does. */
   async function sentBy(exchange: Exchange): Promise<Reply> {
     await guards.requireSchema(exchange.runtime)
     try {
-      return await validated(exchange, exchange.runtime)
+      return await validated(exchange, traced(exchange))
     } catch (error) {
       if (error instanceof AppError && ofStrangers.has(error.kind)) await guards.countFailure(exchange)
       throw error

@@ -7,15 +7,14 @@ import { hasCredential, ticketOf } from './credential.ts'
 import type { Exchange, HeaderBag, Layer } from './exchange.ts'
 import { counted, requireLeft } from './limiting.ts'
 
-type Limits = Pick<Config, 'rateLimitDefault' | 'rateLimitAuthenticated'>
+type Limits = Pick<Config, 'rateLimitDefault' | 'rateLimitAuthenticated' | 'rateLimitWorkspace'>
 
 /**
  * Layer 6, in two stages. Before authentication the client address pays for requests without a credential (and, through
  * `countFailure`, for failed authentications). After it the verified key or user pays, so one tenant's flood never spends
- * another's budget.
+ * another's budget; then its workspace, where all of one together have a limit. What costs more weighs more.
  */
 export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
-  const { rateLimitAuthenticated } = limits
   return {
     name: 'rate limit',
     on(route) {
@@ -41,15 +40,31 @@ export function rateLimitLayer(limits: Limits, state: LimiterState): Layer {
           return countAddress(limits, state, exchange)
         },
         admit(exchange, caller) {
+          // With each request: the settings of the installation may change them.
+          const { rateLimitAuthenticated, rateLimitWorkspace } = limits
           const own = caller.rateLimit
-          return counted(
+          const counting = counted(
             state,
             exchange,
             caller.budget,
             own ?? rateLimitAuthenticated.limit,
             own === null ? rateLimitAuthenticated.windowSeconds : 60,
             noteLimit,
+            route.weight,
           )
+          if (!rateLimitWorkspace) return counting
+          // Behind the caller's own: what that refuses costs the others of the workspace nothing.
+          const countWorkspace = () =>
+            counted(
+              state,
+              exchange,
+              `workspace:${caller.actor.workspaceId}`,
+              rateLimitWorkspace.limit,
+              rateLimitWorkspace.windowSeconds,
+              noteLimit,
+              route.weight,
+            )
+          return counting instanceof Promise ? counting.then(countWorkspace) : countWorkspace()
         },
         headers: tellLimit,
       }
@@ -64,8 +79,10 @@ const tellLimit = (exchange: Exchange, headers: HeaderBag): void => {
   headers['ratelimit-reset'] = String(exchange.limit.resetSeconds)
 }
 
+/** Of several limits the headers show the one that is reached first. */
 const noteLimit = (exchange: Exchange, decision: LimitDecision) => {
-  exchange.limit = decision
+  const known = exchange.limit
+  if (known === null || !decision.allowed || decision.remaining < known.remaining) exchange.limit = decision
 }
 
 /** One request off the address's budget. Throws `rate-limited` when none is left. */

@@ -1,8 +1,8 @@
 import { z } from '@hono/zod-openapi'
 import type { Json } from '../lib/json.ts'
-import { operation, reply, type Operation, type RouteGroup } from '../lib/operation.ts'
+import { modelWeight, operation, reply, type Operation, type RouteGroup } from '../lib/operation.ts'
 import { pageOf, pageQuery } from '../lib/pagination.ts'
-import { preferHeader } from '../lib/prefer.ts'
+import { preferHeader, waitAskedFor } from '../lib/prefer.ts'
 import {
   agentStats,
   agentTag,
@@ -71,7 +71,7 @@ export const agentsRoutes: RouteGroup = {
         bodyExample: newAgentExample,
         responses: { 201: { description: 'The agent.', schema: Agent, headers: location, example: agentExample } },
         etag: 'create',
-        problems: ['conflict'],
+        problems: ['conflict', 'limit-reached'],
       },
       async (ctx, { body }) => {
         const agent = await createAgent(ctx, body)
@@ -140,8 +140,9 @@ export const agentsRoutes: RouteGroup = {
         path: '/{agent}/execute',
         summary: 'Ask an agent',
         description:
-          'Queues a run of one step and answers at once, or with `Prefer: wait=30` once it has ended, however it ended; follow it at `/api/executions/{id}`. `Idempotency-Key` makes a repeated request answer the run it made before.',
+          'Queues a run of one step and answers at once, or with `Prefer: wait=30` once it has ended, however it ended; follow it at `/api/executions/{id}`. Who waits is refused at once where a budget is spent; otherwise the run waits for the budget. `Idempotency-Key` makes a repeated request answer the run it made before.',
         access: 'agents:execute',
+        weight: modelWeight,
         idempotent: 'run',
         params,
         headers: z.object({
@@ -172,7 +173,7 @@ export const agentsRoutes: RouteGroup = {
             },
           },
         },
-        problems: ['not-found', 'conflict'],
+        problems: ['not-found', 'conflict', 'budget-exceeded'],
       },
       async (ctx, { params: { agent }, body, headers, request }) => {
         const key = headers['idempotency-key']
@@ -182,6 +183,7 @@ export const agentsRoutes: RouteGroup = {
           ...(body.attachments && { attachments: body.attachments as Json }),
           ...(body.model && { model: body.model }),
           ...(key !== undefined && { idempotencyKey: key }),
+          interactive: waitAskedFor(headers.prefer) !== null,
         })
         return answerStarted(ctx, run, headers.prefer, request)
       },
@@ -247,7 +249,7 @@ export const agentsRoutes: RouteGroup = {
           },
         },
         etag: 'create',
-        problems: ['not-found', 'conflict'],
+        problems: ['not-found', 'conflict', 'limit-reached'],
       },
       async (ctx, { params: { agent }, body }) => {
         const copy = await cloneAgent(ctx, agent, {

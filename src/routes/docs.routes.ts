@@ -1,3 +1,4 @@
+import type { Runtime } from '../context.ts'
 import { AppError } from '../lib/errors.ts'
 import { referenceStyle, swaggerStart } from '../lib/openapi/page-assets.ts'
 import { operation, type Operation, type Reply, type RouteGroup } from '../lib/operation.ts'
@@ -5,8 +6,8 @@ import { writeReference } from '../lib/openapi/reference-page.ts'
 import { swaggerPage } from '../lib/openapi/swagger-page.ts'
 import type { OpenApiDocument } from '../lib/openapi/document.ts'
 
-/** Pages for people who read the API. Not mounted in production. `document` is made at the first call and kept. */
-export function docsRoutes(document: () => OpenApiDocument): RouteGroup {
+/** Pages for people who read the API. Not mounted in production. */
+export function docsRoutes(document: (runtime: Runtime) => Promise<OpenApiDocument>): RouteGroup {
   let json: string | undefined
   let reference: string | undefined
   return {
@@ -14,13 +15,15 @@ export function docsRoutes(document: () => OpenApiDocument): RouteGroup {
     tag: 'Documentation',
     description: 'The OpenAPI document and two pages that show it.',
     operations: [
-      page('getOpenApiDocument', '/openapi.json', () => ({
+      page('getOpenApiDocument', '/openapi.json', async (runtime) => ({
         status: 200,
         contentType: 'application/json; charset=utf-8',
-        body: (json ??= JSON.stringify(document())),
+        body: (json ??= JSON.stringify(await document(runtime))),
       })),
       page('getSwaggerPage', '/docs', () => html(swaggerPage, swaggerPolicy)),
-      page('getReferencePage', '/redoc', () => html((reference ??= writeReference(document())), referencePolicy)),
+      page('getReferencePage', '/redoc', async (runtime) =>
+        html((reference ??= writeReference(await document(runtime))), referencePolicy),
+      ),
       asset('getReferenceStyle', '/redoc/reference.css', () => text('text/css', referenceStyle)),
       asset('getSwaggerStart', '/docs/start.js', () => text('text/javascript', swaggerStart)),
       shippedAsset('getSwaggerScript', '/docs/swagger-ui-bundle.js'),
@@ -51,7 +54,7 @@ const text = (mediaType: string, body: string | Uint8Array): Reply => ({
 const hidden = (operationId: string, path: string) =>
   ({ operationId, method: 'get', path, summary: path, access: 'public', documented: false, responses: {} }) as const
 
-const page = (operationId: string, path: string, handler: () => Reply): Operation =>
+const page = (operationId: string, path: string, handler: (runtime: Runtime) => Reply | Promise<Reply>): Operation =>
   operation({ ...hidden(operationId, path), kind: 'page' }, handler)
 
 const asset = (operationId: string, path: string, handler: () => Reply): Operation =>

@@ -77,6 +77,8 @@ export const executionEventSchema = z
       event: z.string().optional().openapi({ description: 'Name of the event that it waits for.' }),
       approval_id: z.uuid().optional(),
       execution_id: z.uuid().optional().openapi({ description: 'Of the run that it has started.' }),
+      reason: z.literal('budget').optional().openapi({ description: 'A budget has no room for its call of a model.' }),
+      budget_id: z.uuid().optional(),
     }),
     event('approval.requested', { path, approval_id: z.uuid(), message: z.string() }),
     event('approval.decided', {

@@ -94,9 +94,14 @@ const waitsForSchema = z
     }),
     z.object({ reason: z.enum(['debounce', 'throttle']), until: time }),
     z.object({ reason: z.literal('workspace_paused') }),
+    z.object({
+      reason: z.literal('budget'),
+      budget_id: z.uuid(),
+      until: time.nullable().openapi({ description: 'When it looks again: at the turn of the window, or sooner.' }),
+    }),
   ])
   .nullable()
-  .openapi({ description: 'What keeps it from being taken up; null where nothing but a free worker is missing.' })
+  .openapi({ description: 'What keeps it from going on; null where nothing but a free worker is missing.' })
 
 export const executionSchema = executionSummarySchema
   .extend({

@@ -102,6 +102,7 @@ export const filesRoutes = ({ fileMaxBytes }: Pick<Config, 'fileMaxBytes'>): Rou
           },
         },
         etag: 'create',
+        problems: ['limit-reached'],
       },
       async (ctx, { query, headers, request }) => {
         const { file, replayed } = await uploadFile(ctx, {

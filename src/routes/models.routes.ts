@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { operation, reply, type RouteGroup } from '../lib/operation.ts'
+import { modelWeight, operation, reply, type RouteGroup } from '../lib/operation.ts'
 import { pageOf, pageQuery } from '../lib/pagination.ts'
 import { defaultModel, listModels, testModel } from '../services/models.service.ts'
 
@@ -110,6 +110,7 @@ export const modelsRoutes: RouteGroup = {
         summary: 'Make one short call to a model',
         description: 'A real call that costs what it costs. Without a body it asks the default model.',
         access: 'agents:execute',
+        weight: modelWeight,
         body: z
           .strictObject({
             provider: z.string().min(1).max(100).optional(),
@@ -133,7 +134,7 @@ export const modelsRoutes: RouteGroup = {
             },
           },
         },
-        problems: ['model-not-configured', 'upstream-failed', 'timeout'],
+        problems: ['model-not-configured', 'upstream-failed', 'timeout', 'conflict', 'budget-exceeded'],
       },
       async (ctx, { body, signal }) => reply(200, await testModel(ctx, body, signal)),
     ),

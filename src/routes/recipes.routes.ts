@@ -86,7 +86,7 @@ export const recipesRoutes: RouteGroup = {
           },
         },
         etag: 'create',
-        problems: ['conflict'],
+        problems: ['conflict', 'limit-reached'],
       },
       async (ctx, { body }) => {
         const recipe = await createRecipe(ctx, body)

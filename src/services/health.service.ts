@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { ComponentHealth, Runtime } from '../context.ts'
 import { pendingMigrations } from '../db/pending-migrations.ts'
 import { version } from '../lib/version.ts'
+import { issuersOf } from './identity/issuers.ts'
 import { identityHealth } from './identity/key-set.ts'
 import type { LimiterState } from './metrics/limiter-state.ts'
 
@@ -30,7 +31,7 @@ export async function measureComponents(runtime: Runtime): Promise<Record<string
   const probes: Record<string, Probe> = {
     database: () => pingDatabase(runtime),
     schema: () => checkSchema(runtime),
-    ...(runtime.config.authJwksUrl !== null && { identity: () => identityHealth(runtime) }),
+    ...(issuersOf(runtime.config).length > 0 && { identity: () => identityHealth(runtime) }),
     ...runtime.probes,
   }
   const measured = await Promise.all(

@@ -9,6 +9,5 @@ export {
   rotateSubscriptionSecret,
   updateSubscription,
 } from './subscriptions/manage.ts'
-export { resealWebhookSecrets } from './subscriptions/secrets.ts'
 export { webhooksService, webhooksTick } from './subscriptions/tick.ts'
 export { subscriptionTag, type Subscription } from './subscriptions/view.ts'

@@ -2,6 +2,7 @@ import type { ServiceContext } from '../../context.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Json } from '../../lib/json.ts'
+import { requireRoom } from '../budgets/refuse.ts'
 import { faultsOfChoice } from '../models/choice.ts'
 import type { ModelChoice } from '../models/types.ts'
 import type { RecipeDefinition } from '../recipes/definition.ts'
@@ -21,7 +22,15 @@ export interface StartedAgentRun {
 export async function executeAgent(
   ctx: ServiceContext,
   ref: string,
-  input: { prompt: string; context?: Json; attachments?: Json; model?: ModelChoice; idempotencyKey?: string },
+  input: {
+    prompt: string
+    context?: Json
+    attachments?: Json
+    model?: ModelChoice
+    idempotencyKey?: string
+    /** Somebody waits for the answer: a budget that is spent refuses it at once, and fails what it stops on the way. */
+    interactive?: boolean
+  },
 ): Promise<StartedAgentRun> {
   const agent = await getAgent(ctx, ref)
   const errors = input.model ? faultsOfChoice(input.model, '/model') : []
@@ -45,7 +54,13 @@ export async function executeAgent(
   }
   const run = await startRun(ctx, {
     definition,
-    trigger: { kind: 'agent', agent_id: agent.id, agent_slug: agent.slug },
+    trigger: {
+      kind: 'agent',
+      agent_id: agent.id,
+      agent_slug: agent.slug,
+      ...(input.interactive && { interactive: true }),
+    },
+    ...(input.interactive && { admit: () => requireRoom(ctx, agent.id) }),
     input: {
       prompt: input.prompt,
       ...(input.context !== undefined && { context: input.context }),

@@ -8,11 +8,13 @@ import { requireMatch } from '../../lib/etag.ts'
 import { isUuid, uuidv7 } from '../../lib/ids.ts'
 import { numberedSlug, slugOf } from '../../lib/slug.ts'
 import { sql, type Transaction } from 'kysely'
+import { changesOf, recordAudit, type AuditContext } from '../audit/record.ts'
 import { agentTag, toAgent, type Agent, type AgentLimits } from './agent.ts'
+import { claimRoom } from '../workspaces/limits.ts'
 import { agentNotFound, getAgent } from './find.ts'
 import { checkAgentFields, type AgentFields } from './input.ts'
 
-type Context = Pick<ServiceContext, 'db' | 'actor'>
+type Context = Pick<ServiceContext, 'db'> & AuditContext
 
 /** Names tried for an agent whose slug is made from its name. */
 const maxSlugTries = 100
@@ -30,26 +32,34 @@ export async function createAgent(ctx: Context, input: NewAgent): Promise<Agent>
   throw slugTaken(input.slug ?? made)
 }
 
-async function insertAgent({ db, actor }: Context, input: NewAgent & { slug: string }): Promise<Agent | null> {
-  const row = await db
-    .insertInto('agents')
-    .values({
-      id: uuidv7(),
-      workspace_id: actor.workspaceId,
-      slug: input.slug,
-      name: input.name,
-      description: input.description ?? null,
-      system_prompt: input.system_prompt ?? null,
-      model: input.model ? jsonb(input.model) : null,
-      tools: jsonb(input.tools ?? []),
-      limits: jsonb(input.limits ?? {}),
-      deleted_at: null,
-    })
-    .onConflict((conflict) => conflict.columns(['workspace_id', 'slug']).where('deleted_at', 'is', null).doNothing())
-    .returningAll()
-    .executeTakeFirst()
-  return row ? toAgent(row) : null
+function insertAgent(ctx: Context, input: NewAgent & { slug: string }): Promise<Agent | null> {
+  return ctx.db.transaction().execute(async (tx) => {
+    await claimRoom(tx, ctx.actor.workspaceId, 'agents')
+    const row = await tx
+      .insertInto('agents')
+      .values({
+        id: uuidv7(),
+        workspace_id: ctx.actor.workspaceId,
+        slug: input.slug,
+        name: input.name,
+        description: input.description ?? null,
+        system_prompt: input.system_prompt ?? null,
+        model: input.model ? jsonb(input.model) : null,
+        tools: jsonb(input.tools ?? []),
+        limits: jsonb(input.limits ?? {}),
+        deleted_at: null,
+      })
+      .onConflict((conflict) => conflict.columns(['workspace_id', 'slug']).where('deleted_at', 'is', null).doNothing())
+      .returningAll()
+      .executeTakeFirst()
+    if (!row) return null
+    const agent = toAgent(row)
+    await recordAudit(tx, ctx, { action: 'agent.created', target: targetOf(agent), after: agent })
+    return agent
+  })
 }
+
+const targetOf = ({ id }: Agent) => ({ type: 'agent', id })
 
 /** In a change, a limit that is null is removed. */
 export type AgentChanges = Partial<Omit<AgentFields, 'limits'>> & {
@@ -102,7 +112,9 @@ export async function updateAgent(
         // Two changes raced for one slug: the look above saw neither.
         throw isUniqueViolation(error) ? slugTaken(next.slug) : error
       })
-    return toAgent(updated)
+    const agent = toAgent(updated)
+    await recordAudit(tx, ctx, { action: 'agent.updated', target: targetOf(agent), ...changesOf(current, agent) })
+    return agent
   })
 }
 
@@ -116,6 +128,7 @@ export async function deleteAgent(ctx: Context, ref: string, ifMatch: string | n
       .set({ deleted_at: sql<Date>`app_now()` })
       .where('id', '=', current.id)
       .execute()
+    await recordAudit(tx, ctx, { action: 'agent.deleted', target: targetOf(current), before: { slug: current.slug } })
   })
 }
 

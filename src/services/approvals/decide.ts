@@ -1,10 +1,11 @@
 import { sql } from 'kysely'
-import type { Runtime } from '../../context.ts'
+import type { Runtime, ServiceContext } from '../../context.ts'
 import { jsonb } from '../../db/json.ts'
 import type { RunState } from '../../db/tables/runs.table.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { validateJson } from '../../lib/json-schema.ts'
+import { recordAudit, type AuditContext, type AuditEntry } from '../audit/record.ts'
 import { payloadTooLarge } from '../runs/approval.ts'
 import { nudged, wakeNudged } from '../runs/nudge.ts'
 import { asStored } from '../runs/spill.ts'
@@ -21,7 +22,7 @@ export interface Decision {
 /** Who decided: `{kind: 'key'|'user'|'link', id, name?}`. */
 export type Decider = JsonObject
 
-type Context = Reader & Pick<Runtime, 'wake'>
+type Context = Reader & Pick<Runtime, 'wake'> & Pick<ServiceContext, 'requestId' | 'client'>
 
 /**
  * Decides an approval, exactly once: of any number at the same time one is written, in the commit that nudges the run and
@@ -33,7 +34,8 @@ export async function decideApproval(ctx: Context, id: string, decision: Decisio
   const payload = decision.payload === undefined ? undefined : asStored(decision.payload)
   if (payload !== undefined) checkPayload(approval, decision, payload)
   const comment = decision.comment?.replaceAll('\0', '') ?? null
-  const { rows } = await sql<{ run_id: string; run_state: RunState | null }>`
+  const done = await ctx.db.transaction().execute(async (tx) => {
+    const { rows } = await sql<{ run_id: string; run_state: RunState | null }>`
     with held as materialized (
       select r.id, a.path from approvals a join runs r on r.id = a.run_id
       left join run_steps t on t.run_id = a.run_id and t.path = a.path
@@ -50,13 +52,33 @@ export async function decideApproval(ctx: Context, id: string, decision: Decisio
       type: 'approval.decided',
       data: sql`jsonb_build_object('path', path, 'approval_id', ${id}::text, 'decision', ${decision.decision}::text,
         'comment', ${comment}::text, 'decided_by', ${jsonb(by)})`,
-    })} as run_state from decided`.execute(ctx.db)
-  const done = rows[0]
+    })} as run_state from decided`.execute(tx)
+    if (rows[0]) await recordAudit(tx, auditedAs(ctx, by), auditEntry(id, decision, rows[0].run_id, by))
+    return rows[0]
+  })
   const now = await getApproval(ctx, id)
   if (!done) throw settled(now)
   wakeNudged(ctx.wake, done.run_id, done.run_state)
   return now
 }
+
+/** A link acts for nobody who could be named: it is an actor of its own. */
+const auditedAs = ({ actor, requestId, client }: Context, { kind, id }: Decider): AuditContext => ({
+  actor: {
+    kind: kind === 'key' || kind === 'user' ? kind : 'system',
+    id: String(id),
+    workspaceId: actor.workspaceId,
+    permissions: new Set(),
+  },
+  ...(requestId !== undefined && { requestId }),
+  ...(client !== undefined && { client }),
+})
+
+const auditEntry = (id: string, { decision, payload }: Decision, runId: string, by: Decider): AuditEntry => ({
+  action: `approval.${decision}`,
+  target: { type: 'approval', id },
+  after: { execution_id: runId, by: by['kind'] ?? null, edited: payload !== undefined },
+})
 
 function checkPayload(approval: Approval, { decision }: Decision, payload: Json): void {
   if (decision === 'rejected') {

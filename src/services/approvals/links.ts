@@ -1,10 +1,13 @@
 import { sql } from 'kysely'
 import type { Runtime, ServiceContext } from '../../context.ts'
 import { jsonb } from '../../db/json.ts'
+import { scopedTo } from '../../db/scope.ts'
 import { parseDuration } from '../../lib/duration.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isUuid, uuidv7 } from '../../lib/ids.ts'
+import { recordAudit } from '../audit/record.ts'
 import { verifyMaker } from '../identity/verify-maker.ts'
+import { openToken, signToken } from '../signing/tokens.ts'
 import type { Approval } from './approval.ts'
 import { decideApproval, type Decision } from './decide.ts'
 import { getApproval } from './read-approvals.ts'
@@ -44,25 +47,28 @@ export async function createApprovalLink(
   const { rows } = await ctx.db.transaction().execute(async (tx) => {
     // One at a time, so that each counts those before it.
     await sql`select from approvals where id = ${id} for no key update`.execute(tx)
-    return sql<{ expires_at: Date }>`
+    const made = await sql<{ expires_at: Date }>`
       insert into approval_links (id, approval_id, workspace_id, issued_to, maker, expires_at)
       select ${link}::uuid, id, workspace_id, ${issuedTo ?? null}, ${maker},
         least(app_now() + ${lifeMs}::double precision * interval '1 millisecond', expires_at)
       from approvals a where id = ${id} and workspace_id = ${ctx.actor.workspaceId} and (
         select count(*) from approval_links l where l.approval_id = a.id and l.expires_at > app_now()) < ${mostLinks}
       returning expires_at`.execute(tx)
+    const after = { link, expires_at: made.rows[0]?.expires_at }
+    if (made.rows[0])
+      await recordAudit(tx, ctx, { action: 'approval.link_created', target: { type: 'approval', id }, after })
+    return made
   })
   if (!rows[0])
     throw new AppError('conflict', `Approval ${id} has ${mostLinks} links that are still good, which is the most.`)
-  const token = `${link}.${await ctx.cipher.sign(signed(id, link), purpose)}`
+  // The row says when it ends, which may be sooner.
+  const token = await signToken(ctx, purpose, link, lifeMs / 1000, id)
   return {
     url: `${ctx.config.apiUrl.replace(/\/$/, '')}/api/approvals/${id}/page?token=${encodeURIComponent(token)}`,
     issued_to: issuedTo ?? null,
     expires_at: rows[0].expires_at.toISOString(),
   }
 }
-
-const signed = (approvalId: string, linkId: string) => `${approvalId}\n${linkId}`
 
 interface Opened {
   link: string
@@ -73,10 +79,8 @@ interface Opened {
 
 /** What a link shows. Throws `not-found` for whatever is no link of ours, or not one any more. */
 export async function openApprovalLink(runtime: Runtime, approvalId: string, token: string): Promise<Opened> {
-  const split = token.indexOf('.')
-  const link = token.slice(0, Math.max(0, split))
-  if (!isUuid(approvalId) || !isUuid(link) || token.length > 1_000) throw noLink()
-  if (!(await runtime.cipher.verify(signed(approvalId, link), token.slice(split + 1), purpose))) throw noLink()
+  const link = isUuid(approvalId) ? await openToken(runtime, purpose, token, approvalId) : null
+  if (typeof link !== 'string') throw noLink()
   const row = await runtime.db
     .selectFrom('approval_links')
     .select(['workspace_id', 'issued_to', 'maker', 'created_at'])
@@ -86,7 +90,7 @@ export async function openApprovalLink(runtime: Runtime, approvalId: string, tok
     .executeTakeFirst()
   if (!row || !(await mayStillDecide(runtime, row))) throw noLink()
   const workspaceId = row.workspace_id
-  const approval = await getApproval({ db: runtime.db, actor: { workspaceId } }, approvalId)
+  const approval = await getApproval({ db: scopedTo(runtime.db, workspaceId), actor: { workspaceId } }, approvalId)
   return { link, workspaceId, issuedTo: row.issued_to, approval }
 }
 
@@ -94,7 +98,8 @@ export async function openApprovalLink(runtime: Runtime, approvalId: string, tok
 export async function decideByLink(runtime: Runtime, opened: Opened, decision: Decision): Promise<Approval> {
   const { link, workspaceId, issuedTo, approval } = opened
   const by = { kind: 'link', id: link, ...(issuedTo !== null && { name: issuedTo }) }
-  return decideApproval({ db: runtime.db, wake: runtime.wake, actor: { workspaceId } }, approval.id, decision, by)
+  const db = scopedTo(runtime.db, workspaceId)
+  return decideApproval({ db, wake: runtime.wake, actor: { workspaceId } }, approval.id, decision, by)
 }
 
 async function mayStillDecide(

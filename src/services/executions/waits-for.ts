@@ -17,6 +17,8 @@ export type WaitsFor =
     }
   | { reason: 'debounce' | 'throttle'; until: string }
   | { reason: 'workspace_paused' }
+  /** A budget is spent, or all that is left of it reserved. */
+  | { reason: 'budget'; budget_id: string; until: string | null }
 
 const mostNamed = 10
 
@@ -25,6 +27,7 @@ export async function waitsFor(
   { db, actor }: Pick<ServiceContext, 'db' | 'actor'>,
   run: { id: string; state: RunState },
 ): Promise<WaitsFor | null> {
+  if (run.state === 'waiting') return waitsForBudget(db, run.id)
   if (run.state !== 'queued' && run.state !== 'blocked') return null
   const { rows } = await sql<Row>`
     select h.reason, h.until, s.scope, s.key, size_of_slot(s) as "limit",
@@ -49,6 +52,17 @@ export async function waitsFor(
     default:
       return row.paused ? { reason: 'workspace_paused' } : null
   }
+}
+
+/** A step that waits for a budget names it in its row, with the time at which it has room: the run may look before. */
+async function waitsForBudget(db: ServiceContext['db'], runId: string): Promise<WaitsFor | null> {
+  const { rows } = await sql<{ budget_id: string; wake_at: Date | null }>`
+    select s.error ->> 'budget_id' as budget_id, s.wake_at
+    from waits w join run_steps s on s.run_id = w.run_id and s.path = w.path
+    where w.run_id = ${runId} and s.status = 'waiting' and s.error ->> 'budget_id' is not null
+    order by s.wake_at limit 1`.execute(db)
+  const row = rows[0]
+  return row ? { reason: 'budget', budget_id: row.budget_id, until: row.wake_at?.toISOString() ?? null } : null
 }
 
 interface Row {

@@ -4,6 +4,7 @@ import { canonicalJson, sha256Hex } from '../../lib/canonical.ts'
 import { AppError } from '../../lib/errors.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import { keyReused } from '../idempotency/answer-once.ts'
+import { claimRoom } from '../workspaces/limits.ts'
 import { fileKey, toFile, type FileRow, type FilesContext, type StoredFile } from './file.ts'
 
 export interface NewFile {
@@ -55,7 +56,19 @@ export async function storeFile(ctx: FilesContext, file: NewFile): Promise<{ fil
   return { file: toFile(stored), replayed: made === null }
 }
 
-async function insertRow(
+function insertRow(ctx: FilesContext, file: NewFile, sha256: string, requestHash: string): Promise<FileRow | null> {
+  return ctx.db.transaction().execute(async (tx) => {
+    const row = await insertNew({ ...ctx, db: tx }, file, sha256, requestHash)
+    // Asked behind the insert: the repetition of one that was stored takes no room.
+    if (row) {
+      if (file.source === 'upload') await claimRoom(tx, ctx.actor.workspaceId, 'documents', 0)
+      await claimRoom(tx, ctx.actor.workspaceId, 'storage_bytes', 0)
+    }
+    return row
+  })
+}
+
+async function insertNew(
   { db, actor }: FilesContext,
   file: NewFile,
   sha256: string,

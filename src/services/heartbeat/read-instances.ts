@@ -1,6 +1,7 @@
 import { sql, type Kysely, type RawBuilder } from 'kysely'
 import type { ComponentHealth, Platform, ServiceContext, ServiceStatus } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
+import { acrossWorkspaces } from '../../db/scope.ts'
 import type { InstanceLoad } from '../../db/tables/heartbeat.table.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Page, PageRequest } from '../../lib/pagination.ts'
@@ -34,7 +35,7 @@ export async function listInstances(
   { db }: Pick<ServiceContext, 'db'>,
   request: PageRequest & { state?: InstanceState | undefined },
 ): Promise<Page<Instance>> {
-  const rows = await readInstances(db, request)
+  const rows = await acrossWorkspaces(db, (all) => readInstances(all, request))
   return pageAfter(rows, request.limit, ({ id }) => id)
 }
 

@@ -154,7 +154,11 @@ const callersText = (actor: ServiceContext['actor'], { content }: KeyedRequest) 
   canonicalJson([actor.kind, actor.id, content])
 
 const sealingPlace = ({ actor }: ServiceContext, { operation, key }: KeyedRequest) =>
-  `idempotency_keys:${actor.workspaceId}:${operation}:${key}`
+  answerPlace(actor.workspaceId, operation, key)
+
+/** Binds a sealed answer to its row. */
+export const answerPlace = (workspaceId: string, operation: string, key: string): string =>
+  `idempotency_keys:${workspaceId}:${operation}:${key}`
 
 export const keyReused = () =>
   new AppError('idempotency-key-reused', 'This Idempotency-Key was used for another request.')

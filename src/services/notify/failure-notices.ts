@@ -1,7 +1,8 @@
 import { sql } from 'kysely'
-import type { BackgroundService, Runtime, ServiceContext, TickReport } from '../../context.ts'
+import type { BackgroundService, Runtime, TickReport } from '../../context.ts'
 import type { Json } from '../../lib/json.ts'
 import { withSecrets, type KeptText } from '../../lib/language/secrets.ts'
+import { actingIn } from '../acting-in.ts'
 import { awaitQuick, InFlightByDatabase } from '../in-flight.ts'
 import { StepError } from '../runs/step-executor.ts'
 import type { Address } from './channel.ts'
@@ -110,11 +111,11 @@ async function send(
   runtime: Runtime,
   { run_id, generation, number, state, ...row }: Claimed,
 ): Promise<StepError | null> {
-  const ctx: ServiceContext = {
-    ...runtime,
-    log: runtime.log.with({ run_id }),
-    actor: { kind: 'system', id: run_id, workspaceId: row.workspace_id, permissions: new Set() },
-  }
+  const ctx = actingIn(
+    runtime,
+    { kind: 'system', id: run_id, workspaceId: row.workspace_id, permissions: new Set() },
+    runtime.log.with({ run_id }),
+  )
   const { message, data, body, webhook, ...address } = row.notice
   try {
     const letter = writeLetter(

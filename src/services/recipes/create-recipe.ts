@@ -5,8 +5,10 @@ import { AppError } from '../../lib/errors.ts'
 import { toHex } from '../../lib/hex.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import { numberedSlug, slugOf } from '../../lib/slug.ts'
+import { recordAudit } from '../audit/record.ts'
 import { upsertDefaultSchedule } from '../schedules/default-schedule.ts'
 import { databaseNow } from '../schedules/timing.ts'
+import { claimRoom } from '../workspaces/limits.ts'
 import type { RecipeRow } from './find.ts'
 import { invalidRecipe, parseRecipeInput } from './input.ts'
 import { hashOf, insertVersion, toVersionContent } from './store.ts'
@@ -24,6 +26,7 @@ export async function createRecipe(ctx: ServiceContext, value: unknown): Promise
   const warnings = await warningsFor(ctx, definition)
   const content = toVersionContent(definition)
   const recipe = await ctx.db.transaction().execute(async (tx) => {
+    await claimRoom(tx, ctx.actor.workspaceId, 'recipes')
     const row = definition.slug
       ? await insertNamed(tx, ctx, definition.slug, content)
       : await insertNumbered(tx, ctx, slugOf(definition.name, 'recipe'), content)
@@ -36,7 +39,13 @@ export async function createRecipe(ctx: ServiceContext, value: unknown): Promise
             ...(timezone === undefined ? {} : { timezone }),
           })
         : null
-    return toRecipe({ row, definition: content, hash: hashOf(content) }, schedule)
+    const made = toRecipe({ row, definition: content, hash: hashOf(content) }, schedule)
+    await recordAudit(tx, ctx, {
+      action: 'recipe.created',
+      target: { type: 'recipe', id: row.id },
+      after: { slug: row.slug, version: row.version, hash: hashOf(content), cron_schedule: made.cron_schedule },
+    })
+    return made
   })
   if (recipe.cron_schedule !== null) ctx.wake.schedulesChanged()
   return warnings.length > 0 ? { ...recipe, warnings } : recipe

@@ -17,6 +17,7 @@ export const plainText = (max: number) =>
     .regex(/^[^\0]*$/, 'must not hold NUL characters')
 export const identifier = () => z.string().regex(identifierPattern, identifierRule)
 export const slug = () => z.string().regex(slugPattern, slugRule)
+const credentialRef = () => z.string().regex(agentPattern, 'must be the slug or the id of a credential')
 export const liquid = (about: string) => z.string().min(1).describe(`${about} A Liquid template.`)
 export const cel = (about: string) => z.string().min(1).describe(`${about} A CEL expression.`)
 export const duration = (about: string) => z.string().min(1).describe(`${about} A duration such as 30s, 5m or 1h30m.`)
@@ -29,7 +30,7 @@ export const jsonSchema = (about: string) =>
   z
     .custom<JsonObject>(isObject, 'must be a JSON Schema object')
     .meta({ description: `${about} A JSON Schema (draft 2020-12).`, type: 'object' })
-export const credential = z.strictObject({ credential: slug().describe('Slug of a stored credential.') })
+export const credential = z.strictObject({ credential: credentialRef().describe('Slug or id of a stored credential.') })
 
 const fallback = z.strictObject({
   provider: z
@@ -39,7 +40,7 @@ const fallback = z.strictObject({
     .refine((provider) => provider !== 'offline', 'must not be the offline model'),
   model: z.string().min(1).max(200),
   base_url: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
-  credential: slug().optional(),
+  credential: credentialRef().optional(),
 })
 export const model = z
   .strictObject({
@@ -52,7 +53,7 @@ export const model = z
       .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
       .optional()
       .describe('Base URL of an OpenAI-compatible server.'),
-    credential: slug().optional().describe('Slug of a stored credential for base_url.'),
+    credential: credentialRef().optional().describe('Slug or id of a stored credential for base_url.'),
     fallbacks: z.array(fallback).max(5).optional().describe('Tried in order on 408, 429, 5xx and timeouts.'),
   })
   .describe('Which model answers. Default: the one of the agent or of the workspace.') satisfies z.ZodType<ModelChoice>

@@ -4,6 +4,7 @@ import type { Database } from '../../db/database.ts'
 import { AppError } from '../../lib/errors.ts'
 import { requireMatch } from '../../lib/etag.ts'
 import { mergePatch } from '../../lib/merge-patch.ts'
+import { recordAudit } from '../audit/record.ts'
 import { upsertDefaultSchedule } from '../schedules/default-schedule.ts'
 import { databaseNow } from '../schedules/timing.ts'
 import type { RecipeDefinition } from './definition.ts'
@@ -29,7 +30,9 @@ export async function updateRecipe(
     const { definition, cron, timezone } = parseRecipeInput(merged(stored, patch), await databaseNow(tx))
     const row = await saveDefinition(tx, ctx, stored, definition)
     await saveSchedule(tx, ctx, row, cron, timezone)
-    return { definition, recipe: await toAnswer(tx, row, definition) }
+    const recipe = await toAnswer(tx, row, definition)
+    await recordChange(tx, ctx, stored.row, row, 'recipe.updated', withSchedules ? recipe.cron_schedule : undefined)
+    return { definition, recipe }
   })
   if (withSchedules) ctx.wake.schedulesChanged()
   const warnings = await warningsFor(ctx, saved.definition)
@@ -55,7 +58,9 @@ export async function restoreVersion(
     if (!older) throw new AppError('not-found', `There is no version ${version} of this recipe.`)
     const definition = asDefinition(older.definition)
     const row = await saveDefinition(tx, ctx, stored, definition)
-    return toAnswer(tx, row, definition)
+    const recipe = await toAnswer(tx, row, definition)
+    await recordChange(tx, ctx, stored.row, row, 'recipe.version_restored')
+    return recipe
   })
 }
 
@@ -78,8 +83,35 @@ export async function deleteRecipe(
       .where('workspace_id', '=', ctx.actor.workspaceId)
       .where('recipe_id', '=', row.id)
       .execute()
+    await recordAudit(tx, ctx, {
+      action: 'recipe.deleted',
+      target: { type: 'recipe', id: row.id },
+      before: { slug: row.slug, version: row.version },
+    })
   })
   ctx.wake.schedulesChanged()
+}
+
+/** A save that changed nothing is no act. */
+async function recordChange(
+  tx: Transaction<Database>,
+  ctx: ServiceContext,
+  before: RecipeRow,
+  after: RecipeRow,
+  action: string,
+  cronSchedule?: string | null,
+): Promise<void> {
+  if (before === after && cronSchedule === undefined) return
+  await recordAudit(tx, ctx, {
+    action,
+    target: { type: 'recipe', id: after.id },
+    before: { slug: before.slug, version: before.version },
+    after: {
+      slug: after.slug,
+      version: after.version,
+      ...(cronSchedule !== undefined && { cron_schedule: cronSchedule }),
+    },
+  })
 }
 
 /** The tag tells of the default schedule too, so who asks for one holds the schedules as well. */

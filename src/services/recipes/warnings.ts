@@ -55,15 +55,14 @@ export async function warningsFor(
   if (credentials.length > 0) {
     const rows = await db
       .selectFrom('credentials')
-      .select('slug')
+      .select(['id', 'slug'])
       .where('workspace_id', '=', actor.workspaceId)
-      .where(
-        'slug',
-        'in',
-        credentials.map(({ name }) => name),
-      )
+      .where((where) => {
+        const names = credentials.map(({ name }) => name)
+        return where.or([where('slug', 'in', names), where(sql<string>`id::text`, 'in', names)])
+      })
       .execute()
-    for (const { slug } of rows) known.add(`credential ${slug}`)
+    for (const { id, slug } of rows) known.add(`credential ${id}`).add(`credential ${slug}`)
   }
   if (recipes.length > 0) {
     const rows = await db

@@ -5,6 +5,7 @@ import { canonicalJson, sha256Hex } from '../../lib/canonical.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isUuid, uuidv7 } from '../../lib/ids.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
+import { recordAudit } from '../audit/record.ts'
 import type { ModelChoice } from '../models/types.ts'
 import { keyReused } from '../idempotency/answer-once.ts'
 import { findRecipe } from '../recipes/find.ts'
@@ -71,6 +72,11 @@ export async function createReplay(
           })),
         )
         .execute()
+      await recordAudit(tx, ctx, {
+        action: 'replay.created',
+        target: { type: 'replay', id },
+        after: { recipe_id: recipe.id, version, executions: runs.length, call_models: request.callModels },
+      })
     })
   } catch (error) {
     const raced =

@@ -6,6 +6,7 @@ import { AppError } from '../../lib/errors.ts'
 import { isUuid } from '../../lib/ids.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
+import { recordAudit } from '../audit/record.ts'
 import type { RunReport } from './compare.ts'
 
 export interface Replay {
@@ -106,13 +107,16 @@ export async function listReplayedExecutions(
 export async function cancelReplay(ctx: ServiceContext, id: string): Promise<Replay> {
   const replay = await getReplay(ctx, id)
   if (replay.status === 'finished') throw new AppError('conflict', `Replay ${id} has finished.`)
-  await ctx.db
-    .updateTable('replays')
-    .set({ state: 'canceled', finished_at: sql<Date>`app_now()` })
-    .where('workspace_id', '=', ctx.actor.workspaceId)
-    .where('id', '=', id)
-    .where('state', 'in', ['queued', 'running'])
-    .execute()
+  await ctx.db.transaction().execute(async (tx) => {
+    const { numUpdatedRows } = await tx
+      .updateTable('replays')
+      .set({ state: 'canceled', finished_at: sql<Date>`app_now()` })
+      .where('workspace_id', '=', ctx.actor.workspaceId)
+      .where('id', '=', id)
+      .where('state', 'in', ['queued', 'running'])
+      .executeTakeFirst()
+    if (numUpdatedRows > 0n) await recordAudit(tx, ctx, { action: 'replay.canceled', target: { type: 'replay', id } })
+  })
   return getReplay(ctx, id)
 }
 

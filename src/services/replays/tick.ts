@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { BackgroundService, Runtime, ServiceContext } from '../../context.ts'
 import { jsonb } from '../../db/json.ts'
 import type { JsonObject } from '../../lib/json.ts'
+import { actingIn } from '../acting-in.ts'
 import type { ModelChoice } from '../models/types.ts'
 import { asDefinition } from '../recipes/find.ts'
 import { storeUsage } from '../recipes/try-step.ts'
@@ -76,11 +77,11 @@ async function work(runtime: Runtime, taken: Taken): Promise<void> {
     const detail = `${mostAttempts} processes have begun it, and none came to its end.`
     return write(runtime, taken, { state: 'failed', error: { kind: 'gave_up', detail } })
   }
-  const ctx: ServiceContext = {
-    ...runtime,
-    log: runtime.log.with({ replay_id: taken.replay_id, run_id: taken.run_id }),
-    actor: { kind: 'system', id: taken.replay_id, workspaceId: taken.workspace_id, permissions: new Set() },
-  }
+  const ctx = actingIn(
+    runtime,
+    { kind: 'system', id: taken.replay_id, workspaceId: taken.workspace_id, permissions: new Set() },
+    runtime.log.with({ replay_id: taken.replay_id, run_id: taken.run_id }),
+  )
   const over = new AbortController()
   const stop = () => over.abort(new RunTimedOut())
   const timer = setTimeout(stop, longestMs)

@@ -2,9 +2,19 @@ import { sql } from 'kysely'
 import type { Config } from '../../config.ts'
 import type { ServiceContext } from '../../context.ts'
 import type { RetentionKind } from '../../db/tables/retention.table.ts'
+import { AppError } from '../../lib/errors.ts'
 import { entityTag, requireMatch } from '../../lib/etag.ts'
+import { changesOf, recordAudit, type AuditContext } from '../audit/record.ts'
+import { liveConfig } from '../settings/live.ts'
+import { lockCurrent } from '../workspaces/current.ts'
 
-export const retentionFields = ['executions_days', 'schedule_slots_days', 'webhook_logs_days', 'files_days'] as const
+export const retentionFields = [
+  'executions_days',
+  'schedule_slots_days',
+  'webhook_logs_days',
+  'files_days',
+  'audit_days',
+] as const
 export type RetentionField = (typeof retentionFields)[number]
 
 export interface Retention {
@@ -16,13 +26,16 @@ export interface Retention {
   deleted: Record<RetentionKind, { count: number; last_deleted_at: string | null }>
 }
 
-type Context = Pick<ServiceContext, 'db' | 'actor' | 'config'>
+type Context = Pick<ServiceContext, 'db' | 'config'> & AuditContext
 
-export const defaultDays = (config: Config): Record<RetentionField, number> => ({
+/** As the environment and the system settings have them now. */
+const defaultDays = (config: Config): Record<RetentionField, number> => daysOfConfig(liveConfig(config))
+const daysOfConfig = (config: Config): Record<RetentionField, number> => ({
   executions_days: config.retentionExecutionsDays,
   schedule_slots_days: config.retentionScheduleSlotsDays,
   webhook_logs_days: config.retentionWebhookLogsDays,
   files_days: config.retentionFilesDays,
+  audit_days: config.retentionAuditDays,
 })
 
 export async function getRetention(ctx: Context): Promise<Retention> {
@@ -63,7 +76,8 @@ export async function updateRetention(
 ): Promise<Retention> {
   return ctx.db.transaction().execute(async (tx) => {
     // Also where there is no row yet, two changes take turns.
-    await tx.selectFrom('workspaces').select('id').where('id', '=', ctx.actor.workspaceId).forUpdate().execute()
+    const { deleted_at } = await lockCurrent(tx, ctx)
+    if (deleted_at) throw new AppError('conflict', 'The workspace is to be deleted. Restore it first.')
     const current = await getRetention({ ...ctx, db: tx })
     requireMatch(ifMatch, retentionTag(current))
     const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined))
@@ -78,7 +92,13 @@ export async function updateRetention(
       .values({ workspace_id: ctx.actor.workspaceId, ...values })
       .onConflict((conflict) => conflict.column('workspace_id').doUpdateSet(values))
       .execute()
-    return getRetention({ ...ctx, db: tx })
+    const changed = await getRetention({ ...ctx, db: tx })
+    await recordAudit(tx, ctx, {
+      action: 'workspace.retention_updated',
+      target: { type: 'workspace', id: ctx.actor.workspaceId },
+      ...changesOf(current.settings, changed.settings),
+    })
+    return changed
   })
 }
 

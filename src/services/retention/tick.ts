@@ -1,4 +1,6 @@
 import type { BackgroundService } from '../../context.ts'
+import { expireCredentialUses } from '../credentials/usage.ts'
+import { purgeSpentTokens } from '../signing/tokens.ts'
 import { expireLogs } from '../webhooks/expire.ts'
 import { expireLedger } from './expire-ledger.ts'
 import { expireRuns } from './expire-runs.ts'
@@ -8,7 +10,13 @@ export const retentionService: BackgroundService = {
   name: 'retention',
   periodMs: 5 * 60_000,
   async tick(runtime) {
-    const reports = [await expireRuns(runtime), await expireLedger(runtime), await expireLogs(runtime)]
+    const reports = [
+      await expireRuns(runtime),
+      await expireLedger(runtime),
+      await expireLogs(runtime),
+      await purgeSpentTokens(runtime),
+      await expireCredentialUses(runtime),
+    ]
     return { done: reports.reduce((sum, { done }) => sum + done, 0), more: reports.some(({ more }) => more) }
   },
 }

@@ -10,12 +10,13 @@ import { byCreation, toPage, type Page, type PageRequest } from '../../lib/pagin
 import { nextSlot } from '../../lib/slots/slots.ts'
 import { stretchOf, type Stretch } from '../../lib/slots/stretch.ts'
 import { requirePermission } from '../../lib/require-permission.ts'
+import { recordAudit, type AuditContext } from '../audit/record.ts'
 import { ledgerBegins } from '../retention/expire-ledger.ts'
 import { cancelRunTrees, tellOf, type Cancellation } from '../runs/children.ts'
 import { findSchedule, lockSchedule } from './store.ts'
 import { databaseNow, specOf } from './timing.ts'
 
-type Context = Pick<ServiceContext, 'db' | 'actor' | 'wake' | 'config'>
+type Context = Pick<ServiceContext, 'db' | 'wake' | 'config'> & AuditContext
 
 export const maxBackfillSlots = 10_000
 /** Counting the slots of a window takes longer with every clock change in it. */
@@ -68,6 +69,16 @@ export async function createBackfill(
       .returning('id')
       .executeTakeFirst()
     if (!made) throw new AppError('conflict', 'The schedule has a backfill under way. Wait for it, or cancel it.')
+    await recordAudit(tx, ctx, {
+      action: 'schedule.backfill_created',
+      target: { type: 'schedule', id: schedule.id },
+      after: {
+        backfill: id,
+        from: window.from.toISOString(),
+        to: window.to.toISOString(),
+        slots: window.stretch.count,
+      },
+    })
     return readBackfill(tx, ctx, schedule.id, id)
   })
   ctx.wake.schedulesChanged()
@@ -129,6 +140,11 @@ export async function cancelBackfill(
       })
       .where('id', '=', id)
       .execute()
+    await recordAudit(tx, ctx, {
+      action: 'schedule.backfill_canceled',
+      target: { type: 'schedule', id: schedule.id },
+      after: { backfill: id, cancel_executions: input.cancelExecutions },
+    })
     return readBackfill(tx, ctx, schedule.id, id)
   })
   await tellOf(ctx, canceled)

@@ -3,10 +3,11 @@ import type { ServiceContext } from '../../context.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isUuid } from '../../lib/ids.ts'
 import { requirePermission } from '../../lib/require-permission.ts'
+import type { AuditContext } from '../audit/record.ts'
 import { pauseSchedule, resumeSchedule } from './change-schedule.ts'
 import { recipeIdOf } from './read-schedules.ts'
 
-type Context = Pick<ServiceContext, 'db' | 'actor' | 'wake'>
+type Context = Pick<ServiceContext, 'db' | 'wake'> & AuditContext
 
 /** Changed by one call; the answer says when there are more. */
 const maxChanged = 500

@@ -3,6 +3,8 @@ import { isUniqueViolation } from '../../db/unique-violation.ts'
 import { AppError } from '../../lib/errors.ts'
 import { requireMatch } from '../../lib/etag.ts'
 import { requirePermission } from '../../lib/require-permission.ts'
+import { changesOf, recordAudit, type AuditContext } from '../audit/record.ts'
+import { auditedSchedule } from './audited.ts'
 import { inputFaults, lockRecipe } from './recipe-input.ts'
 import { applySettings, type ScheduleSettings } from './settings.ts'
 import { changeSchedule, lockSchedule } from './store.ts'
@@ -10,7 +12,7 @@ import { databaseNow } from './timing.ts'
 import type { ScheduleView } from './types.ts'
 import { scheduleTag, toScheduleView } from './view.ts'
 
-type Context = Pick<ServiceContext, 'db' | 'actor' | 'wake'>
+type Context = Pick<ServiceContext, 'db' | 'wake'> & AuditContext
 
 interface Target {
   id: string
@@ -20,12 +22,13 @@ interface Target {
 /** Changes what is given and keeps the rest. What starts executions takes the right to do so; to pause does not. */
 export async function updateSchedule(ctx: Context, change: ScheduleSettings & Target): Promise<ScheduleView> {
   requirePermission(ctx, 'recipes:execute')
-  return applyChange(ctx, change)
+  return applyChange(ctx, change, 'schedule.updated')
 }
 
 async function applyChange(
   ctx: Context,
   { id, ifMatch = null, ...input }: ScheduleSettings & Target,
+  action: string,
 ): Promise<ScheduleView> {
   const change = ctx.db.transaction().execute(async (tx) => {
     const row = await lockSchedule(tx, ctx, id)
@@ -37,7 +40,10 @@ async function applyChange(
       const errors = inputFaults(recipe, settings.input, '/input_data')
       if (errors.length > 0) throw new AppError('invalid', 'The schedule has faults.', { errors })
     }
-    return toScheduleView(await changeSchedule(tx, row, settings, now), now)
+    const changed = await changeSchedule(tx, row, settings, now)
+    const target = { type: 'schedule', id: row.id }
+    await recordAudit(tx, ctx, { action, target, ...changesOf(auditedSchedule(row), auditedSchedule(changed)) })
+    return toScheduleView(changed, now)
   })
   const view = await change.catch((error: unknown) => {
     if (!isUniqueViolation(error)) throw error
@@ -49,11 +55,13 @@ async function applyChange(
 
 /** No slot fires until the schedule is resumed. A run under way goes on. */
 export const pauseSchedule = (ctx: Context, target: Target): Promise<ScheduleView> =>
-  applyChange(ctx, { ...target, paused: true })
+  applyChange(ctx, { ...target, paused: true }, 'schedule.paused')
 
 /** Slots begin again now; those of the pause are in the ledger as one range. Also takes up a parked schedule again. */
-export const resumeSchedule = (ctx: Context, target: Target): Promise<ScheduleView> =>
-  updateSchedule(ctx, { ...target, paused: false })
+export async function resumeSchedule(ctx: Context, target: Target): Promise<ScheduleView> {
+  requirePermission(ctx, 'recipes:execute')
+  return applyChange(ctx, { ...target, paused: false }, 'schedule.resumed')
+}
 
 /** Deletes the schedule and its ledger. Its runs stay, those under way included. */
 export async function deleteSchedule(ctx: Context, { id, ifMatch = null }: Target): Promise<void> {
@@ -65,5 +73,10 @@ export async function deleteSchedule(ctx: Context, { id, ifMatch = null }: Targe
       .where('id', '=', row.id)
       .where('workspace_id', '=', ctx.actor.workspaceId)
       .execute()
+    await recordAudit(tx, ctx, {
+      action: 'schedule.deleted',
+      target: { type: 'schedule', id: row.id },
+      before: auditedSchedule(row),
+    })
   })
 }

@@ -1,6 +1,8 @@
 import type { ServiceContext } from '../../context.ts'
 import { AppError, type Fault } from '../../lib/errors.ts'
 import { requirePermission } from '../../lib/require-permission.ts'
+import { recordAudit, type AuditContext } from '../audit/record.ts'
+import { auditedSchedule } from './audited.ts'
 import { inputFaults, lockRecipe } from './recipe-input.ts'
 import { applySettings, defaultSettings, type ScheduleSettings, type SettingColumns } from './settings.ts'
 import { insertSchedule } from './store.ts'
@@ -9,7 +11,7 @@ import type { ScheduleView, SlotPreview } from './types.ts'
 import { nextSlot } from '../../lib/slots/slots.ts'
 import { previewSlots, toScheduleView } from './view.ts'
 
-type Context = Pick<ServiceContext, 'db' | 'actor' | 'wake'>
+type Context = Pick<ServiceContext, 'db' | 'wake'> & AuditContext
 
 export async function createSchedule(
   ctx: Context,
@@ -29,6 +31,11 @@ export async function createSchedule(
         `The recipe has a schedule named ${settings.name}. Change that one, or give this one another name.`,
       )
     }
+    await recordAudit(tx, ctx, {
+      action: 'schedule.created',
+      target: { type: 'schedule', id: row.id },
+      after: auditedSchedule(row),
+    })
     return toScheduleView(row, now)
   })
   ctx.wake.schedulesChanged()

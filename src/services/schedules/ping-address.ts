@@ -8,10 +8,11 @@ import { sha256Hex } from '../../lib/canonical.ts'
 import { parseDuration } from '../../lib/duration.ts'
 import { AppError, type Fault } from '../../lib/errors.ts'
 import { entityTag, requireMatch } from '../../lib/etag.ts'
+import { recordAudit, type AuditContext } from '../audit/record.ts'
 import { dueFromNow } from './pings.ts'
 import { findSchedule, lockSchedule } from './store.ts'
 
-type Context = Pick<ServiceContext, 'db' | 'actor'>
+type Context = Pick<ServiceContext, 'db'> & AuditContext
 type Span = string | number
 
 const maxSeconds = 366 * 86_400
@@ -34,6 +35,9 @@ export interface PingView {
 /** Pings come and go; what makes an edit stale is a change of the period, or another address. */
 export const pingTag = ({ schedule_id, period, grace, updated_at, ...state }: PingView): string =>
   entityTag({ schedule_id, period, grace, updated_at }, state)
+
+const audited = (tx: Kysely<Database>, ctx: Context, verb: string, { id }: ScheduleRow, after?: object) =>
+  recordAudit(tx, ctx, { action: `schedule.ping_${verb}`, target: { type: 'schedule', id }, ...(after && { after }) })
 
 /** Gives the schedule an address to call, or another in place of the one that it had: that one works no longer. */
 export async function createPing(
@@ -61,6 +65,7 @@ export async function createPing(
       .onConflict((conflict) => conflict.column('schedule_id').doUpdateSet(changed))
       .execute()
     await tx.updateTable('schedules').set({ overdue_at: null }).where('id', '=', schedule.id).execute()
+    await audited(tx, ctx, 'created', schedule, { period, grace })
     return readPing(tx, { ...schedule, overdue_at: null })
   })
   return { ...view, url: `${ctx.config.apiUrl.replace(/\/$/, '')}/api/pings/${token}` }
@@ -92,6 +97,7 @@ export async function updatePing(
         .set({ due_at: dueFromNow })
         .where('schedule_id', '=', schedule.id)
         .execute()
+    await audited(tx, ctx, 'updated', schedule, { period, grace })
     return readPing(tx, schedule)
   })
 }
@@ -107,6 +113,7 @@ export async function deletePing(ctx: Context, { id, ifMatch = null }: { id: str
       .where('workspace_id', '=', ctx.actor.workspaceId)
       .execute()
     await tx.updateTable('schedules').set({ overdue_at: null }).where('id', '=', schedule.id).execute()
+    await audited(tx, ctx, 'deleted', schedule)
   })
 }
 

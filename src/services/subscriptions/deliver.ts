@@ -170,7 +170,7 @@ async function send(runtime: Parts, delivery: Claimed): Promise<Outcome> {
         body: delivery.body,
       }),
       // A redirect would send the message where nobody asked for it.
-      { timeoutMs, maxResponseBytes, maxRedirects: 0 },
+      { workspaceId: delivery.workspace_id, secrets: false, timeoutMs, maxResponseBytes, maxRedirects: 0 },
     )
     await response.body?.cancel()
     const { status } = response

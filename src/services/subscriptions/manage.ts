@@ -8,13 +8,14 @@ import { requireMatch } from '../../lib/etag.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
 import { loadRecipeForRun } from '../recipes.service.ts'
+import { changesOf, recordAudit, type AuditContext } from '../audit/record.ts'
 import { eventTypes } from './event-types.ts'
 import { checkStandardSecret, newSecret, overlapOf, type Rotation } from './rotation.ts'
 import { sealSecret } from './secrets.ts'
 import { findSubscription, lockSubscription } from './store.ts'
 import { appNow, subscriptionTag, toSubscription, withPrevious, type Subscription } from './view.ts'
 
-type Context = Pick<ServiceContext, 'db' | 'actor'>
+type Context = Pick<ServiceContext, 'db'> & AuditContext
 type SealingContext = Context & Pick<ServiceContext, 'cipher' | 'random'>
 
 /** Each one costs every event of the workspace a row. */
@@ -46,7 +47,7 @@ export async function createSubscription(
   const row = await ctx.db.transaction().execute(async (tx) => {
     const recipeId = await recipeIdOf(tx, ctx, input.recipe_id)
     await requireRoom(tx, ctx)
-    return tx
+    const made = await tx
       .insertInto('webhook_subscriptions')
       .values({
         ...holder,
@@ -60,6 +61,9 @@ export async function createSubscription(
       .returningAll()
       .returning(withPrevious)
       .executeTakeFirstOrThrow()
+    const after = audited(toSubscription(made))
+    await recordAudit(tx, ctx, { action: 'webhook_subscription.created', target: targetOf(made), after })
+    return made
   })
   return { ...toSubscription(row), secret }
 }
@@ -112,9 +116,21 @@ export async function updateSubscription(
         .where('status', '=', 'pending')
         .execute()
     }
+    const change = changesOf(audited(toSubscription(row)), audited(toSubscription(changed)))
+    await recordAudit(tx, ctx, { action: 'webhook_subscription.updated', target: targetOf(row), ...change })
     return toSubscription(changed)
   })
 }
+
+const targetOf = ({ id }: { id: string }) => ({ type: 'webhook_subscription', id })
+const audited = ({ id, name, url, events, recipe_id, active }: Subscription) => ({
+  id,
+  name,
+  url,
+  events,
+  recipe_id,
+  active,
+})
 
 export async function deleteSubscription(ctx: Context, { id, ifMatch = null }: Target): Promise<void> {
   await ctx.db.transaction().execute(async (tx) => {
@@ -125,6 +141,8 @@ export async function deleteSubscription(ctx: Context, { id, ifMatch = null }: T
       .where('id', '=', row.id)
       .where('workspace_id', '=', ctx.actor.workspaceId)
       .execute()
+    const before = audited(toSubscription(row))
+    await recordAudit(tx, ctx, { action: 'webhook_subscription.deleted', target: targetOf(row), before })
   })
 }
 
@@ -152,6 +170,7 @@ export async function rotateSubscriptionSecret(
       .returningAll()
       .returning(withPrevious)
       .executeTakeFirstOrThrow()
+    await recordAudit(tx, ctx, { action: 'webhook_subscription.secret_rotated', target: targetOf(row) })
     return { ...toSubscription(changed), secret }
   })
 }

@@ -36,8 +36,8 @@ export const httpRequestTool: Tool = {
           ...(args['body'] !== undefined && { body: args['body'] }),
           idempotencyKey,
         },
-        // Without the workspace the guard resolves no credential: what a model writes never reaches a secret.
-        { signal, timeoutMs, maxResponseBytes },
+        // What a model writes never reaches a secret.
+        { workspaceId: ctx.actor.workspaceId, secrets: false, signal, timeoutMs, maxResponseBytes },
       )
       return {
         status: answer.status,

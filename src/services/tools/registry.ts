@@ -1,6 +1,7 @@
 import type { ServiceContext } from '../../context.ts'
 import { validateJson } from '../../lib/json-schema.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
+import { forPurpose } from '../http/purpose.ts'
 import type { ToolSpec } from '../models/types.ts'
 import { calculatorTool } from './calculator.tool.ts'
 import { httpRequestTool } from './http-request.tool.ts'
@@ -37,7 +38,7 @@ export async function runTool(
 ): Promise<ToolOutcome> {
   const tool = tools.get(name)
   if (!tool) return failed('unknown-tool', `There is no tool '${name.slice(0, 60)}'.`)
-  return inToolSpan(ctx, name, options, (inner) => call(inner, tool, args, options))
+  return inToolSpan(ctx, name, options, (inner) => call(forPurpose(inner, { tool: name }), tool, args, options))
 }
 
 async function call(ctx: ServiceContext, tool: Tool, args: Json, options: ToolOptions): Promise<ToolOutcome> {

@@ -9,6 +9,7 @@ import { uuidv7 } from '../../lib/ids.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
 import { requirePermission } from '../../lib/require-permission.ts'
 import { loadRecipeForRun } from '../recipes.service.ts'
+import { changesOf, recordAudit, type AuditContext } from '../audit/record.ts'
 import { newSecret, overlapOf, type Rotation } from '../subscriptions/rotation.ts'
 import { hasPrevious, openSecrets, sealSecret } from '../subscriptions/secrets.ts'
 import { curlFor } from './curl.ts'
@@ -16,7 +17,7 @@ import { checkSettings, completeAuth, defaults, type WebhookSettings } from './s
 import { findWebhook, lockWebhook } from './store.ts'
 import { toWebhook, webhookTag, type Webhook } from './view.ts'
 
-type Context = Pick<ServiceContext, 'db' | 'actor' | 'config'>
+type Context = Pick<ServiceContext, 'db' | 'config'> & AuditContext
 type SealingContext = Context & Pick<ServiceContext, 'cipher' | 'random'>
 
 /** What is told once: at creation, and of a new secret. */
@@ -43,7 +44,7 @@ export async function createWebhook(
   const sealed = await sealSecret(ctx.cipher, 'webhooks', holder, secret)
   const row = await ctx.db.transaction().execute(async (tx) => {
     await requireRoom(tx, ctx)
-    return tx
+    const made = await tx
       .insertInto('webhooks')
       .values({
         ...holder,
@@ -63,6 +64,9 @@ export async function createWebhook(
       .returningAll()
       .returning(hasPrevious)
       .executeTakeFirstOrThrow()
+    const after = audited(toWebhook(made, ctx.config.apiUrl))
+    await recordAudit(tx, ctx, { action: 'webhook.created', target: targetOf(made), after })
+    return made
   })
   return withSecret(toWebhook(row, ctx.config.apiUrl), secret)
 }
@@ -127,8 +131,16 @@ export async function updateWebhook(
       .returningAll()
       .returning(hasPrevious)
       .executeTakeFirstOrThrow()
+    const change = changesOf(audited(toWebhook(row, apiUrl)), audited(toWebhook(changed, apiUrl)))
+    await recordAudit(tx, ctx, { action: 'webhook.updated', target: targetOf(row), ...change })
     return toWebhook(changed, apiUrl)
   })
+}
+
+const targetOf = ({ id }: { id: string }) => ({ type: 'webhook', id })
+function audited(webhook: Webhook): Omit<Webhook, 'updated_at'> {
+  const { updated_at: _, ...settings } = webhook
+  return settings
 }
 
 /** Its executions stay; its log of deliveries goes with it. */
@@ -137,6 +149,8 @@ export async function deleteWebhook(ctx: Context, { id, ifMatch = null }: Target
     const row = await lockWebhook(tx, ctx, id)
     requireMatch(ifMatch, webhookTag(toWebhook(row, ctx.config.apiUrl)))
     await tx.deleteFrom('webhooks').where('id', '=', row.id).where('workspace_id', '=', ctx.actor.workspaceId).execute()
+    const before = { recipe_id: row.recipe_id, name: row.name }
+    await recordAudit(tx, ctx, { action: 'webhook.deleted', target: targetOf(row), before })
   })
 }
 
@@ -167,6 +181,7 @@ export async function rotateWebhookSecret(
       .returningAll()
       .returning(hasPrevious)
       .executeTakeFirstOrThrow()
+    await recordAudit(tx, ctx, { action: 'webhook.secret_rotated', target: targetOf(row) })
     return withSecret(toWebhook(changed, apiUrl), secret)
   })
 }

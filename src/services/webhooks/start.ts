@@ -7,6 +7,7 @@ import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import { evaluateExpression } from '../../lib/language/expression.ts'
 import { LanguageError, type Scope } from '../../lib/language/scope.ts'
 import { renderTree } from '../../lib/language/tree.ts'
+import { actingIn } from '../acting-in.ts'
 import { heldBack, joined } from '../idempotency/joined.ts'
 import { loadRecipeForRun } from '../recipes.service.ts'
 import { startRun } from '../runs/index.ts'
@@ -28,15 +29,13 @@ export interface Outcome {
 type Draft = Pick<NewReceipt, 'eventId' | 'redeliveryOf' | 'contentType' | 'size' | 'signatureHash'>
 
 /** Acts as the webhook: in its workspace, with no right but, where its makers had it, to be told how its own run ends. */
-export const actingAs = (runtime: Runtime, hook: WebhookRow): ServiceContext => ({
-  ...runtime,
-  actor: {
+export const actingAs = (runtime: Runtime, hook: WebhookRow): ServiceContext =>
+  actingIn(runtime, {
     kind: 'system',
     id: hook.id,
     workspaceId: hook.workspace_id,
     permissions: new Set(hook.tells_output ? ['executions:read'] : []),
-  },
-})
+  })
 
 /**
  * Filters, maps and starts. The run and the line in the log that tells of it are one transaction, whose unique index lets

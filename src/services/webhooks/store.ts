@@ -36,6 +36,10 @@ export async function findByAddress(db: Kysely<Database>, id: string): Promise<W
     ? await select(db, id)
         .select(sql<Date>`app_now()`.as('now'))
         .where('active', '=', true)
+        // A workspace that is to be purged takes nothing in.
+        .where(
+          sql<boolean>`not exists (select from workspaces w where w.id = webhooks.workspace_id and w.deleted_at is not null)`,
+        )
         .executeTakeFirst()
     : undefined
   if (!row) throw webhookNotFound(id)

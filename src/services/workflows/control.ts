@@ -8,6 +8,7 @@ import { requireMatch } from '../../lib/etag.ts'
 import { isUuid, uuidv7 } from '../../lib/ids.ts'
 import { isObject, type Json } from '../../lib/json.ts'
 import { invalidRecipe } from '../recipes/input.ts'
+import { recordAudit } from '../audit/record.ts'
 import { cancelRun, changeWorkflow, end, nothingMoved, start, tellMoved, type Moved } from './advance.ts'
 import { loadCandidates } from './assign-agents.ts'
 import { compilePlan } from './compile-plan.ts'
@@ -22,13 +23,20 @@ async function changing<T>(
   ctx: ServiceContext,
   id: string,
   ifMatch: string | null,
+  action: string,
   change: (tx: Transaction<Database>, row: WorkflowRow, moved: Moved) => Promise<T>,
 ): Promise<T> {
   const moved = nothingMoved()
   const result = await ctx.db.transaction().execute(async (tx) => {
     const row = await lock(tx, ctx, id)
     if (ifMatch !== null) requireMatch(ifMatch, workflowTag(await getWorkflow({ db: tx, actor: ctx.actor }, id)))
-    return change(tx, row, moved)
+    const changed = await change(tx, row, moved)
+    await recordAudit(tx, ctx, {
+      action,
+      target: { type: 'workflow', id: row.id },
+      before: { state: row.state, plan: row.plan },
+    })
+    return changed
   })
   await tellMoved(ctx, moved)
   return result
@@ -66,7 +74,7 @@ export async function updateWorkflow(
   ifMatch: string | null,
 ): Promise<Workflow> {
   mayRun(ctx, changes.approval)
-  await changing(ctx, id, ifMatch, async (tx, row) => {
+  await changing(ctx, id, ifMatch, 'workflow.updated', async (tx, row) => {
     await changeWorkflow(tx, row.id, {
       ...(changes.name !== undefined && { name: changes.name }),
       ...(changes.approval !== undefined && { approval: changes.approval }),
@@ -83,7 +91,7 @@ export async function approveWorkflow(
   request: { plan?: number | undefined },
   ifMatch: string | null,
 ): Promise<Workflow> {
-  await changing(ctx, id, ifMatch, async (tx, row, moved) => {
+  await changing(ctx, id, ifMatch, 'workflow.approved', async (tx, row, moved) => {
     if (row.state !== 'awaiting_approval')
       throw new AppError('conflict', `The workflow waits for no approval: it is ${row.state}.`)
     if (request.plan !== undefined && request.plan !== row.plan)
@@ -102,7 +110,7 @@ export async function cancelWorkflow(
   reason: string,
   ifMatch: string | null,
 ): Promise<Workflow> {
-  await changing(ctx, id, ifMatch, async (tx, row, moved) => {
+  await changing(ctx, id, ifMatch, 'workflow.canceled', async (tx, row, moved) => {
     if (row.finished_at !== null) throw new AppError('conflict', `The workflow has ended: it is ${row.state}.`)
     const stopping = { kind: 'canceled', detail: reason }
     if (row.state === 'awaiting_approval' || row.run_id === null) return end(tx, row, 'canceled', stopping)
@@ -115,7 +123,7 @@ export async function cancelWorkflow(
 
 /** Its executions stay, and so do its recipe's versions; the recipe leaves the list. */
 export async function deleteWorkflow(ctx: ServiceContext, id: string, ifMatch: string | null): Promise<void> {
-  await changing(ctx, id, ifMatch, async (tx, row) => {
+  await changing(ctx, id, ifMatch, 'workflow.deleted', async (tx, row) => {
     if (row.state === 'planning' || row.state === 'running')
       throw new AppError('conflict', `The workflow is ${row.state}: cancel it first.`)
     await tx.deleteFrom('workflows').where('id', '=', row.id).execute()
@@ -151,7 +159,7 @@ export async function editPlan(
   members: Record<string, unknown>,
   { replace, ifMatch }: { replace: boolean; ifMatch: string | null },
 ): Promise<Plan> {
-  await changing(ctx, id, null, async (tx, row) => {
+  await changing(ctx, id, null, 'workflow.plan_edited', async (tx, row) => {
     const current = await findPlan(tx, row.workspace_id, row.id)
     if (!current) throw new AppError('not-found', 'The workflow has no plan yet.')
     requireMatch(ifMatch, planTag(current))
@@ -233,11 +241,13 @@ export async function duplicateWorkflow(
         createdBy: userOf(ctx),
       })
       await changeWorkflow(tx, copy, { state: 'awaiting_approval', plan: plan.number, recipe_id: plan.recipeId })
-      return
+    } else {
+      const runId = await insertPlanningRun(tx, row)
+      moved.started.push(runId)
+      await changeWorkflow(tx, copy, { run_id: runId, planning_attempts: 1 })
     }
-    const runId = await insertPlanningRun(tx, row)
-    moved.started.push(runId)
-    await changeWorkflow(tx, copy, { run_id: runId, planning_attempts: 1 })
+    const target = { type: 'workflow', id: copy }
+    await recordAudit(tx, ctx, { action: 'workflow.created', target, after: { copy_of: original.id } })
   })
   await tellMoved(ctx, moved)
   return getWorkflow(ctx, copy)

@@ -6,6 +6,7 @@ import { AppError, type Fault } from '../../lib/errors.ts'
 import { isUuid, uuidv7 } from '../../lib/ids.ts'
 import { requirePermission } from '../../lib/require-permission.ts'
 import type { Json } from '../../lib/json.ts'
+import { recordAudit } from '../audit/record.ts'
 import { faultsOfChoice } from '../models/choice.ts'
 import type { ModelChoice } from '../models/types.ts'
 import { isTool, toolNames } from '../tools/registry.ts'
@@ -13,6 +14,7 @@ import { nameOf } from './compile-plan.ts'
 import { insertPlanningRun, type WorkflowRow } from './planning-run.ts'
 import { getWorkflow } from './read-workflows.ts'
 import type { Workflow } from './view.ts'
+import { claimRoom } from '../workspaces/limits.ts'
 
 export interface NewWorkflow {
   goal: string
@@ -46,6 +48,11 @@ export async function createWorkflow(ctx: ServiceContext, input: NewWorkflow): P
       .set({ run_id: planningRunId, planning_attempts: 1 })
       .where('id', '=', id)
       .execute()
+    await recordAudit(tx, ctx, {
+      action: 'workflow.created',
+      target: { type: 'workflow', id },
+      after: { approval: row.approval, budget_usd: row.budget_usd },
+    })
     return planningRunId
   })
   ctx.wake.runReady(runId)
@@ -65,6 +72,8 @@ export async function insertWorkflow(
 ): Promise<WorkflowRow> {
   // A goal is a run of the planner, and a copy without a plan is planned too.
   requirePermission({ actor }, 'recipes:execute')
+  // Its plan will be a recipe.
+  await claimRoom(tx, actor.workspaceId, 'recipes')
   return tx
     .insertInto('workflows')
     .values({

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
+import { recordAudit, type AuditContext } from '../audit/record.ts'
 import { releaseWorkspace } from '../runs/concurrency/held.ts'
 
 export interface Pause {
@@ -9,7 +10,7 @@ export interface Pause {
   paused_at: string
 }
 
-type Context = Pick<ServiceContext, 'db' | 'actor' | 'wake'>
+type Context = Pick<ServiceContext, 'db' | 'wake'> & AuditContext
 
 /** Null while the workspace works. */
 export async function readPause(db: Kysely<Database>, workspaceId: string): Promise<Pause | null> {
@@ -25,21 +26,33 @@ export async function readPause(db: Kysely<Database>, workspaceId: string): Prom
  * One row says that the workspace rests. What triggers start meanwhile is queued as always, and workflows stay where they
  * are; a tick takes what is ready out of the way of the claims of others. A second pause changes nothing.
  */
-export async function pauseWorkspace({ db, actor }: Context, reason: string | null): Promise<{ paused: Pause | null }> {
-  await db
-    .insertInto('workspace_pauses')
-    .values({ workspace_id: actor.workspaceId, reason, paused_by: `${actor.kind}:${actor.id}` })
-    .onConflict((conflict) => conflict.column('workspace_id').doNothing())
-    .execute()
+export async function pauseWorkspace(ctx: Context, reason: string | null): Promise<{ paused: Pause | null }> {
+  const { db, actor } = ctx
+  await db.transaction().execute(async (tx) => {
+    const { numInsertedOrUpdatedRows } = await tx
+      .insertInto('workspace_pauses')
+      .values({ workspace_id: actor.workspaceId, reason, paused_by: `${actor.kind}:${actor.id}` })
+      .onConflict((conflict) => conflict.column('workspace_id').doNothing())
+      .executeTakeFirst()
+    if (numInsertedOrUpdatedRows)
+      await recordAudit(tx, ctx, { action: 'workspace.paused', target: targetOf(ctx), after: { reason } })
+  })
   return { paused: await readPause(db, actor.workspaceId) }
 }
 
-export async function resumeWorkspace({ db, actor, wake }: Context): Promise<{ paused: Pause | null }> {
-  const { numDeletedRows } = await db
-    .deleteFrom('workspace_pauses')
-    .where('workspace_id', '=', actor.workspaceId)
-    .executeTakeFirst()
-  if (numDeletedRows > 0n) {
+const targetOf = ({ actor }: Context) => ({ type: 'workspace', id: actor.workspaceId })
+
+export async function resumeWorkspace(ctx: Context): Promise<{ paused: Pause | null }> {
+  const { db, actor, wake } = ctx
+  const isResumed = await db.transaction().execute(async (tx) => {
+    const { numDeletedRows } = await tx
+      .deleteFrom('workspace_pauses')
+      .where('workspace_id', '=', actor.workspaceId)
+      .executeTakeFirst()
+    if (numDeletedRows > 0n) await recordAudit(tx, ctx, { action: 'workspace.resumed', target: targetOf(ctx) })
+    return numDeletedRows > 0n
+  })
+  if (isResumed) {
     await releaseWorkspace(db, actor.workspaceId)
     // Any of them: it only says that there is something to claim again.
     const waiting = await db

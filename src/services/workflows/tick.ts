@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { BackgroundService, Runtime, TickReport } from '../../context.ts'
 import { jsonb } from '../../db/json.ts'
+import { scopedTo } from '../../db/scope.ts'
 import { DatabaseAway } from '../../lib/database-away.ts'
 import { advanceWorkflow, nothingMoved, tellMoved } from './advance.ts'
 
@@ -12,20 +13,21 @@ const maxFailures = 5
  * workflow is advanced under its own row lock, in a transaction of its own. A workspace that is paused rests.
  */
 export async function workflowsTick(runtime: Runtime): Promise<TickReport> {
-  const { rows } = await sql<{ id: string }>`
-    select w.id from workflows w left join runs r on r.id = w.run_id
+  const { rows } = await sql<{ id: string; workspace_id: string }>`
+    select w.id, w.workspace_id from workflows w left join runs r on r.id = w.run_id
     where w.state in ('planning', 'running') and (w.look_after is null or w.look_after <= app_now())
       and not exists (select from workspace_pauses p where p.workspace_id = w.workspace_id)
       and (r.id is null or r.state in ('succeeded', 'failed', 'canceled', 'timed_out'))
     order by w.id limit ${batch}`.execute(runtime.db)
-  for (const { id } of rows) await advanceOne(runtime, id)
+  for (const { id, workspace_id } of rows) await advanceOne(runtime, id, workspace_id)
   return { done: rows.length, more: rows.length === batch }
 }
 
-async function advanceOne(runtime: Runtime, id: string): Promise<void> {
+async function advanceOne(runtime: Runtime, id: string, workspaceId: string): Promise<void> {
   const moved = nothingMoved()
   try {
-    await runtime.db.transaction().execute((tx) => advanceWorkflow(tx, id, moved))
+    const db = scopedTo(runtime.db, workspaceId)
+    await db.transaction().execute((tx) => advanceWorkflow(tx, id, moved))
   } catch (error) {
     if (error instanceof DatabaseAway) throw error
     runtime.log.error('A workflow could not be advanced.', { workflow_id: id, error })
