@@ -1,4 +1,4 @@
-import { Kysely } from 'kysely'
+import type { Kysely } from 'kysely'
 import postgres from 'postgres'
 import type { Log, Runtime } from '../src/context.ts'
 import type { Database } from '../src/db/database.ts'
@@ -7,7 +7,7 @@ import { uuidv7 } from '../src/lib/ids.ts'
 import { systemClock } from '../src/runtime/clock.ts'
 import { createLocalWake } from '../src/runtime/local-wake.ts'
 import { createMemoryBlobs } from '../src/runtime/memory-blobs.ts'
-import { postgresDialect } from '../src/runtime/postgres-dialect.ts'
+import { postgresScopes } from '../src/runtime/postgres-dialect.ts'
 import { PostgresPool } from '../src/runtime/postgres-pool.ts'
 
 const server = process.env['TEST_POSTGRES_URL'] ?? 'postgres://postgres@127.0.0.1:5432/postgres'
@@ -40,7 +40,7 @@ export async function withEmptyDatabase<T>(name: string, use: (url: string) => P
 /** A pool such as the product's processes have. */
 export function openDatabase(url: string, max = 10): Kysely<Database> {
   const pool = new PostgresPool({ connect: (line) => postgres(url, { ...line, onnotice() {} } as object), max })
-  return new Kysely<Database>({ dialect: postgresDialect(pool) })
+  return postgresScopes(pool).engine
 }
 
 /** Migrates, and makes the one workspace of the bench if it is not there. Returns its id. */

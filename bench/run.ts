@@ -6,8 +6,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { goalOf, type BenchResult } from './result.ts'
+import { soakSectionOf } from './soak/section.ts'
 
-const benches = ['http', 'runs', 'engine', 'schedules', 'start', 'bundle']
+const benches = ['http', 'runs', 'engine', 'schedules', 'rls', 'start', 'bundle']
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !benches.includes(name))
 if (unknown.length > 0) throw new Error(`There is no bench ${unknown.join(', ')}. There are: ${benches.join(', ')}.`)
@@ -26,7 +27,10 @@ try {
   }
   if (wanted.length === 0 && existsSync(file)) {
     const results = readFileSync(file, 'utf8').trim().split('\n')
-    writeFileSync(join(import.meta.dirname, '../docs/benchmarks.md'), page(results.map((line) => JSON.parse(line))))
+    const written = join(import.meta.dirname, '../docs/benchmarks.md')
+    // The soak takes half an hour and is run for itself: what it found stays.
+    const soak = existsSync(written) ? soakSectionOf(readFileSync(written, 'utf8')) : ''
+    writeFileSync(written, page(results.map((line) => JSON.parse(line))) + soak)
   }
 } finally {
   rmSync(folder, { recursive: true, force: true })
@@ -52,7 +56,7 @@ machine and say little about another: ${cpus()[0]?.model.trim() || 'an unnamed p
 ${rows.join('\n')}
 
 The goals are those of Node; Bun is measured beside it. What each compares and how is at the head of its file in
-\`bench/\`. HTTP and starts need Linux and \`wrk\`; runs, engine and schedules
+\`bench/\`. HTTP and starts need Linux and \`wrk\`; runs, engine, schedules and rls
 need a PostgreSQL (\`TEST_POSTGRES_URL\`). What the engine is measured against is a package of its own, \`bench/engine\`, which the
 bench installs when it is not there.
 `

@@ -29,6 +29,7 @@ test('starts with no variable at all, on loopback, embedded and with limits', ()
     corsAllowOrigins: ['http://localhost:3000'],
     rateLimitDefault: { limit: 60, windowSeconds: 60 },
     rateLimitAuthenticated: { limit: 600, windowSeconds: 60 },
+    rateLimitWorkspace: null,
     egressAllow: [],
     allowOfflineModel: false,
     warnings: [],
@@ -260,6 +261,38 @@ test('an identity provider is named as a whole or not at all', () => {
     authAudience: ['api', 'https://api.example'],
   })
   expect(parseConfig({ ...whole, AUTH_AUDIENCE: 'none' }).authAudience).toEqual([])
+})
+
+test('further issuers are a list, each whole and each once', () => {
+  const clerk = { issuer: 'https://clerk.example', kind: 'clerk', authorized_parties: 'https://app.example' }
+  const oidc = { issuer: 'https://id.example/', jwks_url: 'https://id.example/keys', audience: ['a', 'b'] }
+  const issuers = (...list: object[]) => ({ AUTH_ISSUERS: JSON.stringify(list) })
+  expect(parseConfig({ ...issuers(clerk, oidc), AUTH_SIGN_UP: 'members' })).toMatchObject({
+    authIssuers: [
+      {
+        issuer: 'https://clerk.example',
+        jwksUrl: 'https://clerk.example/.well-known/jwks.json',
+        kind: 'clerk',
+        audience: [],
+        authorizedParties: ['https://app.example'],
+      },
+      { jwksUrl: 'https://id.example/keys', kind: 'oidc', audience: ['a', 'b'], authorizedParties: [] },
+    ],
+    warnings: [],
+  })
+  expect(parseConfig(issuers({ ...oidc, audience: 'none' })).authIssuers?.[0]?.audience).toEqual([])
+  const faulty = [
+    { AUTH_ISSUERS: 'no json' },
+    { AUTH_ISSUERS: '{}' },
+    issuers({ ...oidc, jwks_url: undefined }),
+    issuers({ ...oidc, audience: undefined }),
+    issuers({ ...oidc, jwks_url: 'file:///etc/passwd' }),
+    issuers({ ...oidc, more: 1 }),
+    issuers(oidc, { ...oidc, audience: 'c' }),
+    { ...issuers(oidc), AUTH_JWKS_URL: 'https://id.example/k', AUTH_ISSUER: oidc.issuer, AUTH_AUDIENCE: 'a' },
+  ]
+  for (const env of faulty) expect(faultyVariables(env), JSON.stringify(env)).toEqual(['AUTH_ISSUERS'])
+  expect(parseConfig(issuers({ ...clerk, jwks_url: 'http://far.example/k' })).warnings.join()).toContain('without TLS')
 })
 
 test('keys that are read without TLS from another machine are warned about', () => {

@@ -1,7 +1,8 @@
-import { CompiledQuery, Kysely, type DatabaseConnection, type QueryResult } from 'kysely'
+import { CompiledQuery, type DatabaseConnection, type Driver, type Kysely, type QueryResult } from 'kysely'
 import postgres from 'postgres'
 import type { Database } from '../../src/db/database.ts'
-import { postgresDialect } from '../../src/runtime/postgres-dialect.ts'
+import { openScopes } from '../../src/db/scope.ts'
+import { accessOf, postgresDialect } from '../../src/runtime/postgres-dialect.ts'
 import { PostgresPool } from '../../src/runtime/postgres-pool.ts'
 
 /** A node of PostgreSQL's plan, as its JSON has it. */
@@ -40,24 +41,15 @@ export class Recorder {
 
   constructor(url: string) {
     const pool = new PostgresPool({ connect: (line) => postgres(url, { ...line, onnotice() {} } as object), max: 4 })
-    const dialect = postgresDialect(pool)
-    this.db = new Kysely<Database>({
-      dialect: {
-        ...dialect,
-        createDriver: () => {
-          const driver = dialect.createDriver()
-          const acquire = driver.acquireConnection.bind(driver)
-          const seen = new WeakSet<DatabaseConnection>()
-          driver.acquireConnection = async (options) => {
-            const connection = await acquire(options)
-            if (!seen.has(connection)) this.#listen(connection)
-            seen.add(connection)
-            return connection
-          }
-          return driver
-        },
+    // In the scopes in which they are sent: what the policies add is part of a plan.
+    const { engine } = openScopes(
+      (scope) => {
+        const dialect = postgresDialect(pool, async () => {}, accessOf(scope))
+        return { ...dialect, createDriver: () => this.#listening(dialect.createDriver()) }
       },
-    })
+      { close: () => pool.close() },
+    )
+    this.db = engine
   }
 
   /** The statements that the work sends, but for those that the filter does not want. */
@@ -71,31 +63,50 @@ export class Recorder {
     }
   }
 
-  #listen(connection: DatabaseConnection): void {
+  #listening(driver: Driver): Driver {
+    const inTransaction = new WeakSet<DatabaseConnection>()
+    const [acquire, begin] = [driver.acquireConnection.bind(driver), driver.beginTransaction.bind(driver)]
+    driver.acquireConnection = async (options) => {
+      const connection = await acquire(options)
+      const alone = () => !inTransaction.has(connection)
+      this.#listen(connection, {
+        begin: async () => (alone() ? begin(connection, {}) : void (await control(connection, 'savepoint explained'))),
+        undo: async () =>
+          alone()
+            ? driver.rollbackTransaction(connection)
+            : void (await control(connection, 'rollback to savepoint explained')),
+      })
+      return connection
+    }
+    driver.beginTransaction = async (connection, settings) => {
+      inTransaction.add(connection)
+      await begin(connection, settings)
+    }
+    return driver
+  }
+
+  #listen(connection: DatabaseConnection, part: { begin(): Promise<void>; undo(): Promise<void> }): void {
     const send = connection.executeQuery.bind(connection)
-    const control = (text: string) => send(CompiledQuery.raw(text))
-    let inTransaction = false
     connection.executeQuery = async <R>(query: CompiledQuery): Promise<QueryResult<R>> => {
       const verb = /^\s*(\w+)/.exec(query.sql)?.[1]?.toLowerCase()
-      if (verb === 'begin') inTransaction = true
-      if (verb === 'commit' || verb === 'rollback') inTransaction = false
       const recorded = this.#recorded
       if (recorded && ['select', 'insert', 'update', 'delete', 'with'].includes(verb!)) {
-        await control(inTransaction ? 'savepoint explained' : 'begin')
-        try {
-          const first = await explain(query)
-          await control(inTransaction ? 'rollback to savepoint explained' : 'rollback and chain')
-          const again = await explain(query)
-          await control(inTransaction ? 'rollback to savepoint explained' : 'rollback and chain')
-          const text = await explainAsText(query)
-          recorded.push({ statement: query.sql, first, again, text })
-        } finally {
-          await control(inTransaction ? 'rollback to savepoint explained' : 'rollback')
-        }
+        const first = await undone(() => explain(query))
+        const again = await undone(() => explain(query))
+        const text = await undone(() => explainAsText(query))
+        recorded.push({ statement: query.sql, first, again, text })
       }
       return send<R>(query)
     }
 
+    async function undone<T>(work: () => Promise<T>): Promise<T> {
+      await part.begin()
+      try {
+        return await work()
+      } finally {
+        await part.undo()
+      }
+    }
     async function explain({ sql, parameters }: CompiledQuery): Promise<Explained> {
       const analyze = `explain (analyze, buffers, format json) ${sql}`
       const { rows } = await send<{ 'QUERY PLAN': Explained[] }>(CompiledQuery.raw(analyze, [...parameters]))
@@ -108,3 +119,5 @@ export class Recorder {
     }
   }
 }
+
+const control = (connection: DatabaseConnection, text: string) => connection.executeQuery(CompiledQuery.raw(text))

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { ServiceContext } from '../../src/context.ts'
 import type { Database } from '../../src/db/database.ts'
+import { scopedTo } from '../../src/db/scope.ts'
 import { uuidv7 } from '../../src/lib/ids.ts'
 import { answerOnce } from '../../src/services/idempotency/answer-once.ts'
 import { forgetKeys } from '../../src/services/idempotency/expire.ts'
@@ -103,10 +104,13 @@ export function hotStatements(db: Kysely<Database>, filled: Filled): Case[] {
     // As much of a context as these services touch.
     ({
       ...runtime,
+      db: scopedTo(db, workspaceId),
       config,
       actor: { workspaceId, kind: 'key', permissions: new Set(['executions:read']) },
     }) as unknown as ServiceContext
   const ctx = contextOf(filled.workspace)
+  /** What no request does. */
+  const background = { ...ctx, db }
   const quiet = contextOf(filled.quietWorkspace)
   const { recipe, rareRecipe, schedule, rareSchedule } = filled
   let claimed: ClaimedRun[] = []
@@ -155,10 +159,10 @@ export function hotStatements(db: Kysely<Database>, filled: Filled): Case[] {
     {
       group: 'Engine',
       name: 'look into the inboxes of 10 runs',
-      call: () => withEngine(ctx, (engine) => engine.pollInbox()),
+      call: () => withEngine(background, (engine) => engine.pollInbox()),
       sends: '"pending_commands" >',
     },
-    { group: 'Engine', name: '`previous`', call: () => withEngine(ctx, async () => {}), sends: 'state_key is' },
+    { group: 'Engine', name: '`previous`', call: () => withEngine(background, async () => {}), sends: 'state_key is' },
     { group: 'Engine', name: 'start of a run', call: () => insertRuns(db, [newRun(filled)]) },
     { group: 'Engine', name: 'wake what is due', call: () => wakeDueRuns(db, 500) },
     { group: 'Engine', name: 'when the next is due', call: () => nextWakeInMs(db) },
@@ -238,9 +242,14 @@ export function hotStatements(db: Kysely<Database>, filled: Filled): Case[] {
       because: 'Everything in the workspace that has not ended is looked at.',
     },
 
-    { group: 'Retention', name: 'a pass over executions', call: () => expireRuns(ctx), because: eachWorkspace },
-    { group: 'Retention', name: 'a pass over the ledger', call: () => expireLedger(ctx), because: eachWorkspace },
-    { group: 'Retention', name: 'a pass over keys', call: () => forgetKeys(ctx) },
+    { group: 'Retention', name: 'a pass over executions', call: () => expireRuns(background), because: eachWorkspace },
+    {
+      group: 'Retention',
+      name: 'a pass over the ledger',
+      call: () => expireLedger(background),
+      because: eachWorkspace,
+    },
+    { group: 'Retention', name: 'a pass over keys', call: () => forgetKeys(background) },
   ]
 }
 

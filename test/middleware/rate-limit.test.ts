@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import type { Config } from '../../src/config.ts'
 import type { Limiter } from '../../src/context.ts'
 import { createMemoryLimiter } from '../../src/runtime/memory-limiter.ts'
 import { createTestApp, type KeyOptions } from '../support/app.ts'
@@ -14,13 +15,13 @@ const config = {
 }
 const proxy = { incoming: { socket: { remoteAddress: '10.0.0.1' } } }
 
-async function limited(limiter?: Limiter) {
+async function limited(limiter?: Limiter, more: Partial<Config> = {}) {
   let nowMs = 0
   const clock = { now: () => new Date(nowMs), monotonicMs: () => nowMs }
   const app = await createTestApp({
     groups: [things],
     database,
-    config,
+    config: { ...config, ...more },
     runtime: { limiter: limiter ?? createMemoryLimiter(clock) },
   })
   const from = (address: string, headers: Record<string, string> = {}, path = '/api/things') =>
@@ -72,6 +73,53 @@ test('a token that is not valid costs its address', async () => {
   const { from, statuses } = await limited()
   const expired = { authorization: `Bearer ${await provider.token({ claims: { exp: 1 } })}` }
   expect(await statuses(4, () => from('192.0.2.1', expired))).toEqual([401, 401, 401, 429])
+})
+
+describe('a workspace with a limit for all of it', () => {
+  const rateLimitWorkspace = { limit: 7, windowSeconds: 60 }
+
+  test('lets its keys together make no more, and shows the limit that is reached first', async () => {
+    const { from, statuses, keyOf, signIn, pass } = await limited(undefined, { rateLimitWorkspace })
+    const { workspaceId, key } = await signIn()
+    const one = { 'x-api-key': key }
+    const two = { 'x-api-key': (await signIn({ workspace: workspaceId })).key }
+    const first = await from('192.0.2.1', one)
+    expect([first.headers.get('ratelimit-limit'), first.headers.get('ratelimit-remaining')]).toEqual(['5', '4'])
+    expect(await statuses(5, () => from('192.0.2.1', one))).toEqual([200, 200, 200, 200, 429])
+    const second = await from('192.0.2.1', two)
+    expect([second.headers.get('ratelimit-limit'), second.headers.get('ratelimit-remaining')]).toEqual(['7', '1'])
+    expect(await statuses(2, () => from('192.0.2.1', two))).toEqual([200, 429])
+    expect((await from('192.0.2.1', { 'x-api-key': await keyOf() })).status, 'another workspace').toBe(200)
+    pass(120)
+    expect((await from('192.0.2.1', two)).status).toBe(200)
+  })
+
+  test('counts nothing that a limit of the key has refused', async () => {
+    const { from, statuses, signIn } = await limited(undefined, { rateLimitWorkspace })
+    const { workspaceId, key } = await signIn({ rateLimit: 1 })
+    const other = { 'x-api-key': (await signIn({ workspace: workspaceId })).key }
+    await statuses(20, () => from('192.0.2.1', { 'x-api-key': key }))
+    expect(await statuses(5, () => from('192.0.2.1', other))).toEqual([200, 200, 200, 200, 200])
+  })
+
+  test('counts users and keys alike, also with a limiter that answers later', async () => {
+    const memory = createMemoryLimiter({ monotonicMs: () => 0 })
+    const later: Limiter = {
+      take: async (...args) => memory.take(...args),
+      peek: async (...args) => memory.peek(...args),
+    }
+    const { from, statuses, signIn } = await limited(later, { rateLimitWorkspace: { limit: 2, windowSeconds: 60 } })
+    const { key } = await signIn()
+    expect(await statuses(3, () => from('192.0.2.1', { 'x-api-key': key }))).toEqual([200, 200, 429])
+  })
+})
+
+test('a request that asks a model weighs more', async () => {
+  const { from, statuses, keyOf } = await limited()
+  const key = { 'x-api-key': await keyOf() }
+  expect((await from('192.0.2.1', key, '/api/things/dear')).headers.get('ratelimit-remaining')).toBe('2')
+  expect(await statuses(2, () => from('192.0.2.1', key, '/api/things/dear'))).toEqual([429, 429])
+  expect(await statuses(3, () => from('192.0.2.1', key))).toEqual([200, 200, 429])
 })
 
 test('a key may have a limit of its own', async () => {

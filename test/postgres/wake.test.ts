@@ -75,10 +75,12 @@ describe('port:wake adapter:listen-notify', () => {
   })
 
   test('a broken connection is made again, and then listeners are told to look at everything', async () => {
-    const { wake, db } = await openWake()
+    const { wake } = await openWake()
     const { heard, until } = hear(wake)
     await sql`select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = current_database() and query = 'listen automatos_wake' and pid <> pg_backend_pid()`.execute(db)
+      where datname = current_database() and query = 'listen automatos_wake' and pid <> pg_backend_pid()`.execute(
+      database.db,
+    )
     await until((all) => all.some((signal) => signal.kind === 'schedules-changed'))
     expect(heard).toEqual(
       expect.arrayContaining([

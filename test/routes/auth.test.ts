@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { rolePermissions } from '../../src/lib/permissions.ts'
+import { permissionsOf } from '../../src/lib/permissions.ts'
 import { createMemoryLimiter } from '../../src/runtime/memory-limiter.ts'
 import { systemClock } from '../../src/runtime/clock.ts'
 import { createTestApp } from '../support/app.ts'
@@ -22,9 +22,11 @@ test('a user reads who they are, where they act and what they may do', async () 
     api_key: null,
     workspace: { name: 'Ada', slug: expect.stringMatching(/^ada-/) },
     role: 'owner',
-    permissions: [...rolePermissions.owner],
+    permissions: permissionsOf('owner', { isOperator: false }),
   })
-  expect((await json(await user.get('/api/permissions')))['effective']).toEqual([...rolePermissions.owner])
+  expect((await json(await user.get('/api/permissions')))['effective']).toEqual(
+    permissionsOf('owner', { isOperator: false }),
+  )
 })
 
 test('a key reads what it is', async () => {
@@ -144,7 +146,7 @@ test('a key that a user makes holds no more than the user, and says who made it'
   const more = await admin.post('/api/api-keys', { name: 'x', scopes: 'owner' }, there)
   expect([more.status, (await json(more))['detail']]).toEqual([403, expect.stringContaining('workspaces:manage')])
   const made = await json(await admin.post('/api/api-keys', { name: 'x', scopes: 'admin' }, there))
-  expect(made).toMatchObject({ created_by: `user:${user.id}`, scopes: [...rolePermissions.admin] })
+  expect(made).toMatchObject({ created_by: `user:${user.id}`, scopes: permissionsOf('admin', { isOperator: false }) })
 })
 
 test('signing out everywhere refuses every token so far, at once; a new one counts', async () => {
@@ -215,4 +217,77 @@ test('health says nothing of an identity provider that is not configured', async
   expect((await json(await plain.app.request('/health')))['components']).not.toHaveProperty('identity')
   const token = await signInUser(plain, provider)
   expect((await token.get('/api/agents')).status).toBe(401)
+})
+
+test('a session that is ended stays so, also for tokens that are issued for it later; others go on', async () => {
+  const sub = `user-${crypto.randomUUID()}`
+  const inSession = (sid: string | undefined, claims: object = {}) => newUser({ sub, sid, ...claims })
+  const [one, two, none] = [await inSession('one'), await inSession('two'), await inSession(undefined)]
+  expect([await one.me(), await none.me()]).toMatchObject([{ session_id: 'one' }, { session_id: null }])
+  const ended = await one.post('/api/auth/sign-out')
+  expect([ended.status, await json(ended)]).toMatchObject([200, { session_id: 'one', revoked_at: expect.any(String) }])
+  const later = await inSession('one', { iat: Math.floor(Date.now() / 1000) + 5 })
+  const statuses = async () =>
+    Promise.all([one, later, two, none].map(async (client) => (await client.get('/api/agents')).status))
+  expect(await statuses()).toEqual([401, 401, 200, 200])
+
+  expect((await none.post('/api/auth/sign-out')).status).toBe(422)
+  for (const session_id of ['half \ud83d', 'nul \0'])
+    expect((await none.post('/api/auth/sign-out', { session_id })).status).toBe(422)
+  for (let i = 0; i < 2; i++) expect((await none.post('/api/auth/sign-out', { session_id: 'two' })).status).toBe(200)
+  expect(await statuses()).toEqual([401, 401, 401, 200])
+  // Sessions are a user's own: of the same name another may have one too.
+  const stranger = await newUser({ sid: 'one' })
+  expect((await stranger.get('/api/agents')).status).toBe(200)
+  expect((await (await signIn()).post('/api/auth/sign-out')).status).toBe(403)
+})
+
+test('a signed address ends with the session in which it was asked for', async () => {
+  const sub = `user-${crypto.randomUUID()}`
+  const [one, two] = [await newUser({ sub, sid: 'one' }), await newUser({ sub, sid: 'two' })]
+  const form = new FormData()
+  form.set('file', new File(['hello'], 'a.txt', { type: 'text/plain' }))
+  const upload = await app.app.request('/api/files', {
+    method: 'POST',
+    headers: { authorization: `Bearer ${one.token}` },
+    body: form,
+  })
+  const { id } = await json(upload)
+  const linkOf = async (client: typeof one) => {
+    const { url } = await json(await client.post(`/api/files/${id}/content/link`))
+    return new URL(url).pathname + new URL(url).search
+  }
+  const [first, second] = [await linkOf(one), await linkOf(two)]
+  const open = async (path: string) => (await app.app.request(path)).status
+  expect([await open(first), await open(second)]).toEqual([200, 200])
+  await one.post('/api/auth/sign-out')
+  expect([await open(first), await open(second)]).toEqual([401, 200])
+})
+
+test('an organization says which roles its members get, never one above whoever says so', async () => {
+  const jwksUrl = provider.config.authJwksUrl
+  const issuer = 'https://clerk.example'
+  const clerk = { issuer, jwksUrl, kind: 'clerk' as const, audience: [], authorizedParties: [] }
+  const there = await createTestApp({ database: app.database, config: { authIssuers: [clerk] } })
+  const org = `org_${crypto.randomUUID()}`
+  const come = (rol: string) => signInUser(there, provider, { claims: { iss: issuer, o: { id: org, rol } } })
+  const [owner, admin] = [await come('admin'), await come('admin')]
+  expect([(await owner.me())['role'], (await admin.me())['role']]).toEqual(['owner', 'admin'])
+  const read = await admin.get('/api/auth/organization')
+  expect(await json(read)).toMatchObject({ issuer, org_id: org, role_map: {} })
+  const etag = { 'if-match': read.headers.get('etag')! }
+  const change = (client: typeof owner, role_map: object, headers = {}) =>
+    client.request('PATCH', '/api/auth/organization', { role_map }, headers)
+  expect((await change(admin, { member: 'owner' })).status).toBe(403)
+  expect((await change(admin, { member: 'no-such-role' })).status).toBe(422)
+  expect((await change(admin, { member: 'viewer', billing: 'editor' }, etag)).status).toBe(200)
+  expect((await change(admin, {}, etag)).status).toBe(412)
+  const roles = await Promise.all(
+    ['member', 'billing', 'other'].map(async (rol) => (await (await come(rol)).me())['role']),
+  )
+  expect(roles).toEqual(['viewer', 'editor', 'viewer'])
+  expect((await change(await come('member'), {})).status).toBe(403)
+  const personal = await signInUser(there, provider, { claims: { iss: issuer } })
+  expect(await json(await personal.get('/api/auth/organization'))).toMatchObject({ issuer: null, org_id: null })
+  expect((await change(personal, {})).status).toBe(404)
 })

@@ -12,7 +12,8 @@ test('every type of event that the engine writes is described, and no other', ()
   const written = new Set<string>()
   for (const entry of readdirSync(services, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue
-    const text = readFileSync(join(entry.parentPath, entry.name), 'utf8')
+    // What goes into the audit log has names of its own.
+    const text = readFileSync(join(entry.parentPath, entry.name), 'utf8').replaceAll(/\baction: '[^']+'/g, '')
     for (const [, type] of text.matchAll(/'((?:execution|step|text|tool|approval)\.[a-z_]+)'/g)) written.add(type!)
     for (const [, type] of text.matchAll(/emit\('([a-z_.]+)'/g)) written.add(type!)
   }

@@ -142,6 +142,29 @@ test('ends with the key that made it', async () => {
   expect((await open(second)).status).toBe(401)
 })
 
+test('ends with the text of the key that made it', async () => {
+  const helper = await owner.signIn({ workspace: owner.workspaceId })
+  const id = await aRun(owner)
+  const rotate = async (overlap_seconds: number, key: string) => {
+    const body = { overlap_seconds }
+    const path = `/api/api-keys/${helper.keyId}/rotate`
+    const rotated = await helper.post(path, body, { authorization: `Bearer ${key}` })
+    return ((await rotated.json()) as { key: string }).key
+  }
+  const link = await sign(helper, `/api/executions/${id}/output/link`)
+  const second = await rotate(60, helper.key)
+  expect((await open(link)).status).toBe(200)
+  const asSecond: Client = {
+    ...helper,
+    post: (path, body) => helper.post(path, body, { authorization: `Bearer ${second}` }),
+  }
+  const ofSecond = await sign(asSecond, `/api/executions/${id}/output/link`)
+  const third = await rotate(60, second)
+  expect([(await open(link)).status, (await open(ofSecond)).status]).toEqual([401, 200])
+  await rotate(0, third)
+  expect((await open(ofSecond)).status).toBe(401)
+})
+
 test('ends with the membership of the user who made it, and when that user signs out everywhere', async () => {
   const id = await aRun(owner)
   const userId = crypto.randomUUID()

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { eventTypes } from '../../src/services/webhook-subscriptions.service.ts'
-import { resealWebhookSecrets } from '../../src/services/webhook-subscriptions.service.ts'
+import { resealAll } from '../../src/services/sealing/reseal.ts'
 import { createCipher } from '../../src/runtime/cipher.ts'
 import { openSecrets } from '../../src/services/subscriptions/secrets.ts'
 import { createTestApp } from '../support/app.ts'
@@ -79,7 +79,7 @@ test('a rotation of the key ring seals every secret of webhooks anew', async () 
   const made = await json(await client.post(base, { url }))
   await client.post(`${base}/${made['id']}/rotate-secret`)
   const ring = `next:${btoa('1'.repeat(32))},test:${btoa('0'.repeat(32))}`
-  const report = await resealWebhookSecrets({ db, cipher: createCipher(ring) }, 'next')
+  const report = await resealAll({ db, cipher: createCipher(ring) }, 'next')
   expect(report.failed).toEqual([])
   expect(report.resealed).toBeGreaterThanOrEqual(2)
   const row = await db
@@ -90,5 +90,5 @@ test('a rotation of the key ring seals every secret of webhooks anew', async () 
   const nextAlone = createCipher(`next:${btoa('1'.repeat(32))}`)
   const [, previous] = await openSecrets(nextAlone, 'webhook_subscriptions', { ...row, has_previous: true })
   expect(previous).toBe(made['secret'])
-  expect(await resealWebhookSecrets({ db, cipher: createCipher(ring) }, 'next')).toEqual({ resealed: 0, failed: [] })
+  expect(await resealAll({ db, cipher: createCipher(ring) }, 'next')).toEqual({ resealed: 0, failed: [] })
 })

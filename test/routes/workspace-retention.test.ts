@@ -10,8 +10,14 @@ test('a workspace has the defaults until it says otherwise, field by field', asy
   const client = await signIn()
   const first = await client.get(path)
   expect(await json(first)).toEqual({
-    days: { executions_days: 90, schedule_slots_days: 90, webhook_logs_days: 30, files_days: 0 },
-    settings: { executions_days: null, schedule_slots_days: null, webhook_logs_days: null, files_days: null },
+    days: { executions_days: 90, schedule_slots_days: 90, webhook_logs_days: 30, files_days: 0, audit_days: 365 },
+    settings: {
+      executions_days: null,
+      schedule_slots_days: null,
+      webhook_logs_days: null,
+      files_days: null,
+      audit_days: null,
+    },
     deleted: {
       executions: { count: 0, last_deleted_at: null },
       schedule_slots: { count: 0, last_deleted_at: null },

@@ -31,6 +31,16 @@ const resources: Resource[] = [
     deletable: true,
   },
   {
+    name: 'a budget',
+    async make() {
+      const agent = await made('/api/agents', { name: `Agent ${count++}` })
+      const scope = { type: 'agent', id: agent.split('/').at(-1) }
+      return made('/api/budgets', { scope, limit_usd: '1', window: 'day' })
+    },
+    change: (n) => ({ limit_usd: String(n + 1) }),
+    deletable: true,
+  },
+  {
     name: 'a recipe',
     make: () => made('/api/workflow-recipes', recipe()),
     change: (n) => ({ description: `Change ${n}` }),

@@ -8,14 +8,14 @@ import type { RouteGroup } from '../../src/lib/operation.ts'
 import { permissions, type Permission } from '../../src/lib/permissions.ts'
 import { createCipher } from '../../src/runtime/cipher.ts'
 import { systemClock } from '../../src/runtime/clock.ts'
-import { credentialReader } from '../../src/runtime/credential-reader.ts'
 import { createDeferredWork } from '../../src/runtime/defer.ts'
-import { createEgress } from '../../src/runtime/egress.ts'
+import { openEgress, refusalLog, rulesOf } from '../../src/runtime/open-egress.ts'
 import { createLocalWake } from '../../src/runtime/local-wake.ts'
 import { createMemoryBlobs } from '../../src/runtime/memory-blobs.ts'
 import { createMemoryKv } from '../../src/runtime/memory-kv.ts'
 import { createMemoryLimiter } from '../../src/runtime/memory-limiter.ts'
 import { pinnedFetch, resolveAddresses } from '../../src/runtime/node/pinned-fetch.ts'
+import { createSignIn } from '../../src/runtime/node/sign-in.ts'
 import { readConfigured } from '../../src/runtime/read-configured.ts'
 import { formatKey, hashKey, keyPrefix, type KeyKind } from '../../src/services/identity/key-format.ts'
 import { createTestDatabase, type TestDatabase } from './database.ts'
@@ -71,13 +71,14 @@ export async function createTestApp(options: TestAppOptions = {}): Promise<TestA
   const { log, lines } = createMemoryLog()
   const config = testConfig(options.config)
   const deferred = createDeferredWork(log)
+  const kv = createMemoryKv(systemClock)
   const cipher = createCipher(`test:${btoa('0'.repeat(32))}`)
   const runtime: Runtime = {
     platform: 'node',
     instance: `test-${crypto.randomUUID()}`,
     config,
-    db: database.db,
-    kv: createMemoryKv(systemClock),
+    db: database.engine,
+    kv,
     blobs: createMemoryBlobs(),
     wake: createLocalWake(log),
     limiter: createMemoryLimiter(systemClock),
@@ -85,13 +86,21 @@ export async function createTestApp(options: TestAppOptions = {}): Promise<TestA
     clock: systemClock,
     random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
     log,
-    egress: createEgress({
+    egress: openEgress({
       config,
       fetch: pinnedFetch,
       resolve: resolveAddresses,
-      credentials: credentialReader(database.db, cipher, deferred.defer),
+      db: database.engine,
+      cipher,
+      kv,
+      defer: deferred.defer,
       log,
     }),
+    signIn: createSignIn(
+      config,
+      (workspaceId) => rulesOf(database.engine, workspaceId),
+      refusalLog({ db: database.engine, kv, defer: (work) => deferred.defer(work) }),
+    ),
     readConfigured,
     cipher,
     probes: {},
@@ -160,16 +169,22 @@ function clientOf(app: App, { workspaceId, key, keyId }: Pick<Client, 'workspace
 
 async function insertKey({ db }: Pick<Runtime, 'db'>, options: KeyOptions) {
   const workspaceId = options.workspace ?? uuidv7()
+  const scopes: readonly (Permission | string)[] = options.scopes ?? permissions
   if (options.workspace === undefined) {
     await db
       .insertInto('workspaces')
-      .values({ id: workspaceId, slug: `w-${workspaceId}`, name: 'A workspace' })
+      // Elsewhere the operator's permissions would not count.
+      .values({
+        id: workspaceId,
+        slug: `w-${workspaceId}`,
+        name: 'A workspace',
+        is_operator: scopes.some((scope) => scope.startsWith('system:')),
+      })
       .execute()
   }
   const kind = options.kind ?? 'server'
   const key = formatKey(kind, crypto.getRandomValues(new Uint8Array(32)))
   const keyId = uuidv7()
-  const scopes: readonly (Permission | string)[] = options.scopes ?? permissions
   await db
     .insertInto('api_keys')
     .values({

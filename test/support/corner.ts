@@ -17,7 +17,7 @@ export function kvInCorner(kv: Kv, corner: string): Kv {
 export function limiterInCorner(limiter: Limiter, corner: string): Limiter {
   const at = (key: string) => `${corner}:${key}`
   return {
-    take: (key, limit, windowSeconds) => limiter.take(at(key), limit, windowSeconds),
+    take: (key, limit, windowSeconds, weight) => limiter.take(at(key), limit, windowSeconds, weight),
     peek: (key, limit, windowSeconds) => limiter.peek(at(key), limit, windowSeconds),
   }
 }

@@ -1,15 +1,20 @@
 import { randomUUID } from 'node:crypto'
 import { PGlite } from '@electric-sql/pglite'
-import { Kysely, PGliteDialect, sql } from 'kysely'
+import { sql, type Kysely } from 'kysely'
 import postgres from 'postgres'
 import { inject, onTestFinished } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { migrate } from '../../src/db/migrate.ts'
-import { postgresDialect } from '../../src/runtime/postgres-dialect.ts'
+import { migrations } from '../../src/db/migrations/index.ts'
+import { pgliteScopes } from '../../src/runtime/node/pglite-dialect.ts'
+import { postgresScopes } from '../../src/runtime/postgres-dialect.ts'
 import { PostgresPool } from '../../src/runtime/postgres-pool.ts'
 
 export interface TestDatabase {
+  /** As who logged in, a superuser: for what a test puts there, and looks at afterwards. */
   db: Kysely<Database>
+  /** As the product has it: `Runtime.db`. */
+  engine: Kysely<Database>
   /** Set on PostgreSQL: other processes and connections can open the same database. */
   url?: string
   /** Moves `app_now()` for every connection; the state is the database's own. */
@@ -21,15 +26,20 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** Base URL of a PostgreSQL to test on; absent = PGlite. */
     postgresUrl: string | undefined
+    /** A migrated database there that others are copied from. */
+    postgresTemplate: string | undefined
     /** A migrated, empty PGlite as a tar file, so that a test file opens one in a fraction of the time of initdb. */
     pgliteDump: string | undefined
   }
 }
 
-/** An empty, migrated database of its own: on PostgreSQL in the `postgres` project, else PGlite in memory. */
-export async function createTestDatabase(): Promise<TestDatabase> {
+/**
+ * An empty, migrated database of its own: on PostgreSQL in the `postgres` project, else PGlite in memory. On PostgreSQL it can
+ * be one of an older version.
+ */
+export async function createTestDatabase(list = migrations): Promise<TestDatabase> {
   const base = inject('postgresUrl')
-  return base ? onPostgres(base) : onPGlite()
+  return base ? onPostgres(base, list) : onPGlite()
 }
 
 async function onPGlite(): Promise<TestDatabase> {
@@ -37,22 +47,24 @@ async function onPGlite(): Promise<TestDatabase> {
   const pglite = dump
     ? await PGlite.create({ loadDataDir: new Blob([await (await import('node:fs/promises')).readFile(dump)]) })
     : await PGlite.create()
-  const db = new Kysely<Database>({ dialect: new PGliteDialect({ pglite }) })
+  const { login: db, engine } = pgliteScopes(pglite)
   await migrate(db)
-  return { db, shiftClock: clockShifter(db), close: () => db.destroy() }
+  return { db, engine, shiftClock: clockShifter(db), close: () => db.destroy() }
 }
 
-async function onPostgres(base: string): Promise<TestDatabase> {
+async function onPostgres(base: string, list: typeof migrations): Promise<TestDatabase> {
   const name = `automatos_${randomUUID().replaceAll('-', '').slice(0, 16)}`
   const admin = postgres(base, { max: 1, onnotice: () => {} })
-  await admin.unsafe(`create database ${name}`)
+  const template = list === migrations ? inject('postgresTemplate') : undefined
+  await admin.unsafe(`create database ${name}${template ? ` template ${template}` : ''}`)
   const url = new URL(base)
   url.pathname = `/${name}`
   const pool = new PostgresPool({ connect: (line) => postgres(url.href, { ...line, onnotice() {} } as object), max: 8 })
-  const db = new Kysely<Database>({ dialect: postgresDialect(pool) })
-  await migrate(db)
+  const { login: db, engine } = postgresScopes(pool)
+  await migrate(db, list)
   return {
     db,
+    engine,
     url: url.href,
     shiftClock: clockShifter(db),
     async close() {
@@ -74,8 +86,8 @@ const clockShifter = (db: Kysely<Database>) => async (offset: { seconds: number 
 }
 
 /** For a single test: closes with it. */
-export async function databaseForTest(): Promise<TestDatabase> {
-  const database = await createTestDatabase()
+export async function databaseForTest(list = migrations): Promise<TestDatabase> {
+  const database = await createTestDatabase(list)
   onTestFinished(() => database.close())
   return database
 }

@@ -12,6 +12,8 @@ import { createServiceContext } from './service-context.ts'
 /** A migrated database that the suite may do with as it likes, its clock included. */
 export interface EngineDatabase {
   db: ServiceContext['db']
+  /** As the engine has it; where it is missing, it has it as `db`. */
+  engine?: ServiceContext['db']
   shiftClock(offset: { seconds: number }): Promise<void>
   close(): Promise<void>
 }
@@ -38,7 +40,7 @@ export interface EngineBench {
 }
 
 /** An engine whose `http` steps are scripted effects, so that tests decide when an effect answers, fails or hangs. */
-export async function createEngineBench(database: Pick<EngineDatabase, 'db'>): Promise<EngineBench> {
+export async function createEngineBench(database: Pick<EngineDatabase, 'db' | 'engine'>): Promise<EngineBench> {
   const ctx = await createServiceContext(database)
   ctx.blobs = createMemoryBlobs()
   ctx.wake = createLocalWake(ctx.log)
@@ -64,7 +66,7 @@ export async function createEngineBench(database: Pick<EngineDatabase, 'db'>): P
     worker: (name = 'worker', options = {}) =>
       // Its own object, so that each worker is a process of its own to the event hub and the engine.
       new Engine(
-        { ...ctx, platform: options.platform ?? ctx.platform, db: options.db ?? ctx.db },
+        { ...ctx, platform: options.platform ?? ctx.platform, db: options.db ?? database.engine ?? ctx.db },
         { owner: name, concurrency: options.concurrency ?? 50, executors },
       ),
     script: (stepId, script) => void scripts.set(stepId, script),

@@ -1,5 +1,4 @@
 import {
-  Kysely,
   PostgresAdapter,
   PostgresIntrospector,
   PostgresQueryCompiler,
@@ -7,9 +6,11 @@ import {
   type DatabaseConnection,
   type Dialect,
   type Driver,
+  type Kysely,
   type QueryResult,
 } from 'kysely'
 import type { Database } from '../../src/db/database.ts'
+import { openScopes } from '../../src/db/scope.ts'
 import { gate } from './engine.ts'
 
 /**
@@ -40,7 +41,7 @@ export class FaultyLine {
   constructor(inner: Kysely<Database>, fault: { at: number; kind: FaultKind } | null) {
     this.#inner = inner
     this.#fault = fault
-    this.db = new Kysely<Database>({ dialect: this.#dialect() })
+    this.db = openScopes(() => this.#dialect(), { close: async () => {} }).engine
   }
 
   /** Resolves when the line is cut. */

@@ -75,7 +75,7 @@ export async function startS3Server(): Promise<S3Server> {
     if (method === 'PUT') objects.set(name, { bytes: body, mediaType: request.headers['content-type'] })
     if (method === 'DELETE') objects.delete(name)
     if (fault?.kind === 'lost') return void request.socket.destroy()
-    if (method === 'PUT') return answer(200)
+    if (method === 'PUT' || (method === 'HEAD' && key === '')) return answer(200)
     if (method === 'DELETE') return answer(204)
     const object = objects.get(name)
     if (!object) return refuse(404, 'NoSuchKey')

@@ -21,6 +21,9 @@ export const things: RouteGroup = {
       },
       (ctx, { query }) => reply(200, { items: [], limit: query.limit, workspace: ctx.actor.workspaceId }),
     ),
+    operation({ ...named('askDearly', '/dear'), method: 'get', access: 'agents:read', weight: 3 }, () =>
+      reply(200, {}),
+    ),
     operation({ ...named('openThing', '/open'), method: 'get', access: 'public' }, () => reply(200, { open: true })),
     operation({ ...named('breakThing', '/broken'), method: 'get', access: 'public' }, () => {
       throw new Error('select secret from vault')

@@ -7,6 +7,7 @@ import type { Bindings } from '../../src/runtime/workers/bindings.ts'
 import { createWorker } from '../../src/runtime/workers/worker.ts'
 import { backgroundServices } from '../../src/services/background.ts'
 import { runSlice } from '../../src/services/runs/index.ts'
+import { refreshStaleSettings } from '../../src/services/settings/refresh.ts'
 
 async function call(path: string, bindings: Bindings = env) {
   const context = createExecutionContext()
@@ -42,7 +43,7 @@ test('all isolates count for one budget', async () => {
     return Number(response.headers.get('ratelimit-remaining'))
   }
   // What another isolate has: an app and settings of its own.
-  const other = createWorker({ createApp, backgroundServices, runSlice })
+  const other = createWorker({ createApp, backgroundServices, refreshStaleSettings, runSlice })
   const first = await ask(worker)
   expect([await ask(other as typeof worker), await ask(worker)]).toEqual([first - 1, first - 2])
 })
@@ -72,7 +73,7 @@ test('serves its static files through the API alone', async () => {
 
 test('a bad configuration answers 503 and keeps its faults to the log', async () => {
   // As in a fresh isolate, whose first request brings the settings.
-  const fresh = createWorker({ createApp, backgroundServices, runSlice })
+  const fresh = createWorker({ createApp, backgroundServices, refreshStaleSettings, runSlice })
   const broken = { ...env, RATE_LIMIT_DEFAULT: 'often' } as Bindings
   const response = await fresh.fetch(new Request('http://localhost/health'), broken, createExecutionContext())
   expect([response.status, response.headers.get('content-type')]).toEqual([503, 'application/problem+json'])

@@ -15,7 +15,13 @@ function guard(answer: (request: Request) => Response) {
       return answer(request)
     },
     resolve: null,
-    credentials: async () => ({ slug: 'svc', kind: 'bearer', hosts: ['api.example.com'], fields: { token: 'tok' } }),
+    credentials: async () => ({
+      id: 'c1',
+      slug: 'svc',
+      kind: 'bearer',
+      hosts: ['api.example.com'],
+      fields: { token: 'tok' },
+    }),
     log,
   })
   return { egress, sent }

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { inject } from 'vitest'
+import { asLogin } from '../../src/db/scope.ts'
 import { openRequestDatabase } from '../../src/runtime/workers/database.ts'
 import { controlSuite } from '../services/runs/control.suite.ts'
 import { engineSuite } from '../services/runs/engine.suite.ts'
@@ -24,7 +25,7 @@ const open = async () => {
           `create or replace function app_now() returns timestamptz language sql stable as
            'select statement_timestamp() + interval ''${seconds} seconds'''`,
         )
-        .execute(db)
+        .execute(asLogin(db))
     },
   }
 }

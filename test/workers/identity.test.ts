@@ -6,6 +6,7 @@ import type { Bindings } from '../../src/runtime/workers/bindings.ts'
 import { createWorker } from '../../src/runtime/workers/worker.ts'
 import { backgroundServices } from '../../src/services/background.ts'
 import { runSlice } from '../../src/services/runs/index.ts'
+import { refreshStaleSettings } from '../../src/services/settings/refresh.ts'
 import { createIdentityProvider } from '../support/jwks-server.ts'
 
 /** A fresh isolate, as far as it can be told, that trusts a provider of its own. */
@@ -13,7 +14,7 @@ async function isolate() {
   const provider = await createIdentityProvider()
   const settings = { AUTH_JWKS_URL: provider.url, AUTH_ISSUER: provider.issuer, AUTH_AUDIENCE: provider.audience }
   const start = () => {
-    const worker = createWorker({ createApp, backgroundServices, runSlice })
+    const worker = createWorker({ createApp, backgroundServices, refreshStaleSettings, runSlice })
     const bindings = { ...env, ...settings } as Bindings
     return async (token: string, path = '/api/auth/me') => {
       const context = createExecutionContext()

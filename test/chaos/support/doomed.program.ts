@@ -1,14 +1,13 @@
 import { once } from 'node:events'
 import { flushCompileCache } from 'node:module'
-import { Kysely } from 'kysely'
 import postgres from 'postgres'
 import { createApp } from '../../../src/app.ts'
 import { parseConfig } from '../../../src/config.ts'
 import type { Egress } from '../../../src/context.ts'
-import type { Database } from '../../../src/db/database.ts'
 import { openNodeRuntime } from '../../../src/runtime/node/index.ts'
 import type { ConnectLine } from '../../../src/runtime/postgres-line.ts'
-import { postgresDialect } from '../../../src/runtime/postgres-dialect.ts'
+import { asLogin } from '../../../src/db/scope.ts'
+import { postgresScopes } from '../../../src/runtime/postgres-dialect.ts'
 import { PostgresPool } from '../../../src/runtime/postgres-pool.ts'
 import { deathName, live, type Lifetime } from './life.ts'
 
@@ -62,7 +61,12 @@ async function liveThrough({ env, recipe, key, death }: Lifetime, nth: number): 
       // Whatever was sent beside it is carried out, and nobody hears of it.
       return isStanding ? never : result
     }
-    return Object.assign(client, { unsafe: counted }) as unknown as ReturnType<ConnectLine>
+    // Sent when it is asked for, and in that order; the driver sends when it is told to or awaited.
+    const unsafe = (...query: Parameters<typeof send>) => {
+      const answer = counted(...query)
+      return Object.assign(answer, { execute: () => answer })
+    }
+    return Object.assign(client, { unsafe }) as unknown as ReturnType<ConnectLine>
   }
   const countedEgress: Egress = async (request, options) => {
     if (isStanding) return never
@@ -71,10 +75,10 @@ async function liveThrough({ env, recipe, key, death }: Lifetime, nth: number): 
     return isStanding ? never : answer
   }
   const pool = new PostgresPool({ connect: countedLine, max: 3 })
-  const db = new Kysely<Database>({ dialect: postgresDialect(pool) })
+  const db = postgresScopes(pool).engine
   const runtime = { ...opened, db, egress: countedEgress }
   const app = createApp(config, () => ({ runtime }))
-  await live({ app, runtime, adminKey: config.adminApiKey!.reveal(), eye: opened.db }, recipe, key)
+  await live({ app, runtime, adminKey: config.adminApiKey!.reveal(), eye: asLogin(opened.db) }, recipe, key)
   ends[nth] = statements
   await stand()
 }

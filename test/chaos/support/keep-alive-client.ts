@@ -1,8 +1,9 @@
-import { Agent, request, type IncomingMessage } from 'node:http'
+import { Agent, request, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { pause } from './cluster.ts'
 
 export interface Answer {
   status: number
+  headers: IncomingHttpHeaders
   body: string
 }
 interface Failure extends NodeJS.ErrnoException {
@@ -29,10 +30,15 @@ export class KeepAliveClient {
     this.#key = key
   }
 
-  async post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    return this.request('POST', path, body, headers)
+  }
+
+  request(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     return this.#somewhere(async (base) => {
-      const response = await this.#send(base, 'POST', path, headers, JSON.stringify(body))
-      return { status: response.statusCode!, body: await textOf(response) }
+      const text = body === undefined ? undefined : JSON.stringify(body)
+      const response = await this.#send(base, method, path, headers, text)
+      return { status: response.statusCode!, headers: response.headers, body: await textOf(response) }
     })
   }
 

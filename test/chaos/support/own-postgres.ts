@@ -21,8 +21,8 @@ export function findPostgres(): string | null {
   )
 }
 
-/** A PostgreSQL of a test's own, to stop and start at will. */
-export async function createOwnPostgres(bin: string): Promise<OwnServer> {
+/** A PostgreSQL of a test's own, to stop and start at will. Only a machine that fails would lose what it does not sync. */
+export async function createOwnPostgres(bin: string, { fsync = false } = {}): Promise<OwnServer> {
   const folder = await mkdtemp(join(tmpdir(), 'automatos-postgres-'))
   const data = join(folder, 'data')
   // PostgreSQL refuses to run as root.
@@ -55,7 +55,8 @@ export async function createOwnPostgres(bin: string): Promise<OwnServer> {
     }
   }
   const start = async () => {
-    const options = ['-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off', '-c', 'max_connections=60']
+    const settings = ['listen_addresses=127.0.0.1', `fsync=${fsync ? 'on' : 'off'}`, 'max_connections=60']
+    const options = settings.flatMap((setting) => ['-c', setting])
     const [program, args] = command('postgres', '-D', data, '-p', String(port), '-k', folder, ...options)
     server = spawn(program, args, { stdio: 'ignore' })
     while (!(await answers())) {

@@ -1,5 +1,7 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
+import type { ServiceContext } from '../../../src/context.ts'
+import { scopedTo } from '../../../src/db/scope.ts'
 import { uuidv7 } from '../../../src/lib/ids.ts'
 import { reply } from '../../../src/lib/operation.ts'
 import { createAgent } from '../../../src/services/agents.service.ts'
@@ -14,10 +16,16 @@ const isPostgres = app.database.url !== undefined
 const agentsOf = async (workspaceId: string) =>
   (await db.selectFrom('agents').select('id').where('workspace_id', '=', workspaceId).execute()).length
 
+/** A row and nothing beside it: whoever is audited waits for acts of its workspace that have not ended. */
+const insertAgent = ({ db, actor }: Pick<ServiceContext, 'db' | 'actor'>, slug: string) =>
+  sql`insert into agents (id, workspace_id, slug, name)
+    values (${uuidv7()}, ${actor.workspaceId}, ${slug}, ${slug})`.execute(db)
+
 async function aContext() {
   const { workspaceId } = await signIn()
   return {
     ...app.runtime,
+    db: scopedTo(app.runtime.db, workspaceId),
     actor: { kind: 'system' as const, id: uuidv7(), workspaceId, permissions: new Set(['recipes:execute' as const]) },
   }
 }
@@ -96,7 +104,7 @@ test.runIf(isPostgres)('who wakes up after its lease finds its work taken over, 
   const ctx = await aContext()
   const [begun, go] = [gate(), gate()]
   const late = answerOnce(ctx, request('k'), async (inner) => {
-    await createAgent(inner, { name: 'Late' })
+    await insertAgent(inner, 'late')
     begun.open()
     await go.opened
     return reply(201, { who: 'late' })
@@ -108,7 +116,7 @@ test.runIf(isPostgres)('who wakes up after its lease finds its work taken over, 
     .where('workspace_id', '=', ctx.actor.workspaceId)
     .execute()
   const taken = await answerOnce(ctx, request('k'), async (inner) => {
-    await createAgent(inner, { name: 'Next' })
+    await insertAgent(inner, 'next')
     return reply(201, { who: 'next' })
   })
   expect(taken.body).toEqual({ who: 'next' })

@@ -31,6 +31,23 @@ test('a nudge wakes those who wait for others, and leaves those who wait for the
   expect(ends).toEqual(['other rested', 'time parked'])
 })
 
+test('what a call of the run gives back wakes those who wait for a budget, and nobody else', async () => {
+  const resting = new Resting(clock)
+  const ends: string[] = []
+  const seen = resting.budgetNudges
+  await resting.sideBySide([
+    async () => void ends.push(`other ${await resting.restUntilNudged('a', Infinity, null, never, resting.nudges)}`),
+    async () => void ends.push(`budget ${await resting.restUntilNudged('b', hour, null, never, seen, 'budget')}`),
+    async () => {
+      await Promise.resolve()
+      resting.nudgeBudgets()
+    },
+  ])
+  expect(ends).toEqual(['budget rested', 'other parked'])
+  // Between a look and the rest behind it, too.
+  expect(await resting.restUntilNudged('b', hour, null, never, seen, 'budget')).toBe('rested')
+})
+
 test('who waits without a time parks with none', async () => {
   const resting = new Resting(clock)
   expect(await resting.restUntilNudged('a', Infinity, null, never, 0)).toBe('parked')

@@ -81,7 +81,7 @@ describe('http_request', () => {
     const outcome = await runTool(ctx, 'http_request', { method: 'POST', url, body: { b: 1, a: 2 } }, options)
     expect(outcome).toMatchObject({ is_error: false, result: { status: 404, body: { why: 'gone' } } })
     expect(received).toMatchObject({ body: '{"a":2,"b":1}', headers: { 'idempotency-key': 'run/1/step/0.1' } })
-    expect(seen[0]).not.toHaveProperty('workspaceId')
+    expect(seen[0]).toMatchObject({ secrets: false })
     expect(seen[0]).not.toHaveProperty('credential')
     expect(seen[0]).toMatchObject({ maxResponseBytes: 2097152, timeoutMs: 30000 })
   })

@@ -1,9 +1,8 @@
 import { env } from 'cloudflare:workers'
-import { Kysely, sql } from 'kysely'
+import { sql } from 'kysely'
 import postgres from 'postgres'
-import type { Database } from '../../../src/db/database.ts'
 import { migrate } from '../../../src/db/migrate.ts'
-import { postgresDialect } from '../../../src/runtime/postgres-dialect.ts'
+import { postgresScopes } from '../../../src/runtime/postgres-dialect.ts'
 import { PostgresPool } from '../../../src/runtime/postgres-pool.ts'
 import { DriverSocket } from '../../../src/runtime/workers/driver-socket.ts'
 import type { TestDatabase } from '../../support/database.ts'
@@ -27,11 +26,12 @@ export async function createTestDatabase(): Promise<TestDatabase> {
     connection: { search_path: schema },
   }
   const pool = new PostgresPool({ connect: (line) => postgres({ ...options, ...line } as object), max: 4 })
-  const db = new Kysely<Database>({ dialect: postgresDialect(pool) })
+  const { login: db, engine } = postgresScopes(pool)
   await sql`create schema ${sql.id(schema)}`.execute(db)
   await migrate(db)
   return {
     db,
+    engine,
     async shiftClock({ seconds }) {
       await sql
         .raw(
