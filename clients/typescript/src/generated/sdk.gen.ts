@@ -9,9 +9,15 @@ import type {
   TDataShape,
 } from './client/index.ts'
 import type {
+  AcceptInvitationData,
+  AcceptInvitationErrors,
+  AcceptInvitationResponses,
   ApproveWorkflowData,
   ApproveWorkflowErrors,
   ApproveWorkflowResponses,
+  AuthorizeCredentialData,
+  AuthorizeCredentialErrors,
+  AuthorizeCredentialResponses,
   CancelBackfillData,
   CancelBackfillErrors,
   CancelBackfillResponses,
@@ -24,6 +30,9 @@ import type {
   CancelWorkflowData,
   CancelWorkflowErrors,
   CancelWorkflowResponses,
+  ChangeMemberRoleData,
+  ChangeMemberRoleErrors,
+  ChangeMemberRoleResponses,
   CloneAgentData,
   CloneAgentErrors,
   CloneAgentResponses,
@@ -39,9 +48,15 @@ import type {
   CreateBackfillData,
   CreateBackfillErrors,
   CreateBackfillResponses,
+  CreateBudgetData,
+  CreateBudgetErrors,
+  CreateBudgetResponses,
   CreateCredentialData,
   CreateCredentialErrors,
   CreateCredentialResponses,
+  CreateEgressRuleData,
+  CreateEgressRuleErrors,
+  CreateEgressRuleResponses,
   CreateEventsTicketData,
   CreateEventsTicketErrors,
   CreateEventsTicketResponses,
@@ -57,12 +72,21 @@ import type {
   CreatePingData,
   CreatePingErrors,
   CreatePingResponses,
+  CreatePrivacyExportData,
+  CreatePrivacyExportErrors,
+  CreatePrivacyExportLinkData,
+  CreatePrivacyExportLinkErrors,
+  CreatePrivacyExportLinkResponses,
+  CreatePrivacyExportResponses,
   CreateRecipeData,
   CreateRecipeErrors,
   CreateRecipeResponses,
   CreateReplayData,
   CreateReplayErrors,
   CreateReplayResponses,
+  CreateRoleData,
+  CreateRoleErrors,
+  CreateRoleResponses,
   CreateScheduleData,
   CreateScheduleErrors,
   CreateScheduleResponses,
@@ -87,21 +111,36 @@ import type {
   DeleteAgentData,
   DeleteAgentErrors,
   DeleteAgentResponses,
+  DeleteBudgetData,
+  DeleteBudgetErrors,
+  DeleteBudgetResponses,
   DeleteCredentialData,
   DeleteCredentialErrors,
   DeleteCredentialResponses,
+  DeleteEgressRuleData,
+  DeleteEgressRuleErrors,
+  DeleteEgressRuleResponses,
   DeleteFileData,
   DeleteFileErrors,
   DeleteFileResponses,
   DeletePingData,
   DeletePingErrors,
   DeletePingResponses,
+  DeletePrivacyExportData,
+  DeletePrivacyExportErrors,
+  DeletePrivacyExportResponses,
   DeleteRecipeData,
   DeleteRecipeErrors,
   DeleteRecipeResponses,
+  DeleteRoleData,
+  DeleteRoleErrors,
+  DeleteRoleResponses,
   DeleteScheduleData,
   DeleteScheduleErrors,
   DeleteScheduleResponses,
+  DeleteUserApiKeyData,
+  DeleteUserApiKeyErrors,
+  DeleteUserApiKeyResponses,
   DeleteWebhookData,
   DeleteWebhookErrors,
   DeleteWebhookResponses,
@@ -111,6 +150,9 @@ import type {
   DeleteWorkflowData,
   DeleteWorkflowErrors,
   DeleteWorkflowResponses,
+  DeleteWorkspaceData,
+  DeleteWorkspaceErrors,
+  DeleteWorkspaceResponses,
   DiffRecipeVersionsData,
   DiffRecipeVersionsErrors,
   DiffRecipeVersionsResponses,
@@ -120,18 +162,30 @@ import type {
   DownloadOutputData,
   DownloadOutputErrors,
   DownloadOutputResponses,
+  DownloadPrivacyExportData,
+  DownloadPrivacyExportErrors,
+  DownloadPrivacyExportResponses,
   DuplicateWorkflowData,
   DuplicateWorkflowErrors,
   DuplicateWorkflowResponses,
   EditWorkflowPlanData,
   EditWorkflowPlanErrors,
   EditWorkflowPlanResponses,
+  EraseUserData,
+  EraseUserErrors,
+  EraseUserResponses,
   ExecuteAgentData,
   ExecuteAgentErrors,
   ExecuteAgentResponses,
   ExecuteRecipeData,
   ExecuteRecipeErrors,
   ExecuteRecipeResponses,
+  ExplainPermissionsData,
+  ExplainPermissionsErrors,
+  ExplainPermissionsResponses,
+  ExportAuditLogsData,
+  ExportAuditLogsErrors,
+  ExportAuditLogsResponses,
   ExportRecipeData,
   ExportRecipeErrors,
   ExportRecipeResponses,
@@ -160,18 +214,30 @@ import type {
   GetApprovalData,
   GetApprovalErrors,
   GetApprovalResponses,
+  GetAuditLogData,
+  GetAuditLogErrors,
+  GetAuditLogResponses,
   GetBackfillData,
   GetBackfillErrors,
   GetBackfillResponses,
+  GetBudgetData,
+  GetBudgetErrors,
+  GetBudgetResponses,
   GetCredentialData,
   GetCredentialErrors,
   GetCredentialResponses,
+  GetCurrentLimitsData,
+  GetCurrentLimitsErrors,
+  GetCurrentLimitsResponses,
   GetCurrentWorkspaceData,
   GetCurrentWorkspaceErrors,
   GetCurrentWorkspaceResponses,
   GetDefaultModelData,
   GetDefaultModelErrors,
   GetDefaultModelResponses,
+  GetEgressRuleData,
+  GetEgressRuleErrors,
+  GetEgressRuleResponses,
   GetExecutionData,
   GetExecutionErrors,
   GetExecutionResponses,
@@ -190,15 +256,30 @@ import type {
   GetIdentityData,
   GetIdentityErrors,
   GetIdentityResponses,
+  GetInvitationData,
+  GetInvitationErrors,
+  GetInvitationResponses,
   GetLivenessData,
   GetLivenessErrors,
   GetLivenessResponses,
+  GetMemberData,
+  GetMemberErrors,
+  GetMemberResponses,
   GetMetricsData,
   GetMetricsErrors,
   GetMetricsResponses,
+  GetOrganizationData,
+  GetOrganizationErrors,
+  GetOrganizationResponses,
   GetPingData,
   GetPingErrors,
   GetPingResponses,
+  GetPlanData,
+  GetPlanErrors,
+  GetPlanResponses,
+  GetPrivacyExportData,
+  GetPrivacyExportErrors,
+  GetPrivacyExportResponses,
   GetReadinessData,
   GetReadinessErrors,
   GetReadinessResponses,
@@ -217,12 +298,36 @@ import type {
   GetRetentionData,
   GetRetentionErrors,
   GetRetentionResponses,
+  GetRoleData,
+  GetRoleErrors,
+  GetRoleResponses,
   GetScheduleData,
   GetScheduleErrors,
   GetScheduleResponses,
+  GetStoredPersonData,
+  GetStoredPersonErrors,
+  GetStoredPersonResponses,
+  GetSystemComponentsData,
+  GetSystemComponentsErrors,
+  GetSystemComponentsResponses,
+  GetSystemConfigData,
+  GetSystemConfigErrors,
+  GetSystemConfigResponses,
+  GetSystemInfoData,
+  GetSystemInfoErrors,
+  GetSystemInfoResponses,
+  GetSystemMetricsData,
+  GetSystemMetricsErrors,
+  GetSystemMetricsResponses,
+  GetSystemSettingData,
+  GetSystemSettingErrors,
+  GetSystemSettingResponses,
   GetTemplateData,
   GetTemplateErrors,
   GetTemplateResponses,
+  GetUserApiKeyData,
+  GetUserApiKeyErrors,
+  GetUserApiKeyResponses,
   GetWebhookData,
   GetWebhookDeliveryData,
   GetWebhookDeliveryErrors,
@@ -252,7 +357,19 @@ import type {
   GetWorkflowStatsResponses,
   GetWorkspaceData,
   GetWorkspaceErrors,
+  GetWorkspaceLimitsData,
+  GetWorkspaceLimitsErrors,
+  GetWorkspaceLimitsResponses,
   GetWorkspaceResponses,
+  InviteMemberData,
+  InviteMemberErrors,
+  InviteMemberResponses,
+  JoinByInvitationData,
+  JoinByInvitationErrors,
+  JoinByInvitationResponses,
+  LeaveWorkspaceData,
+  LeaveWorkspaceErrors,
+  LeaveWorkspaceResponses,
   ListActiveWorkflowsData,
   ListActiveWorkflowsErrors,
   ListActiveWorkflowsResponses,
@@ -265,15 +382,30 @@ import type {
   ListApprovalsData,
   ListApprovalsErrors,
   ListApprovalsResponses,
+  ListAuditLogsData,
+  ListAuditLogsErrors,
+  ListAuditLogsResponses,
   ListBackfillsData,
   ListBackfillsErrors,
   ListBackfillsResponses,
   ListBackgroundServicesData,
   ListBackgroundServicesErrors,
   ListBackgroundServicesResponses,
+  ListBudgetsData,
+  ListBudgetsErrors,
+  ListBudgetsResponses,
   ListCredentialsData,
   ListCredentialsErrors,
   ListCredentialsResponses,
+  ListCredentialTypesData,
+  ListCredentialTypesErrors,
+  ListCredentialTypesResponses,
+  ListCredentialUsageData,
+  ListCredentialUsageErrors,
+  ListCredentialUsageResponses,
+  ListEgressRulesData,
+  ListEgressRulesErrors,
+  ListEgressRulesResponses,
   ListEndpointStatsData,
   ListEndpointStatsErrors,
   ListEndpointStatsResponses,
@@ -289,15 +421,27 @@ import type {
   ListInstancesData,
   ListInstancesErrors,
   ListInstancesResponses,
+  ListInvitationsData,
+  ListInvitationsErrors,
+  ListInvitationsResponses,
   ListLedgerData,
   ListLedgerErrors,
   ListLedgerResponses,
+  ListMembersData,
+  ListMembersErrors,
+  ListMembersResponses,
   ListModelsData,
   ListModelsErrors,
   ListModelsResponses,
   ListPermissionsData,
   ListPermissionsErrors,
   ListPermissionsResponses,
+  ListPlansData,
+  ListPlansErrors,
+  ListPlansResponses,
+  ListPrivacyExportsData,
+  ListPrivacyExportsErrors,
+  ListPrivacyExportsResponses,
   ListRecipeExecutionsData,
   ListRecipeExecutionsErrors,
   ListRecipeExecutionsResponses,
@@ -313,6 +457,9 @@ import type {
   ListReplaysData,
   ListReplaysErrors,
   ListReplaysResponses,
+  ListRolesData,
+  ListRolesErrors,
+  ListRolesResponses,
   ListScheduleAlertsData,
   ListScheduleAlertsErrors,
   ListScheduleAlertsResponses,
@@ -322,6 +469,12 @@ import type {
   ListSlotsData,
   ListSlotsErrors,
   ListSlotsResponses,
+  ListSystemSettingChangesData,
+  ListSystemSettingChangesErrors,
+  ListSystemSettingChangesResponses,
+  ListSystemSettingsData,
+  ListSystemSettingsErrors,
+  ListSystemSettingsResponses,
   ListTemplateCategoriesData,
   ListTemplateCategoriesErrors,
   ListTemplateCategoriesResponses,
@@ -331,6 +484,9 @@ import type {
   ListUpcomingSlotsData,
   ListUpcomingSlotsErrors,
   ListUpcomingSlotsResponses,
+  ListUserApiKeysData,
+  ListUserApiKeysErrors,
+  ListUserApiKeysResponses,
   ListWebhookDeliveriesData,
   ListWebhookDeliveriesErrors,
   ListWebhookDeliveriesResponses,
@@ -376,6 +532,12 @@ import type {
   PutAgentData,
   PutAgentErrors,
   PutAgentResponses,
+  PutPlanData,
+  PutPlanErrors,
+  PutPlanResponses,
+  PutUserApiKeyData,
+  PutUserApiKeyErrors,
+  PutUserApiKeyResponses,
   ReceiveWebhookData,
   ReceiveWebhookErrors,
   ReceiveWebhookResponses,
@@ -385,15 +547,27 @@ import type {
   RedeliverWebhookDeliveryResponses,
   RedeliverWebhookErrors,
   RedeliverWebhookResponses,
+  RemoveMemberData,
+  RemoveMemberErrors,
+  RemoveMemberResponses,
   ReplaceWorkflowPlanData,
   ReplaceWorkflowPlanErrors,
   ReplaceWorkflowPlanResponses,
   ReplayExecutionData,
   ReplayExecutionErrors,
   ReplayExecutionResponses,
+  ResendInvitationData,
+  ResendInvitationErrors,
+  ResendInvitationResponses,
+  ResetSystemSettingData,
+  ResetSystemSettingErrors,
+  ResetSystemSettingResponses,
   RestoreRecipeVersionData,
   RestoreRecipeVersionErrors,
   RestoreRecipeVersionResponses,
+  RestoreWorkspaceData,
+  RestoreWorkspaceErrors,
+  RestoreWorkspaceResponses,
   ResumeExecutionData,
   ResumeExecutionErrors,
   ResumeExecutionResponses,
@@ -412,6 +586,12 @@ import type {
   RevokeApiKeyData,
   RevokeApiKeyErrors,
   RevokeApiKeyResponses,
+  RevokeInvitationData,
+  RevokeInvitationErrors,
+  RevokeInvitationResponses,
+  RotateApiKeyData,
+  RotateApiKeyErrors,
+  RotateApiKeyResponses,
   RotateWebhookSecretData,
   RotateWebhookSecretErrors,
   RotateWebhookSecretResponses,
@@ -430,24 +610,57 @@ import type {
   SendSignalData,
   SendSignalErrors,
   SendSignalResponses,
+  SetSystemSettingData,
+  SetSystemSettingErrors,
+  SetSystemSettingResponses,
+  SetWorkspaceLimitsData,
+  SetWorkspaceLimitsErrors,
+  SetWorkspaceLimitsResponses,
+  SignOutData,
+  SignOutErrors,
   SignOutEverywhereData,
   SignOutEverywhereErrors,
   SignOutEverywhereResponses,
+  SignOutResponses,
+  SwitchWorkspaceData,
+  SwitchWorkspaceErrors,
+  SwitchWorkspaceResponses,
+  TestCredentialData,
+  TestCredentialErrors,
+  TestCredentialResponses,
   TestModelData,
   TestModelErrors,
   TestModelResponses,
   TestRecipeStepData,
   TestRecipeStepErrors,
   TestRecipeStepResponses,
+  TestUserApiKeyData,
+  TestUserApiKeyErrors,
+  TestUserApiKeyResponses,
   TestWebhookSubscriptionData,
   TestWebhookSubscriptionErrors,
   TestWebhookSubscriptionResponses,
+  TransferOwnershipData,
+  TransferOwnershipErrors,
+  TransferOwnershipResponses,
   UpdateAgentData,
   UpdateAgentErrors,
   UpdateAgentResponses,
+  UpdateApiKeyData,
+  UpdateApiKeyErrors,
+  UpdateApiKeyResponses,
+  UpdateBudgetData,
+  UpdateBudgetErrors,
+  UpdateBudgetResponses,
+  UpdateCredentialData,
+  UpdateCredentialErrors,
+  UpdateCredentialResponses,
   UpdateCurrentWorkspaceData,
   UpdateCurrentWorkspaceErrors,
   UpdateCurrentWorkspaceResponses,
+  UpdateOrganizationData,
+  UpdateOrganizationErrors,
+  UpdateOrganizationResponses,
   UpdatePingData,
   UpdatePingErrors,
   UpdatePingResponses,
@@ -457,6 +670,9 @@ import type {
   UpdateRetentionData,
   UpdateRetentionErrors,
   UpdateRetentionResponses,
+  UpdateRoleData,
+  UpdateRoleErrors,
+  UpdateRoleResponses,
   UpdateScheduleData,
   UpdateScheduleErrors,
   UpdateScheduleResponses,
@@ -478,6 +694,9 @@ import type {
   ValidateRecipeData,
   ValidateRecipeErrors,
   ValidateRecipeResponses,
+  VerifyAuditLogsData,
+  VerifyAuditLogsErrors,
+  VerifyAuditLogsResponses,
 } from './types.gen.ts'
 
 export type Options<
@@ -655,7 +874,7 @@ export class AutomatosApi extends HeyApiClient {
   /**
    * Refuse every token that was issued to the user so far
    *
-   * The one of this request included. At once in the process that answers, within ten seconds in every other. API keys that the user made stay valid. Keys are refused here: they are revoked instead.
+   * The one of this request included, and at once: also in other processes, which the database tells in the same commit. One that it cannot reach follows within ten seconds. API keys that the user made stay valid. Keys are refused here: they are revoked instead.
    */
   public signOutEverywhere<ThrowOnError extends boolean = true>(
     options?: Options<SignOutEverywhereData, ThrowOnError>,
@@ -676,6 +895,97 @@ export class AutomatosApi extends HeyApiClient {
       ],
       url: '/api/auth/sign-out-everywhere',
       ...options,
+    })
+  }
+
+  /**
+   * End one session of the user
+   *
+   * By default the one of this request. Its tokens are refused from now on, as at sign-out everywhere, those that the identity provider still issues for it included. Keys are refused here: they are revoked instead.
+   */
+  public signOut<ThrowOnError extends boolean = true>(
+    options?: Options<SignOutData, ThrowOnError>,
+  ): RequestResult<SignOutResponses, SignOutErrors, ThrowOnError> {
+    return (options?.client ?? this.client).post<SignOutResponses, SignOutErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/auth/sign-out',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options?.headers,
+      },
+    })
+  }
+
+  /**
+   * Read which organization of an identity provider the workspace belongs to
+   *
+   * Needs the permission `members:read`.
+   */
+  public getOrganization<ThrowOnError extends boolean = true>(
+    options?: Options<GetOrganizationData, ThrowOnError>,
+  ): RequestResult<GetOrganizationResponses, GetOrganizationErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<GetOrganizationResponses, GetOrganizationErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/auth/organization',
+      ...options,
+    })
+  }
+
+  /**
+   * Say which roles the members of the organization get
+   *
+   * `role_map` is replaced as a whole. It counts for whoever comes in from now on; roles that members have are changed in the team. Nobody gives more than they have.
+   *
+   * Needs the permission `members:manage`.
+   */
+  public updateOrganization<ThrowOnError extends boolean = true>(
+    options: Options<UpdateOrganizationData, ThrowOnError>,
+  ): RequestResult<UpdateOrganizationResponses, UpdateOrganizationErrors, ThrowOnError> {
+    return (options.client ?? this.client).patch<UpdateOrganizationResponses, UpdateOrganizationErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/auth/organization',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
     })
   }
 
@@ -800,6 +1110,35 @@ export class AutomatosApi extends HeyApiClient {
   }
 
   /**
+   * Delete the workspace in which the caller acts
+   *
+   * At once nothing runs there any more and nothing can be written; it can be read, exported and restored until `purge_after`, and is then erased with all that belongs to it.
+   *
+   * Needs the permission `workspaces:manage`.
+   */
+  public deleteWorkspace<ThrowOnError extends boolean = true>(
+    options: Options<DeleteWorkspaceData, ThrowOnError>,
+  ): RequestResult<DeleteWorkspaceResponses, DeleteWorkspaceErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<DeleteWorkspaceResponses, DeleteWorkspaceErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}',
+      ...options,
+    })
+  }
+
+  /**
    * Read one of the workspaces that the caller may see
    *
    * Needs the permission `workspaces:read`.
@@ -822,6 +1161,60 @@ export class AutomatosApi extends HeyApiClient {
         { name: 'X-API-Key', type: 'apiKey' },
       ],
       url: '/api/workspaces/{workspace}',
+      ...options,
+    })
+  }
+
+  /**
+   * Restore a deleted workspace before it is purged
+   *
+   * Needs the permission `workspaces:manage`.
+   */
+  public restoreWorkspace<ThrowOnError extends boolean = true>(
+    options: Options<RestoreWorkspaceData, ThrowOnError>,
+  ): RequestResult<RestoreWorkspaceResponses, RestoreWorkspaceErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<RestoreWorkspaceResponses, RestoreWorkspaceErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/restore',
+      ...options,
+    })
+  }
+
+  /**
+   * Choose the workspace in which requests without X-Workspace-ID act
+   *
+   * For users who sign in with a token. A key belongs to one workspace.
+   */
+  public switchWorkspace<ThrowOnError extends boolean = true>(
+    options: Options<SwitchWorkspaceData, ThrowOnError>,
+  ): RequestResult<SwitchWorkspaceResponses, SwitchWorkspaceErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<SwitchWorkspaceResponses, SwitchWorkspaceErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/switch',
       ...options,
     })
   }
@@ -887,6 +1280,693 @@ export class AutomatosApi extends HeyApiClient {
   }
 
   /**
+   * Read the limits of the workspace and what is used of them
+   *
+   * Needs the permission `workspaces:read`.
+   */
+  public getCurrentLimits<ThrowOnError extends boolean = true>(
+    options?: Options<GetCurrentLimitsData, ThrowOnError>,
+  ): RequestResult<GetCurrentLimitsResponses, GetCurrentLimitsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<GetCurrentLimitsResponses, GetCurrentLimitsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/current/limits',
+      ...options,
+    })
+  }
+
+  /**
+   * Read the limits of any workspace, as the operator
+   *
+   * Needs the permission `system:read`.
+   */
+  public getWorkspaceLimits<ThrowOnError extends boolean = true>(
+    options: Options<GetWorkspaceLimitsData, ThrowOnError>,
+  ): RequestResult<GetWorkspaceLimitsResponses, GetWorkspaceLimitsErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetWorkspaceLimitsResponses, GetWorkspaceLimitsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/limits',
+      ...options,
+    })
+  }
+
+  /**
+   * Give a workspace a plan, and limits of its own
+   *
+   * What there is already stays where a limit is lowered: nothing more is made until it fits.
+   *
+   * Needs the permission `system:manage`.
+   */
+  public setWorkspaceLimits<ThrowOnError extends boolean = true>(
+    options: Options<SetWorkspaceLimitsData, ThrowOnError>,
+  ): RequestResult<SetWorkspaceLimitsResponses, SetWorkspaceLimitsErrors, ThrowOnError> {
+    return (options.client ?? this.client).put<SetWorkspaceLimitsResponses, SetWorkspaceLimitsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/limits',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * List the plans of the installation
+   *
+   * Needs the permission `system:read`.
+   */
+  public listPlans<ThrowOnError extends boolean = true>(
+    options?: Options<ListPlansData, ThrowOnError>,
+  ): RequestResult<ListPlansResponses, ListPlansErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListPlansResponses, ListPlansErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/plans',
+      ...options,
+    })
+  }
+
+  /**
+   * Read a plan
+   *
+   * Needs the permission `system:read`.
+   */
+  public getPlan<ThrowOnError extends boolean = true>(
+    options: Options<GetPlanData, ThrowOnError>,
+  ): RequestResult<GetPlanResponses, GetPlanErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetPlanResponses, GetPlanErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/plans/{plan}',
+      ...options,
+    })
+  }
+
+  /**
+   * Make a plan, or replace what it says
+   *
+   * Needs the permission `system:manage`.
+   */
+  public putPlan<ThrowOnError extends boolean = true>(
+    options: Options<PutPlanData, ThrowOnError>,
+  ): RequestResult<PutPlanResponses, PutPlanErrors, ThrowOnError> {
+    return (options.client ?? this.client).put<PutPlanResponses, PutPlanErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/plans/{plan}',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * List the members of the workspace
+   *
+   * Needs the permission `members:read`.
+   */
+  public listMembers<ThrowOnError extends boolean = true>(
+    options: Options<ListMembersData, ThrowOnError>,
+  ): RequestResult<ListMembersResponses, ListMembersErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<ListMembersResponses, ListMembersErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/members',
+      ...options,
+    })
+  }
+
+  /**
+   * Leave the workspace
+   *
+   * For users. The last owner cannot leave. API keys that the user made belong to the workspace and stay.
+   */
+  public leaveWorkspace<ThrowOnError extends boolean = true>(
+    options: Options<LeaveWorkspaceData, ThrowOnError>,
+  ): RequestResult<LeaveWorkspaceResponses, LeaveWorkspaceErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<LeaveWorkspaceResponses, LeaveWorkspaceErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/leave',
+      ...options,
+    })
+  }
+
+  /**
+   * Hand the workspace over to another member
+   *
+   * The member becomes an owner, and the owner who asks an `admin`.
+   *
+   * Needs the permission `workspaces:manage`.
+   */
+  public transferOwnership<ThrowOnError extends boolean = true>(
+    options: Options<TransferOwnershipData, ThrowOnError>,
+  ): RequestResult<TransferOwnershipResponses, TransferOwnershipErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<TransferOwnershipResponses, TransferOwnershipErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/transfer',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Remove a member from the workspace
+   *
+   * Needs the permission `members:manage`.
+   */
+  public removeMember<ThrowOnError extends boolean = true>(
+    options: Options<RemoveMemberData, ThrowOnError>,
+  ): RequestResult<RemoveMemberResponses, RemoveMemberErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<RemoveMemberResponses, RemoveMemberErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/members/{member}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read a member of the workspace
+   *
+   * Needs the permission `members:read`.
+   */
+  public getMember<ThrowOnError extends boolean = true>(
+    options: Options<GetMemberData, ThrowOnError>,
+  ): RequestResult<GetMemberResponses, GetMemberErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetMemberResponses, GetMemberErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/members/{member}',
+      ...options,
+    })
+  }
+
+  /**
+   * Give a member another role
+   *
+   * Needs the permission `members:manage`.
+   */
+  public changeMemberRole<ThrowOnError extends boolean = true>(
+    options: Options<ChangeMemberRoleData, ThrowOnError>,
+  ): RequestResult<ChangeMemberRoleResponses, ChangeMemberRoleErrors, ThrowOnError> {
+    return (options.client ?? this.client).patch<ChangeMemberRoleResponses, ChangeMemberRoleErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/members/{member}',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * List the invitations of the workspace
+   *
+   * Needs the permission `members:read`.
+   */
+  public listInvitations<ThrowOnError extends boolean = true>(
+    options: Options<ListInvitationsData, ThrowOnError>,
+  ): RequestResult<ListInvitationsResponses, ListInvitationsErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<ListInvitationsResponses, ListInvitationsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/invitations',
+      ...options,
+    })
+  }
+
+  /**
+   * Invite somebody to the workspace
+   *
+   * An open invitation has a seat of the plan. Nobody invites to a role that holds more than they do.
+   *
+   * Needs the permission `members:manage`.
+   */
+  public inviteMember<ThrowOnError extends boolean = true>(
+    options: Options<InviteMemberData, ThrowOnError>,
+  ): RequestResult<InviteMemberResponses, InviteMemberErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<InviteMemberResponses, InviteMemberErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/invitations',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Revoke an invitation
+   *
+   * It stays in the list, as `revoked`.
+   *
+   * Needs the permission `members:manage`.
+   */
+  public revokeInvitation<ThrowOnError extends boolean = true>(
+    options: Options<RevokeInvitationData, ThrowOnError>,
+  ): RequestResult<RevokeInvitationResponses, RevokeInvitationErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<RevokeInvitationResponses, RevokeInvitationErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/invitations/{invitation}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read an invitation
+   *
+   * Needs the permission `members:read`.
+   */
+  public getInvitation<ThrowOnError extends boolean = true>(
+    options: Options<GetInvitationData, ThrowOnError>,
+  ): RequestResult<GetInvitationResponses, GetInvitationErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetInvitationResponses, GetInvitationErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/invitations/{invitation}',
+      ...options,
+    })
+  }
+
+  /**
+   * Send an invitation again, with a new token and a new end
+   *
+   * The token before is worth nothing from then on.
+   *
+   * Needs the permission `members:manage`.
+   */
+  public resendInvitation<ThrowOnError extends boolean = true>(
+    options: Options<ResendInvitationData, ThrowOnError>,
+  ): RequestResult<ResendInvitationResponses, ResendInvitationErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<ResendInvitationResponses, ResendInvitationErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/invitations/{invitation}/resend',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * List the roles of the workspace, the built-in ones first
+   *
+   * Needs the permission `members:read`.
+   */
+  public listRoles<ThrowOnError extends boolean = true>(
+    options: Options<ListRolesData, ThrowOnError>,
+  ): RequestResult<ListRolesResponses, ListRolesErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<ListRolesResponses, ListRolesErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/roles',
+      ...options,
+    })
+  }
+
+  /**
+   * Make a role
+   *
+   * A role cannot hold more than its maker.
+   *
+   * Needs the permission `members:manage`.
+   */
+  public createRole<ThrowOnError extends boolean = true>(
+    options: Options<CreateRoleData, ThrowOnError>,
+  ): RequestResult<CreateRoleResponses, CreateRoleErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CreateRoleResponses, CreateRoleErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/roles',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Delete a role of the workspace that nobody has
+   *
+   * Needs the permission `members:manage`.
+   */
+  public deleteRole<ThrowOnError extends boolean = true>(
+    options: Options<DeleteRoleData, ThrowOnError>,
+  ): RequestResult<DeleteRoleResponses, DeleteRoleErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<DeleteRoleResponses, DeleteRoleErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/roles/{role}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read a role
+   *
+   * Needs the permission `members:read`.
+   */
+  public getRole<ThrowOnError extends boolean = true>(
+    options: Options<GetRoleData, ThrowOnError>,
+  ): RequestResult<GetRoleResponses, GetRoleErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetRoleResponses, GetRoleErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/roles/{role}',
+      ...options,
+    })
+  }
+
+  /**
+   * Change a role of the workspace, for all who have it
+   *
+   * Needs the permission `members:manage`.
+   */
+  public updateRole<ThrowOnError extends boolean = true>(
+    options: Options<UpdateRoleData, ThrowOnError>,
+  ): RequestResult<UpdateRoleResponses, UpdateRoleErrors, ThrowOnError> {
+    return (options.client ?? this.client).patch<UpdateRoleResponses, UpdateRoleErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/workspaces/{workspace}/team/roles/{role}',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Accept an invitation and receive a personal key
+   *
+   * Where no identity provider is configured. An unknown, used, revoked or ended token and another address answer alike.
+   */
+  public acceptInvitation<ThrowOnError extends boolean = true>(
+    options: Options<AcceptInvitationData, ThrowOnError>,
+  ): RequestResult<AcceptInvitationResponses, AcceptInvitationErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<AcceptInvitationResponses, AcceptInvitationErrors, ThrowOnError>({
+      url: '/api/invitations/accept',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Accept an invitation as the user who is signed in
+   *
+   * The address that the token of the user tells must be the one that is invited; another answers as an unknown invitation does.
+   */
+  public joinByInvitation<ThrowOnError extends boolean = true>(
+    options: Options<JoinByInvitationData, ThrowOnError>,
+  ): RequestResult<JoinByInvitationResponses, JoinByInvitationErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<JoinByInvitationResponses, JoinByInvitationErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/invitations/join',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
    * Read the role table and the permissions of the key
    */
   public listPermissions<ThrowOnError extends boolean = true>(
@@ -907,6 +1987,31 @@ export class AutomatosApi extends HeyApiClient {
         { name: 'X-API-Key', type: 'apiKey' },
       ],
       url: '/api/permissions',
+      ...options,
+    })
+  }
+
+  /**
+   * Read what the caller may do here, each permission with its source
+   */
+  public explainPermissions<ThrowOnError extends boolean = true>(
+    options?: Options<ExplainPermissionsData, ThrowOnError>,
+  ): RequestResult<ExplainPermissionsResponses, ExplainPermissionsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ExplainPermissionsResponses, ExplainPermissionsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/permissions/effective',
       ...options,
     })
   }
@@ -972,9 +2077,9 @@ export class AutomatosApi extends HeyApiClient {
   /**
    * Revoke an API key
    *
-   * Final. Other processes refuse the key within ten seconds, this one at once.
+   * Final, and at once: also in other processes, which the database tells in the same commit. One that it cannot reach refuses the key within ten seconds. Open invitations that it has made end too. The key of another person takes what that person holds.
    *
-   * Needs the permission `api-keys:manage`.
+   * Needs the permission `api-keys:manage`, but not for what is your own.
    */
   public revokeApiKey<ThrowOnError extends boolean = true>(
     options: Options<RevokeApiKeyData, ThrowOnError>,
@@ -1021,6 +2126,242 @@ export class AutomatosApi extends HeyApiClient {
         { name: 'X-API-Key', type: 'apiKey' },
       ],
       url: '/api/api-keys/{api_key}',
+      ...options,
+    })
+  }
+
+  /**
+   * Change an API key
+   *
+   * What is not named stays; scopes are for good. Nobody gives a key more than they have themselves, but anybody with the permission may narrow it.
+   *
+   * Needs the permission `api-keys:manage`.
+   */
+  public updateApiKey<ThrowOnError extends boolean = true>(
+    options: Options<UpdateApiKeyData, ThrowOnError>,
+  ): RequestResult<UpdateApiKeyResponses, UpdateApiKeyErrors, ThrowOnError> {
+    return (options.client ?? this.client).patch<UpdateApiKeyResponses, UpdateApiKeyErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/api-keys/{api_key}',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Give an API key a new text
+   *
+   * Id, rights, limits and history stay. The old text stays good for `overlap_seconds`, so that every place that uses the key can change over; another rotation ends it. Takes the rights that the key has; the key of a person is rotated by that person alone.
+   *
+   * Needs the permission `api-keys:manage`, but not for what is your own.
+   */
+  public rotateApiKey<ThrowOnError extends boolean = true>(
+    options: Options<RotateApiKeyData, ThrowOnError>,
+  ): RequestResult<RotateApiKeyResponses, RotateApiKeyErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<RotateApiKeyResponses, RotateApiKeyErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/api-keys/{api_key}/rotate',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * List the provider keys of the workspace
+   *
+   * Needs the permission `credentials:read`.
+   */
+  public listUserApiKeys<ThrowOnError extends boolean = true>(
+    options?: Options<ListUserApiKeysData, ThrowOnError>,
+  ): RequestResult<ListUserApiKeysResponses, ListUserApiKeysErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListUserApiKeysResponses, ListUserApiKeysErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/user-api-keys',
+      ...options,
+    })
+  }
+
+  /**
+   * Delete a provider key
+   *
+   * From the next call on the key of the platform is used, where there is one.
+   *
+   * Needs the permission `credentials:manage`.
+   */
+  public deleteUserApiKey<ThrowOnError extends boolean = true>(
+    options: Options<DeleteUserApiKeyData, ThrowOnError>,
+  ): RequestResult<DeleteUserApiKeyResponses, DeleteUserApiKeyErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<DeleteUserApiKeyResponses, DeleteUserApiKeyErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/user-api-keys/{provider}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read what is known of a provider key
+   *
+   * Needs the permission `credentials:read`.
+   */
+  public getUserApiKey<ThrowOnError extends boolean = true>(
+    options: Options<GetUserApiKeyData, ThrowOnError>,
+  ): RequestResult<GetUserApiKeyResponses, GetUserApiKeyErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetUserApiKeyResponses, GetUserApiKeyErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/user-api-keys/{provider}',
+      ...options,
+    })
+  }
+
+  /**
+   * Store or replace a provider key
+   *
+   * Asks the provider with it first, and stores nothing that the provider does not accept.
+   *
+   * Needs the permission `credentials:manage`.
+   */
+  public putUserApiKey<ThrowOnError extends boolean = true>(
+    options: Options<PutUserApiKeyData, ThrowOnError>,
+  ): RequestResult<PutUserApiKeyResponses, PutUserApiKeyErrors, ThrowOnError> {
+    return (options.client ?? this.client).put<PutUserApiKeyResponses, PutUserApiKeyErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/user-api-keys/{provider}',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Ask the provider whether it accepts the key
+   *
+   * Needs the permission `credentials:manage`.
+   */
+  public testUserApiKey<ThrowOnError extends boolean = true>(
+    options: Options<TestUserApiKeyData, ThrowOnError>,
+  ): RequestResult<TestUserApiKeyResponses, TestUserApiKeyErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<TestUserApiKeyResponses, TestUserApiKeyErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/user-api-keys/{provider}/test',
+      ...options,
+    })
+  }
+
+  /**
+   * List the types of credentials and their fields
+   *
+   * Needs the permission `credentials:read`.
+   */
+  public listCredentialTypes<ThrowOnError extends boolean = true>(
+    options?: Options<ListCredentialTypesData, ThrowOnError>,
+  ): RequestResult<ListCredentialTypesResponses, ListCredentialTypesErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListCredentialTypesResponses, ListCredentialTypesErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/credentials/types',
       ...options,
     })
   }
@@ -1086,7 +2427,7 @@ export class AutomatosApi extends HeyApiClient {
   /**
    * Delete a credential
    *
-   * What still names it is refused at its next request.
+   * One that is in use is 409, which names its users, unless that is forced: then they are refused.
    *
    * Needs the permission `credentials:manage`.
    */
@@ -1136,6 +2477,995 @@ export class AutomatosApi extends HeyApiClient {
       ],
       url: '/api/credentials/{credential}',
       ...options,
+    })
+  }
+
+  /**
+   * Change a credential
+   *
+   * What is not named stays, field by field. Whatever lets the secret go to another host takes the secret fields anew.
+   *
+   * Needs the permission `credentials:manage`.
+   */
+  public updateCredential<ThrowOnError extends boolean = true>(
+    options: Options<UpdateCredentialData, ThrowOnError>,
+  ): RequestResult<UpdateCredentialResponses, UpdateCredentialErrors, ThrowOnError> {
+    return (options.client ?? this.client).patch<UpdateCredentialResponses, UpdateCredentialErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/credentials/{credential}',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Use a credential once, to see whether it works
+   *
+   * One bounded call through the egress guard: to `test_url`, or to the service's own test.
+   *
+   * Needs the permission `credentials:manage`.
+   */
+  public testCredential<ThrowOnError extends boolean = true>(
+    options: Options<TestCredentialData, ThrowOnError>,
+  ): RequestResult<TestCredentialResponses, TestCredentialErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<TestCredentialResponses, TestCredentialErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/credentials/{credential}/test',
+      ...options,
+    })
+  }
+
+  /**
+   * Get the address at which a person consents
+   *
+   * Of type `oauth2_authorization_code`. The address is good for ten minutes and once.
+   *
+   * Needs the permission `credentials:manage`.
+   */
+  public authorizeCredential<ThrowOnError extends boolean = true>(
+    options: Options<AuthorizeCredentialData, ThrowOnError>,
+  ): RequestResult<AuthorizeCredentialResponses, AuthorizeCredentialErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<AuthorizeCredentialResponses, AuthorizeCredentialErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/credentials/{credential}/authorize',
+      ...options,
+    })
+  }
+
+  /**
+   * List what a credential was used for
+   *
+   * Needs the permission `credentials:read`.
+   */
+  public listCredentialUsage<ThrowOnError extends boolean = true>(
+    options: Options<ListCredentialUsageData, ThrowOnError>,
+  ): RequestResult<ListCredentialUsageResponses, ListCredentialUsageErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<ListCredentialUsageResponses, ListCredentialUsageErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/credentials/{credential}/usage',
+      ...options,
+    })
+  }
+
+  /**
+   * List where requests may go
+   *
+   * Needs the permission `credentials:read`.
+   */
+  public listEgressRules<ThrowOnError extends boolean = true>(
+    options?: Options<ListEgressRulesData, ThrowOnError>,
+  ): RequestResult<ListEgressRulesResponses, ListEgressRulesErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListEgressRulesResponses, ListEgressRulesErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/egress-rules',
+      ...options,
+    })
+  }
+
+  /**
+   * Allow or deny a destination
+   *
+   * Needs the permission `credentials:manage`.
+   */
+  public createEgressRule<ThrowOnError extends boolean = true>(
+    options: Options<CreateEgressRuleData, ThrowOnError>,
+  ): RequestResult<CreateEgressRuleResponses, CreateEgressRuleErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CreateEgressRuleResponses, CreateEgressRuleErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/egress-rules',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Delete a rule
+   *
+   * Needs the permission `credentials:manage`.
+   */
+  public deleteEgressRule<ThrowOnError extends boolean = true>(
+    options: Options<DeleteEgressRuleData, ThrowOnError>,
+  ): RequestResult<DeleteEgressRuleResponses, DeleteEgressRuleErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<DeleteEgressRuleResponses, DeleteEgressRuleErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/egress-rules/{rule}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read a rule
+   *
+   * Needs the permission `credentials:read`.
+   */
+  public getEgressRule<ThrowOnError extends boolean = true>(
+    options: Options<GetEgressRuleData, ThrowOnError>,
+  ): RequestResult<GetEgressRuleResponses, GetEgressRuleErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetEgressRuleResponses, GetEgressRuleErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/egress-rules/{rule}',
+      ...options,
+    })
+  }
+
+  /**
+   * List the audit log of the workspace
+   *
+   * Needs the permission `audit:read`.
+   */
+  public listAuditLogs<ThrowOnError extends boolean = true>(
+    options?: Options<ListAuditLogsData, ThrowOnError>,
+  ): RequestResult<ListAuditLogsResponses, ListAuditLogsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListAuditLogsResponses, ListAuditLogsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/audit-logs',
+      ...options,
+    })
+  }
+
+  /**
+   * Recompute the log and find the first entry that was tampered with
+   *
+   * Finds entries that were changed, deleted or put elsewhere, and an end that was cut off, which signed checkpoints show. A long log takes several calls: each goes on at the `next_from` of the one before.
+   *
+   * Needs the permission `audit:read`.
+   */
+  public verifyAuditLogs<ThrowOnError extends boolean = true>(
+    options?: Options<VerifyAuditLogsData, ThrowOnError>,
+  ): RequestResult<VerifyAuditLogsResponses, VerifyAuditLogsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<VerifyAuditLogsResponses, VerifyAuditLogsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/audit-logs/verify',
+      ...options,
+    })
+  }
+
+  /**
+   * Download the log
+   *
+   * Oldest first, as one stream. In CSV a text that a spreadsheet would run as a formula begins with `'`.
+   *
+   * Needs the permission `audit:read`.
+   */
+  public exportAuditLogs<ThrowOnError extends boolean = true>(
+    options?: Options<ExportAuditLogsData, ThrowOnError>,
+  ): RequestResult<ExportAuditLogsResponses, ExportAuditLogsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ExportAuditLogsResponses, ExportAuditLogsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/audit-logs/export',
+      ...options,
+    })
+  }
+
+  /**
+   * Read an entry of the log
+   *
+   * Needs the permission `audit:read`.
+   */
+  public getAuditLog<ThrowOnError extends boolean = true>(
+    options: Options<GetAuditLogData, ThrowOnError>,
+  ): RequestResult<GetAuditLogResponses, GetAuditLogErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetAuditLogResponses, GetAuditLogErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/audit-logs/{entry}',
+      ...options,
+    })
+  }
+
+  /**
+   * List the settings that the database may override
+   *
+   * Needs the permission `system:read`.
+   */
+  public listSystemSettings<ThrowOnError extends boolean = true>(
+    options?: Options<ListSystemSettingsData, ThrowOnError>,
+  ): RequestResult<ListSystemSettingsResponses, ListSystemSettingsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListSystemSettingsResponses, ListSystemSettingsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/system-settings',
+      ...options,
+    })
+  }
+
+  /**
+   * Go back to what the environment says
+   *
+   * Needs the permission `system:manage`.
+   */
+  public resetSystemSetting<ThrowOnError extends boolean = true>(
+    options: Options<ResetSystemSettingData, ThrowOnError>,
+  ): RequestResult<ResetSystemSettingResponses, ResetSystemSettingErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<ResetSystemSettingResponses, ResetSystemSettingErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/system-settings/{setting}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read a setting
+   *
+   * Needs the permission `system:read`.
+   */
+  public getSystemSetting<ThrowOnError extends boolean = true>(
+    options: Options<GetSystemSettingData, ThrowOnError>,
+  ): RequestResult<GetSystemSettingResponses, GetSystemSettingErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetSystemSettingResponses, GetSystemSettingErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/system-settings/{setting}',
+      ...options,
+    })
+  }
+
+  /**
+   * Set a setting in place of the environment
+   *
+   * Counts in the process that answers at once, in every other as soon as the database has told it, at the latest after five seconds (on Workers with the requests behind those).
+   *
+   * Needs the permission `system:manage`.
+   */
+  public setSystemSetting<ThrowOnError extends boolean = true>(
+    options: Options<SetSystemSettingData, ThrowOnError>,
+  ): RequestResult<SetSystemSettingResponses, SetSystemSettingErrors, ThrowOnError> {
+    return (options.client ?? this.client).put<SetSystemSettingResponses, SetSystemSettingErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/system-settings/{setting}',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * List who changed a setting, from what to what
+   *
+   * Needs the permission `system:read`.
+   */
+  public listSystemSettingChanges<ThrowOnError extends boolean = true>(
+    options: Options<ListSystemSettingChangesData, ThrowOnError>,
+  ): RequestResult<ListSystemSettingChangesResponses, ListSystemSettingChangesErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<
+      ListSystemSettingChangesResponses,
+      ListSystemSettingChangesErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/system-settings/{setting}/history',
+      ...options,
+    })
+  }
+
+  /**
+   * Read what runs here
+   *
+   * Needs the permission `system:read`.
+   */
+  public getSystemInfo<ThrowOnError extends boolean = true>(
+    options?: Options<GetSystemInfoData, ThrowOnError>,
+  ): RequestResult<GetSystemInfoResponses, GetSystemInfoErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<GetSystemInfoResponses, GetSystemInfoErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/system/info',
+      ...options,
+    })
+  }
+
+  /**
+   * Read the configuration, redacted, with the source of each value
+   *
+   * Needs the permission `system:read`.
+   */
+  public getSystemConfig<ThrowOnError extends boolean = true>(
+    options?: Options<GetSystemConfigData, ThrowOnError>,
+  ): RequestResult<GetSystemConfigResponses, GetSystemConfigErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<GetSystemConfigResponses, GetSystemConfigErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/system/config',
+      ...options,
+    })
+  }
+
+  /**
+   * Read how the parts fare, measured now
+   *
+   * Needs the permission `system:read`.
+   */
+  public getSystemComponents<ThrowOnError extends boolean = true>(
+    options?: Options<GetSystemComponentsData, ThrowOnError>,
+  ): RequestResult<GetSystemComponentsResponses, GetSystemComponentsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<GetSystemComponentsResponses, GetSystemComponentsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/system/components',
+      ...options,
+    })
+  }
+
+  /**
+   * Read the figures of the process and the backlog
+   *
+   * Needs the permission `system:read`.
+   */
+  public getSystemMetrics<ThrowOnError extends boolean = true>(
+    options?: Options<GetSystemMetricsData, ThrowOnError>,
+  ): RequestResult<GetSystemMetricsResponses, GetSystemMetricsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<GetSystemMetricsResponses, GetSystemMetricsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/system/metrics',
+      ...options,
+    })
+  }
+
+  /**
+   * List the archives of the workspace
+   *
+   * Needs the permission `privacy:export`.
+   */
+  public listPrivacyExports<ThrowOnError extends boolean = true>(
+    options?: Options<ListPrivacyExportsData, ThrowOnError>,
+  ): RequestResult<ListPrivacyExportsResponses, ListPrivacyExportsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListPrivacyExportsResponses, ListPrivacyExportsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/privacy/exports',
+      ...options,
+    })
+  }
+
+  /**
+   * Order an archive of the workspace, or of what names a person in it
+   *
+   * Made in the background: every table as lines of JSON, and every file. Without secrets. Kept for seven days.
+   *
+   * Needs the permission `privacy:export`.
+   */
+  public createPrivacyExport<ThrowOnError extends boolean = true>(
+    options?: Options<CreatePrivacyExportData, ThrowOnError>,
+  ): RequestResult<CreatePrivacyExportResponses, CreatePrivacyExportErrors, ThrowOnError> {
+    return (options?.client ?? this.client).post<CreatePrivacyExportResponses, CreatePrivacyExportErrors, ThrowOnError>(
+      {
+        security: [
+          {
+            key: 'bearer',
+            scheme: 'bearer',
+            type: 'http',
+          },
+          {
+            key: 'jwt',
+            scheme: 'bearer',
+            type: 'http',
+          },
+          { name: 'X-API-Key', type: 'apiKey' },
+        ],
+        url: '/api/privacy/exports',
+        ...options,
+        headers: {
+          'Content-Type': 'application/json',
+          ...options?.headers,
+        },
+      },
+    )
+  }
+
+  /**
+   * Delete an archive, or cancel its making
+   *
+   * Needs the permission `privacy:export`.
+   */
+  public deletePrivacyExport<ThrowOnError extends boolean = true>(
+    options: Options<DeletePrivacyExportData, ThrowOnError>,
+  ): RequestResult<DeletePrivacyExportResponses, DeletePrivacyExportErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<
+      DeletePrivacyExportResponses,
+      DeletePrivacyExportErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/privacy/exports/{export}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read how far an archive is
+   *
+   * Needs the permission `privacy:export`.
+   */
+  public getPrivacyExport<ThrowOnError extends boolean = true>(
+    options: Options<GetPrivacyExportData, ThrowOnError>,
+  ): RequestResult<GetPrivacyExportResponses, GetPrivacyExportErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetPrivacyExportResponses, GetPrivacyExportErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/privacy/exports/{export}',
+      ...options,
+    })
+  }
+
+  /**
+   * Download the archive
+   *
+   * A tar archive of several gzip members: `tar -xzf` reads it.
+   *
+   * Needs the permission `privacy:export`.
+   */
+  public downloadPrivacyExport<ThrowOnError extends boolean = true>(
+    options: Options<DownloadPrivacyExportData, ThrowOnError>,
+  ): RequestResult<DownloadPrivacyExportResponses, DownloadPrivacyExportErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<
+      DownloadPrivacyExportResponses,
+      DownloadPrivacyExportErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+        {
+          in: 'query',
+          name: 'ticket',
+          type: 'apiKey',
+        },
+      ],
+      url: '/api/privacy/exports/{export}/archive',
+      ...options,
+    })
+  }
+
+  /**
+   * Get an address that an archive can be downloaded from
+   *
+   * For `EventSource`, `<img>`, downloads and whatever else can send no headers. The address acts for who asked for it: revoking that key, or ending that membership, ends it too.
+   *
+   * Needs the permission `privacy:export`.
+   */
+  public createPrivacyExportLink<ThrowOnError extends boolean = true>(
+    options: Options<CreatePrivacyExportLinkData, ThrowOnError>,
+  ): RequestResult<CreatePrivacyExportLinkResponses, CreatePrivacyExportLinkErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<
+      CreatePrivacyExportLinkResponses,
+      CreatePrivacyExportLinkErrors,
+      ThrowOnError
+    >({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/privacy/exports/{export}/archive/link',
+      ...options,
+    })
+  }
+
+  /**
+   * Erase a person
+   *
+   * Their row, memberships, personal keys, sessions and invitations go at once, and workspaces that are theirs alone within minutes. What they wrote in workspaces of others belongs to those; there their id stays, and stands for nobody. Audit logs lose their address and still verify.
+   *
+   * Needs the permission `system:manage`.
+   */
+  public eraseUser<ThrowOnError extends boolean = true>(
+    options: Options<EraseUserData, ThrowOnError>,
+  ): RequestResult<EraseUserResponses, EraseUserErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<EraseUserResponses, EraseUserErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/privacy/users/{user}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read what the installation knows of a person, and what an erasure would take along
+   *
+   * Needs the permission `system:manage`.
+   */
+  public getStoredPerson<ThrowOnError extends boolean = true>(
+    options: Options<GetStoredPersonData, ThrowOnError>,
+  ): RequestResult<GetStoredPersonResponses, GetStoredPersonErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetStoredPersonResponses, GetStoredPersonErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/privacy/users/{user}',
+      ...options,
+    })
+  }
+
+  /**
+   * List the budgets of the workspace
+   *
+   * Needs the permission `budgets:read`.
+   */
+  public listBudgets<ThrowOnError extends boolean = true>(
+    options?: Options<ListBudgetsData, ThrowOnError>,
+  ): RequestResult<ListBudgetsResponses, ListBudgetsErrors, ThrowOnError> {
+    return (options?.client ?? this.client).get<ListBudgetsResponses, ListBudgetsErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/budgets',
+      ...options,
+    })
+  }
+
+  /**
+   * Set a budget
+   *
+   * Before each call of a model its highest cost is reserved in every budget that it counts for. What was spent in the window before counts.
+   *
+   * Needs the permission `budgets:manage`.
+   */
+  public createBudget<ThrowOnError extends boolean = true>(
+    options: Options<CreateBudgetData, ThrowOnError>,
+  ): RequestResult<CreateBudgetResponses, CreateBudgetErrors, ThrowOnError> {
+    return (options.client ?? this.client).post<CreateBudgetResponses, CreateBudgetErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/budgets',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
+    })
+  }
+
+  /**
+   * Remove a budget
+   *
+   * Needs the permission `budgets:manage`.
+   */
+  public deleteBudget<ThrowOnError extends boolean = true>(
+    options: Options<DeleteBudgetData, ThrowOnError>,
+  ): RequestResult<DeleteBudgetResponses, DeleteBudgetErrors, ThrowOnError> {
+    return (options.client ?? this.client).delete<DeleteBudgetResponses, DeleteBudgetErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/budgets/{budget}',
+      ...options,
+    })
+  }
+
+  /**
+   * Read a budget and what is left of it
+   *
+   * Needs the permission `budgets:read`.
+   */
+  public getBudget<ThrowOnError extends boolean = true>(
+    options: Options<GetBudgetData, ThrowOnError>,
+  ): RequestResult<GetBudgetResponses, GetBudgetErrors, ThrowOnError> {
+    return (options.client ?? this.client).get<GetBudgetResponses, GetBudgetErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/budgets/{budget}',
+      ...options,
+    })
+  }
+
+  /**
+   * Change a budget
+   *
+   * What is not named stays. Executions that wait for it look again at once.
+   *
+   * Needs the permission `budgets:manage`.
+   */
+  public updateBudget<ThrowOnError extends boolean = true>(
+    options: Options<UpdateBudgetData, ThrowOnError>,
+  ): RequestResult<UpdateBudgetResponses, UpdateBudgetErrors, ThrowOnError> {
+    return (options.client ?? this.client).patch<UpdateBudgetResponses, UpdateBudgetErrors, ThrowOnError>({
+      security: [
+        {
+          key: 'bearer',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        {
+          key: 'jwt',
+          scheme: 'bearer',
+          type: 'http',
+        },
+        { name: 'X-API-Key', type: 'apiKey' },
+      ],
+      url: '/api/budgets/{budget}',
+      ...options,
+      headers: {
+        'Content-Type': 'application/json',
+        ...options.headers,
+      },
     })
   }
 
@@ -1322,7 +3652,7 @@ export class AutomatosApi extends HeyApiClient {
   /**
    * Ask an agent
    *
-   * Queues a run of one step and answers at once, or with `Prefer: wait=30` once it has ended, however it ended; follow it at `/api/executions/{id}`. `Idempotency-Key` makes a repeated request answer the run it made before.
+   * Queues a run of one step and answers at once, or with `Prefer: wait=30` once it has ended, however it ended; follow it at `/api/executions/{id}`. Who waits is refused at once where a budget is spent; otherwise the run waits for the budget. `Idempotency-Key` makes a repeated request answer the run it made before.
    *
    * Needs the permission `agents:execute`.
    */

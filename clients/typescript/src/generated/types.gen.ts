@@ -15,6 +15,7 @@ export type Problem = {
     | '/problems/malformed'
     | '/problems/unauthenticated'
     | '/problems/forbidden'
+    | '/problems/limit-reached'
     | '/problems/not-found'
     | '/problems/method-not-allowed'
     | '/problems/conflict'
@@ -25,6 +26,7 @@ export type Problem = {
     | '/problems/invalid'
     | '/problems/idempotency-key-reused'
     | '/problems/rate-limited'
+    | '/problems/budget-exceeded'
     | '/problems/headers-too-large'
     | '/problems/internal'
     | '/problems/upstream-failed'
@@ -440,6 +442,11 @@ export type ExecutionEvent =
          * Of the run that it has started.
          */
         execution_id?: string
+        /**
+         * A budget has no room for its call of a model.
+         */
+        reason?: 'budget'
+        budget_id?: string
         [key: string]: unknown
       }
       created_at: string
@@ -716,6 +723,10 @@ export type Identity = {
     prefix: string
     expires_at: string | null
   } | null
+  /**
+   * The session at the identity provider, where the token names one.
+   */
+  session_id: string | null
   workspace: {
     id: string
     slug: string
@@ -724,7 +735,7 @@ export type Identity = {
   /**
    * Of the user in this workspace; null for a key.
    */
-  role: 'owner' | 'admin' | 'editor' | 'viewer' | null
+  role: string | null
   /**
    * What the caller may do in this workspace.
    */
@@ -736,6 +747,43 @@ export type SignedOut = {
    * Tokens issued before are refused.
    */
   tokens_valid_after: string
+}
+
+export type EndedSession = {
+  session_id: string
+  revoked_at: string
+}
+
+export type SignOut = {
+  /**
+   * The `sid` of its tokens. Default: the session of this request.
+   */
+  session_id?: string
+}
+
+export type Organization = {
+  /**
+   * Null where the workspace belongs to no organization.
+   */
+  issuer: string | null
+  /**
+   * Its id at the identity provider.
+   */
+  org_id: string | null
+  /**
+   * Roles there to roles here, for whoever comes in for the first time. Without an entry: `admin` is `admin`, `member` is `editor`, any other `viewer`.
+   */
+  role_map: {
+    [key: string]: string
+  }
+  created_at: string | null
+  updated_at: string | null
+}
+
+export type OrganizationChanges = {
+  role_map: {
+    [key: string]: string
+  }
 }
 
 export type WorkspaceList = {
@@ -750,10 +798,11 @@ export type ListedWorkspace = {
   id: string
   slug: string
   name: string
+  plan?: string
   /**
    * Defaults of this workspace. `model` answers where neither step nor agent names one.
    */
-  settings: {
+  settings?: {
     /**
      * Which model answers. Default: the one of the agent or of the workspace.
      */
@@ -768,7 +817,7 @@ export type ListedWorkspace = {
        */
       base_url?: string
       /**
-       * Slug of a stored credential for base_url.
+       * Slug or id of a stored credential for base_url.
        */
       credential?: string
       /**
@@ -787,18 +836,24 @@ export type ListedWorkspace = {
     concurrent_executions?: number
     [key: string]: unknown
   }
-  created_at: string
-  updated_at: string
   /**
-   * Of the user who asks; null where a key does.
+   * Since when it is to be purged; until then it can be read and restored.
    */
-  role: 'owner' | 'admin' | 'editor' | 'viewer' | null
+  deleted_at?: string | null
+  purge_after?: string | null
+  created_at?: string
+  updated_at?: string
+  /**
+   * Of the user who asks; null where a key does. Where it may not read the workspace, only the name is told.
+   */
+  role: string | null
 }
 
 export type Workspace = {
   id: string
   slug: string
   name: string
+  plan: string
   /**
    * Defaults of this workspace. `model` answers where neither step nor agent names one.
    */
@@ -817,7 +872,7 @@ export type Workspace = {
        */
       base_url?: string
       /**
-       * Slug of a stored credential for base_url.
+       * Slug or id of a stored credential for base_url.
        */
       credential?: string
       /**
@@ -836,6 +891,11 @@ export type Workspace = {
     concurrent_executions?: number
     [key: string]: unknown
   }
+  /**
+   * Since when it is to be purged; until then it can be read and restored.
+   */
+  deleted_at: string | null
+  purge_after: string | null
   created_at: string
   updated_at: string
 }
@@ -864,7 +924,7 @@ export type WorkspacePatch = {
        */
       base_url?: string
       /**
-       * Slug of a stored credential for base_url.
+       * Slug or id of a stored credential for base_url.
        */
       credential?: string
       /**
@@ -905,6 +965,10 @@ export type Retention = {
      * Uploaded files without an `expires_at`; applies to those that are uploaded from then on.
      */
     files_days: number
+    /**
+     * The audit log. What is left of it still verifies.
+     */
+    audit_days: number
   }
   /**
    * Of the workspace. Null = the default of the installation.
@@ -926,6 +990,10 @@ export type Retention = {
      * Uploaded files without an `expires_at`; applies to those that are uploaded from then on.
      */
     files_days: number | null
+    /**
+     * The audit log. What is left of it still verifies.
+     */
+    audit_days: number | null
   }
   /**
    * What was deleted so far.
@@ -963,6 +1031,325 @@ export type RetentionPatch = {
    * Uploaded files without an `expires_at`; applies to those that are uploaded from then on.
    */
   files_days?: number | null
+  /**
+   * The audit log. What is left of it still verifies.
+   */
+  audit_days?: number | null
+}
+
+export type WorkspaceLimits = {
+  plan: string
+  /**
+   * Of this workspace alone, before those of its plan.
+   */
+  overrides: {
+    [key: string]: number | null
+  }
+  /**
+   * As they count, with what is used, measured now. Null = no limit.
+   */
+  limits: {
+    agents: {
+      limit: number | null
+      used: number
+    }
+    recipes: {
+      limit: number | null
+      used: number
+    }
+    documents: {
+      limit: number | null
+      used: number
+    }
+    members: {
+      limit: number | null
+      used: number
+    }
+    api_keys: {
+      limit: number | null
+      used: number
+    }
+    storage_bytes: {
+      limit: number | null
+      used: number
+    }
+    concurrent_runs: {
+      limit: number | null
+      used: number
+    }
+  }
+}
+
+export type WorkspaceLimitsInput = {
+  plan: string
+  overrides?: PlanLimits
+}
+
+/**
+ * What is null is unlimited; what is absent too, or as the plan has it.
+ */
+export type PlanLimits = {
+  agents?: number | null
+  recipes?: number | null
+  /**
+   * Uploaded files.
+   */
+  documents?: number | null
+  /**
+   * Members, and open invitations.
+   */
+  members?: number | null
+  /**
+   * Keys that are good; the keys of persons are not counted.
+   */
+  api_keys?: number | null
+  /**
+   * Of all files together.
+   */
+  storage_bytes?: number | null
+  /**
+   * Executions that run at a time; the others wait. A workspace may set itself less.
+   */
+  concurrent_runs?: number | null
+}
+
+export type PlanList = {
+  items: Array<Plan>
+}
+
+export type Plan = {
+  slug: string
+  name: string
+  limits: {
+    [key: string]: number | null
+  }
+  /**
+   * How many workspaces have it.
+   */
+  workspaces: number
+}
+
+export type PlanInput = {
+  name: string
+  limits: PlanLimits
+}
+
+export type TeamMemberList = {
+  items: Array<TeamMember>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type TeamMember = {
+  user_id: string
+  email: string | null
+  name: string | null
+  role: string
+  /**
+   * A token of an identity provider, or a key that an invitation gave.
+   */
+  signs_in_with: 'token' | 'key'
+  joined_at: string
+}
+
+export type OwnershipTransfer = {
+  user_id: string
+}
+
+export type MemberRoleChange = {
+  /**
+   * Built in (`owner`, `admin`, `editor`, `viewer`), or one of the workspace.
+   */
+  role: string
+}
+
+export type InvitationList = {
+  items: Array<Invitation>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type Invitation = {
+  id: string
+  email: string
+  role: string
+  state: 'pending' | 'accepted' | 'revoked' | 'expired'
+  invited_by: string
+  expires_at: string
+  accepted_at: string | null
+  created_at: string
+}
+
+export type SentInvitation = {
+  id: string
+  email: string
+  role: string
+  state: 'pending' | 'accepted' | 'revoked' | 'expired'
+  invited_by: string
+  expires_at: string
+  accepted_at: string | null
+  created_at: string
+  /**
+   * `email`: the token is on its way to the address.
+   */
+  delivery: 'email' | 'token'
+  /**
+   * To be passed on to whom it is for, this once. Null where it is mailed.
+   */
+  token: string | null
+}
+
+export type NewInvitation = {
+  email: string
+  /**
+   * Built in (`owner`, `admin`, `editor`, `viewer`), or one of the workspace.
+   */
+  role: string
+  expires_in_days?: number
+  /**
+   * `token` answers it instead of mailing it. Default: `email`, where the installation sends any there.
+   */
+  delivery?: 'email' | 'token'
+}
+
+export type InvitationResend = {
+  /**
+   * `token` answers it instead of mailing it. Default: `email`, where the installation sends any there.
+   */
+  delivery?: 'email' | 'token'
+}
+
+export type TeamRoleList = {
+  items: Array<TeamRole>
+}
+
+export type TeamRole = {
+  slug: string
+  name: string
+  description: string | null
+  permissions: Array<string>
+  built_in: boolean
+  /**
+   * Members who have it, and open invitations that give it.
+   */
+  in_use: number
+}
+
+export type NewTeamRole = {
+  slug: string
+  name: string
+  description?: string | null
+  permissions: Array<
+    | 'workspaces:read'
+    | 'workspaces:manage'
+    | 'api-keys:read'
+    | 'api-keys:manage'
+    | 'credentials:read'
+    | 'credentials:manage'
+    | 'agents:read'
+    | 'agents:write'
+    | 'agents:execute'
+    | 'models:read'
+    | 'recipes:read'
+    | 'recipes:write'
+    | 'recipes:execute'
+    | 'executions:read'
+    | 'executions:control'
+    | 'approvals:read'
+    | 'approvals:decide'
+    | 'events:send'
+    | 'schedules:read'
+    | 'schedules:write'
+    | 'webhooks:read'
+    | 'webhooks:write'
+    | 'files:read'
+    | 'files:write'
+    | 'members:read'
+    | 'members:manage'
+    | 'audit:read'
+    | 'budgets:read'
+    | 'budgets:manage'
+    | 'privacy:export'
+    | 'system:read'
+    | 'system:manage'
+  >
+}
+
+export type TeamRolePatch = {
+  name?: string
+  description?: string | null
+  permissions?: Array<
+    | 'workspaces:read'
+    | 'workspaces:manage'
+    | 'api-keys:read'
+    | 'api-keys:manage'
+    | 'credentials:read'
+    | 'credentials:manage'
+    | 'agents:read'
+    | 'agents:write'
+    | 'agents:execute'
+    | 'models:read'
+    | 'recipes:read'
+    | 'recipes:write'
+    | 'recipes:execute'
+    | 'executions:read'
+    | 'executions:control'
+    | 'approvals:read'
+    | 'approvals:decide'
+    | 'events:send'
+    | 'schedules:read'
+    | 'schedules:write'
+    | 'webhooks:read'
+    | 'webhooks:write'
+    | 'files:read'
+    | 'files:write'
+    | 'members:read'
+    | 'members:manage'
+    | 'audit:read'
+    | 'budgets:read'
+    | 'budgets:manage'
+    | 'privacy:export'
+    | 'system:read'
+    | 'system:manage'
+  >
+}
+
+export type AcceptedInvitation = {
+  workspace: {
+    id: string
+    slug: string
+    name: string
+  }
+  role: string
+  user_id: string
+  api_key_id: string
+  /**
+   * The key of the person, this once. It acts as its user, with their role.
+   */
+  key: string
+}
+
+export type InvitationAcceptance = {
+  token: string
+  email: string
+  name?: string
+}
+
+export type JoinedWorkspace = {
+  workspace: {
+    id: string
+    slug: string
+    name: string
+  }
+  role: string
+}
+
+export type InvitationJoin = {
+  token: string
 }
 
 export type Permissions = {
@@ -971,15 +1358,45 @@ export type Permissions = {
    */
   permissions: Array<string>
   /**
-   * What each role grants.
+   * What each built-in role grants; `system:` permissions only in the workspace of the operator. The roles of a workspace are at `/api/workspaces/{workspace}/team/roles`.
    */
   roles: {
     [key: string]: Array<string>
   }
   /**
-   * What the key that asks holds.
+   * What the caller holds.
    */
   effective: Array<string>
+}
+
+export type EffectivePermissions = {
+  items: Array<ExplainedPermission>
+}
+
+export type ExplainedPermission = {
+  permission: string
+  granted: boolean
+  /**
+   * By what the caller holds it: a role in the workspace, or the scopes of a key.
+   */
+  source:
+    | {
+        kind: 'role'
+        role: string
+        built_in: boolean
+      }
+    | {
+        kind: 'key'
+        api_key_id: string
+      }
+    | {
+        kind: 'system'
+      }
+    | null
+  /**
+   * Why the role or the key names it and it does not count: it is for the workspace of the operator, or this one is to be deleted.
+   */
+  withheld: 'operator_only' | 'workspace_deleted' | null
 }
 
 export type CreatedApiKey = {
@@ -1005,6 +1422,14 @@ export type CreatedApiKey = {
   allowed_ips: Array<string>
   expires_at: string | null
   /**
+   * When it last got a new text.
+   */
+  rotated_at: string | null
+  /**
+   * Until when the text before the last rotation is good; a time in the past: no more.
+   */
+  previous_valid_until: string | null
+  /**
    * Exact to the minute.
    */
   last_used_at: string | null
@@ -1021,7 +1446,7 @@ export type NewApiKey = {
   name: string
   kind?: 'server' | 'widget'
   /**
-   * Permissions, or the name of a role. A key never holds more than its maker.
+   * Permissions, or the slug of a role. A key never holds more than its maker.
    */
   scopes?:
     | Array<
@@ -1049,26 +1474,30 @@ export type NewApiKey = {
         | 'webhooks:write'
         | 'files:read'
         | 'files:write'
+        | 'members:read'
+        | 'members:manage'
+        | 'audit:read'
+        | 'budgets:read'
+        | 'budgets:manage'
+        | 'privacy:export'
         | 'system:read'
+        | 'system:manage'
       >
-    | 'owner'
-    | 'admin'
-    | 'editor'
-    | 'viewer'
+    | string
   /**
-   * Default: never.
+   * Null = never. Not after the end of the key that makes it, which is the default.
    */
-  expires_at?: string
+  expires_at?: string | null
   /**
-   * Requests a minute.
+   * Requests a minute; null = the default of the installation, which only the operator and keys with a higher limit of their own may go beyond.
    */
-  rate_limit?: number
+  rate_limit?: number | null
   /**
    * Widget keys: pages that may use it, as host, host:port or *.suffix.
    */
   allowed_domains?: Array<string>
   /**
-   * Addresses and CIDR ranges from which it may be used. From elsewhere it answers 403.
+   * Addresses and CIDR ranges from which it may be used; from elsewhere it answers 403. None = from anywhere, or from where the key may be used that makes it.
    */
   allowed_ips?: Array<string>
 }
@@ -1104,6 +1533,14 @@ export type ApiKey = {
   allowed_ips: Array<string>
   expires_at: string | null
   /**
+   * When it last got a new text.
+   */
+  rotated_at: string | null
+  /**
+   * Until when the text before the last rotation is good; a time in the past: no more.
+   */
+  previous_valid_until: string | null
+  /**
    * Exact to the minute.
    */
   last_used_at: string | null
@@ -1112,90 +1549,200 @@ export type ApiKey = {
   created_at: string
 }
 
-export type Credential = {
+export type ApiKeyChanges = {
+  name?: string
+  /**
+   * Null = never. Not after the end of the key that makes it, which is the default.
+   */
+  expires_at?: string | null
+  /**
+   * Requests a minute; null = the default of the installation, which only the operator and keys with a higher limit of their own may go beyond.
+   */
+  rate_limit?: number | null
+  /**
+   * Widget keys: pages that may use it, as host, host:port or *.suffix.
+   */
+  allowed_domains?: Array<string>
+  /**
+   * Addresses and CIDR ranges from which it may be used; from elsewhere it answers 403. None = from anywhere, or from where the key may be used that makes it.
+   */
+  allowed_ips?: Array<string>
+}
+
+export type ApiKeyRotation = {
+  /**
+   * How long the old text stays good.
+   */
+  overlap_seconds?: number
+}
+
+export type UserApiKeyList = {
+  items: Array<UserApiKey>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type UserApiKey = {
   id: string
-  slug: string
+  provider: string
   name: string
-  kind: 'bearer' | 'basic' | 'header' | 'query'
+  base_url: string | null
   /**
-   * The only hosts that the secret is sent to.
+   * The end of the key. The key itself is never shown.
    */
-  hosts: Array<string>
-  /**
-   * Names for `secret('slug.field')`. Values are never shown.
-   */
-  fields: Array<string>
+  hint: string
+  version: number
+  last_test: CredentialTest
   /**
    * Exact to the minute.
    */
   last_used_at: string | null
   created_at: string
+  updated_at: string
 }
 
-export type NewCredential =
-  | {
-      slug: string
-      /**
-       * For people. Default: the slug.
-       */
-      name?: string
-      /**
-       * Hosts that may receive the secret: `host`, `host:port` or `*.suffix`.
-       */
-      hosts: Array<string>
-      kind: 'bearer'
-      fields: {
-        token: string
-      }
-    }
-  | {
-      slug: string
-      /**
-       * For people. Default: the slug.
-       */
-      name?: string
-      /**
-       * Hosts that may receive the secret: `host`, `host:port` or `*.suffix`.
-       */
-      hosts: Array<string>
-      kind: 'basic'
-      fields: {
-        username: string
-        password: string
-      }
-    }
-  | {
-      slug: string
-      /**
-       * For people. Default: the slug.
-       */
-      name?: string
-      /**
-       * Hosts that may receive the secret: `host`, `host:port` or `*.suffix`.
-       */
-      hosts: Array<string>
-      kind: 'header'
-      fields: {
-        name: string
-        value: string
-      }
-    }
-  | {
-      slug: string
-      /**
-       * For people. Default: the slug.
-       */
-      name?: string
-      /**
-       * Hosts that may receive the secret: `host`, `host:port` or `*.suffix`.
-       */
-      hosts: Array<string>
-      kind: 'query'
-      fields: {
-        name: string
-        value: string
-      }
-    }
+export type CredentialTest = {
+  /**
+   * Null where there was nothing to test, or no way to.
+   */
+  ok: boolean | null
+  detail: string
+  tested_at: string
+  latency_ms: number | null
+} | null
+
+export type PutUserApiKey = {
+  api_key: string
+  /**
+   * For people. Default: of the provider.
+   */
+  name?: string
+  /**
+   * Of `openai-compatible` alone: where the server is.
+   */
+  base_url?: string
+}
+
+export type CredentialTypeList = {
+  items: Array<CredentialType>
+}
+
+export type CredentialType = {
+  id: string
+  name: string
+  description: string
+  /**
+   * JSON Schema of the fields; `secret: true` marks what is sealed.
+   */
+  schema: {
+    [key: string]: unknown
+  }
+  hosts?: {
+    fixed?: Array<string>
+    fields?: Array<string>
+  }
+  test: 'request' | 'sign-in'
+}
+
+export type Credential = {
+  id: string
+  slug: string
+  name: string
+  /**
+   * Its type, as `GET /api/credentials/types` lists them.
+   */
+  kind:
+    | 'api_key'
+    | 'bearer'
+    | 'basic'
+    | 'header'
+    | 'query'
+    | 'oauth2_client_credentials'
+    | 'oauth2_authorization_code'
+    | 'smtp'
+    | 's3'
+    | 'postgres'
+    | 'slack'
+    | 'discord'
+    | 'telegram'
+    | 'custom'
+  /**
+   * The only hosts that the secret is sent to.
+   */
+  hosts: Array<string>
+  /**
+   * Names for `secret('slug.field')`.
+   */
+  fields: Array<string>
+  /**
+   * Of the fields that are no secrets. Secrets are never shown.
+   */
+  values: {
+    [key: string]: unknown
+  }
+  field_schema: {
+    [key: string]: unknown
+  } | null
+  test_url: string | null
+  version: number
+  /**
+   * Of type `oauth2_authorization_code`: whether somebody has consented.
+   */
+  connection: 'pending' | 'connected' | 'reauthorize' | null
+  token_expires_at: string | null
+  last_test: CredentialTest
+  /**
+   * Exact to the minute.
+   */
+  last_used_at: string | null
+  created_at: string
+  updated_at: string
+}
+
+export type NewCredential = {
+  slug: string
+  /**
+   * For people. Default: the slug.
+   */
+  name?: string
+  kind:
+    | 'api_key'
+    | 'bearer'
+    | 'basic'
+    | 'header'
+    | 'query'
+    | 'oauth2_client_credentials'
+    | 'oauth2_authorization_code'
+    | 'smtp'
+    | 's3'
+    | 'postgres'
+    | 'slack'
+    | 'discord'
+    | 'telegram'
+    | 'custom'
+  /**
+   * Hosts that may receive the secret: `host`, `host:port` or `*.suffix`. Default: those of the type.
+   */
+  hosts?: Array<string>
+  /**
+   * As the schema of the type says.
+   */
+  fields: {
+    [key: string]: unknown
+  }
+  /**
+   * Of type `custom` alone: a JSON Schema of the fields; `secret: true` marks what is sealed.
+   */
+  field_schema?: {
+    [key: string]: unknown
+  }
+  /**
+   * Asked with GET to test the credential; on one of its hosts.
+   */
+  test_url?: string | null
+}
 
 export type CredentialList = {
   items: Array<Credential>
@@ -1203,6 +1750,540 @@ export type CredentialList = {
    * Null on the last page.
    */
   next_cursor: string | null
+}
+
+export type CredentialChanges = {
+  name?: string
+  /**
+   * Hosts that may receive the secret: `host`, `host:port` or `*.suffix`. Default: those of the type.
+   */
+  hosts?: Array<string>
+  /**
+   * Replaces single fields; null takes one away.
+   */
+  fields?: {
+    [key: string]: unknown
+  }
+  /**
+   * Asked with GET to test the credential; on one of its hosts.
+   */
+  test_url?: string | null
+}
+
+export type CredentialAuthorization = {
+  authorization_url: string
+  redirect_uri: string
+  expires_at: string
+}
+
+export type CredentialUsageList = {
+  items: Array<CredentialUsage>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type CredentialUsage = {
+  id: string
+  used_at: string
+  host: string
+  /**
+   * `sent`, or the kind of the failure.
+   */
+  outcome: string
+  /**
+   * What the host answered.
+   */
+  status: number | null
+  run_id: string | null
+  step: string | null
+  agent_id: string | null
+  tool: string | null
+  /**
+   * Uses that were alike and written at once.
+   */
+  count: number
+}
+
+export type EgressRule = {
+  id: string
+  action: 'allow' | 'deny'
+  pattern: string
+  note: string | null
+  created_at: string
+}
+
+export type NewEgressRule = {
+  action: 'allow' | 'deny'
+  /**
+   * A host, `host:port`, `*.suffix`, an address or a CIDR range.
+   */
+  pattern: string
+  /**
+   * For people.
+   */
+  note?: string
+}
+
+export type EgressRuleList = {
+  items: Array<EgressRule>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type AuditLogList = {
+  items: Array<AuditLog>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type AuditLog = {
+  id: string
+  /**
+   * Its number in the log of the workspace: 1, 2, 3 … without gaps.
+   */
+  seq: number
+  actor: {
+    kind: 'key' | 'user' | 'system'
+    id: string
+  }
+  /**
+   * `resource.verb_past`.
+   */
+  action: string
+  target: {
+    type: string
+    id: string
+  }
+  /**
+   * What was, as far as it changed. Secrets are `***`.
+   */
+  before:
+    | {
+        [key: string]: unknown
+      }
+    | Array<unknown>
+    | string
+    | number
+    | boolean
+    | null
+  /**
+   * What is since. Secrets are `***`.
+   */
+  after:
+    | {
+        [key: string]: unknown
+      }
+    | Array<unknown>
+    | string
+    | number
+    | boolean
+    | null
+  request_id: string | null
+  client_address: string | null
+  /**
+   * Parts that were taken away when a person was erased; their hashes stay.
+   */
+  redacted: Array<'change' | 'address'>
+  /**
+   * SHA-256 over the entry and the hash of the one before it.
+   */
+  hash: string
+  created_at: string
+}
+
+export type AuditVerification = {
+  /**
+   * Nothing of what was looked at differs from what was written.
+   */
+  valid: boolean
+  /**
+   * Nothing is left to look at.
+   */
+  complete: boolean
+  checked: number
+  from_seq: number
+  /**
+   * Up to here the log is whole.
+   */
+  to_seq: number
+  /**
+   * `from` of the next call, where the limit ended this one.
+   */
+  next_from: number | null
+  /**
+   * The newest entry on the way that a good checkpoint signs; 0 = none.
+   */
+  signed_seq: number
+  /**
+   * Entries of which something was taken away.
+   */
+  redacted: number
+  /**
+   * The last entry. Whoever notes it can ask for it with `known_seq`.
+   */
+  head: {
+    seq: number
+    hash: string
+    created_at: string
+  } | null
+  /**
+   * Where the retention has cut: the log begins behind it.
+   */
+  anchor: {
+    seq: number
+    hash: string
+    created_at: string
+  } | null
+  /**
+   * The first entry that is not what was written.
+   */
+  broken: {
+    seq: number
+    kind: 'missing' | 'changed' | 'unlinked' | 'checkpoint' | 'anchor' | 'head' | 'known'
+    detail: string
+  } | null
+}
+
+export type SystemSettingList = {
+  items: Array<SystemSetting>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type SystemSetting = {
+  key: string
+  category: string
+  description: string
+  type: 'string' | 'integer'
+  /**
+   * What it takes, in words.
+   */
+  expects: string
+  minimum: number | null
+  maximum: number | null
+  choices: Array<string> | null
+  /**
+   * Who may change it.
+   */
+  permission: 'system:manage'
+  /**
+   * In effect.
+   */
+  value: string | number | null
+  source: 'database' | 'environment' | 'default' | 'computed' | 'unset'
+  database_value: string | number | null
+  environment_value: string | number | null
+  default_value: string | number | null
+  updated_at: string | null
+  updated_by: string | null
+}
+
+export type SystemSettingChangeList = {
+  items: Array<SystemSettingChange>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type SystemSettingChange = {
+  id: string
+  changed_at: string
+  changed_by: {
+    kind: string
+    id: string
+  }
+  /**
+   * In the database; null = it was not set there.
+   */
+  from: string | number | null
+  to: string | number | null
+  request_id: string | null
+}
+
+export type SystemInfo = {
+  name: string
+  version: string
+  platform: 'node' | 'bun' | 'workers'
+  environment: 'development' | 'test' | 'production'
+  instance: string
+  /**
+   * Null where there is no process that lasts.
+   */
+  process: {
+    host: string
+    pid: number
+    uptime_ms: number
+    memory_bytes: number
+    event_loop_lag_ms: number | null
+  } | null
+  started_at: string | null
+  time: string
+  schema: {
+    pending_migrations: Array<string>
+  }
+}
+
+export type SystemConfig = {
+  items: Array<{
+    key: string
+    category: string
+    /**
+     * Secrets are `***`; null where nothing sets it.
+     */
+    value: string | null
+    source: 'database' | 'environment' | 'default' | 'computed' | 'unset'
+  }>
+  /**
+   * What was set and has no effect.
+   */
+  warnings: Array<string>
+}
+
+export type SystemComponents = {
+  status: 'healthy' | 'degraded' | 'unhealthy'
+  components: {
+    [key: string]: {
+      status: 'healthy' | 'degraded' | 'unhealthy'
+      detail?: string
+      latency_ms?: number | null
+    }
+  }
+  /**
+   * Background services of the process; null where none runs beside the requests.
+   */
+  services: Array<{
+    name: string
+    period_ms: number
+    last_tick_at: string | null
+    last_duration_ms: number | null
+    last_result: 'ok' | 'failed' | null
+    last_done: number | null
+    last_error: string | null
+    lag_ms: number
+    running_ms: number | null
+    failures_in_a_row: number
+    ticks: number
+    failures: number
+    troubled: boolean
+  }> | null
+}
+
+export type SystemMetrics = {
+  /**
+   * Whose figures they are; `/metrics` has them all.
+   */
+  scope: 'process' | 'isolate'
+  uptime_ms: number
+  http: {
+    calls: number
+    errors: number
+    in_flight: number
+    avg_ms: number | null
+  }
+  /**
+   * Null where there is no process that lasts.
+   */
+  process: {
+    host: string
+    pid: number
+    uptime_ms: number
+    memory_bytes: number
+    event_loop_lag_ms: number | null
+  } | null
+  /**
+   * What waits in the database; null where it did not answer in time.
+   */
+  backlog: {
+    [key: string]: number
+  } | null
+}
+
+export type PrivacyExport = {
+  id: string
+  scope: 'workspace' | 'user'
+  user_id: string | null
+  status: 'queued' | 'running' | 'ready' | 'failed'
+  /**
+   * Bytes of the archive so far.
+   */
+  size: number | null
+  error: string | null
+  created_by: string
+  created_at: string
+  finished_at: string | null
+  /**
+   * When it is deleted by itself.
+   */
+  expires_at: string | null
+}
+
+export type PrivacyExportList = {
+  items: Array<PrivacyExport>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type SignedLink = {
+  /**
+   * Needs no header. It opens this one address and nothing else.
+   */
+  url: string
+  /**
+   * Five minutes from now. What has begun by then goes on.
+   */
+  expires_at: string
+}
+
+export type StoredPerson = {
+  id: string
+  issuer: string
+  subject: string
+  email: string | null
+  name: string | null
+  created_at: string
+  workspaces: Array<{
+    id: string
+    slug: string
+    role: string
+    /**
+     * Nobody else is in it: it goes with the person.
+     */
+    is_only_member: boolean
+    /**
+     * It must be handed over before the person can be erased.
+     */
+    is_last_owner: boolean
+  }>
+}
+
+export type Budget = {
+  id: string
+  scope: {
+    type: 'workspace' | 'key' | 'agent' | 'recipe'
+    id: string
+  }
+  /**
+   * US dollars that model calls may cost in a window.
+   */
+  limit_usd: string
+  /**
+   * Weeks begin on Mondays. `total` counts from when it was made, without end.
+   */
+  window: 'day' | 'week' | 'month' | 'total'
+  /**
+   * By whose calendar windows turn.
+   */
+  zone: string
+  /**
+   * Percents of the limit; each is told once a window, as `budget.threshold_reached`.
+   */
+  thresholds: Array<number>
+  /**
+   * What becomes of calls whose price is not known. Those that are let through are counted, in no sum.
+   */
+  unknown_price: 'refuse' | 'allow'
+  window_start: string
+  /**
+   * Null: it never turns.
+   */
+  window_end: string | null
+  /**
+   * What calls have cost in the running window. Exact decimal.
+   */
+  spent_usd: string
+  /**
+   * What calls that are under way may cost at most. Exact decimal.
+   */
+  reserved_usd: string
+  /**
+   * The limit less both; below 0 where the last call went beyond it. Exact decimal.
+   */
+  remaining_usd: string
+  measured: {
+    /**
+     * Calls of the window whose end is known.
+     */
+    calls: number
+    /**
+     * Those among them whose cost is not known, and in no sum.
+     */
+    unpriced_calls: number
+  }
+  version: number
+  created_at: string
+  updated_at: string
+}
+
+export type NewBudget = {
+  scope: {
+    type: 'workspace' | 'key' | 'agent' | 'recipe'
+    /**
+     * Needed but for the workspace.
+     */
+    id?: string
+  }
+  /**
+   * US dollars that model calls may cost in a window.
+   */
+  limit_usd: string
+  /**
+   * Weeks begin on Mondays. `total` counts from when it was made, without end.
+   */
+  window: 'day' | 'week' | 'month' | 'total'
+  /**
+   * By whose calendar windows turn.
+   */
+  zone?: string
+  /**
+   * Percents of the limit; each is told once a window, as `budget.threshold_reached`.
+   */
+  thresholds?: Array<number>
+  /**
+   * What becomes of calls whose price is not known. Those that are let through are counted, in no sum.
+   */
+  unknown_price?: 'refuse' | 'allow'
+}
+
+export type BudgetList = {
+  items: Array<Budget>
+  /**
+   * Null on the last page.
+   */
+  next_cursor: string | null
+}
+
+export type BudgetChanges = {
+  /**
+   * US dollars that model calls may cost in a window.
+   */
+  limit_usd?: string
+  /**
+   * Weeks begin on Mondays. `total` counts from when it was made, without end.
+   */
+  window?: 'day' | 'week' | 'month' | 'total'
+  /**
+   * By whose calendar windows turn.
+   */
+  zone?: string
+  /**
+   * Percents of the limit; each is told once a window, as `budget.threshold_reached`.
+   */
+  thresholds?: Array<number>
+  /**
+   * What becomes of calls whose price is not known. Those that are let through are counted, in no sum.
+   */
+  unknown_price?: 'refuse' | 'allow'
 }
 
 export type Agent = {
@@ -1236,7 +2317,7 @@ export type ModelChoice = {
    */
   base_url?: string
   /**
-   * Slug of a stored credential for base_url.
+   * Slug or id of a stored credential for base_url.
    */
   credential?: string
   /**
@@ -1333,7 +2414,7 @@ export type Execution = ExecutionSummary & {
    */
   last_seq: number
   /**
-   * What keeps it from being taken up; null where nothing but a free worker is missing.
+   * What keeps it from going on; null where nothing but a free worker is missing.
    */
   waits_for:
     | {
@@ -1359,6 +2440,14 @@ export type Execution = ExecutionSummary & {
       }
     | {
         reason: 'workspace_paused'
+      }
+    | {
+        reason: 'budget'
+        budget_id: string
+        /**
+         * When it looks again: at the turn of the window, or sooner.
+         */
+        until: string | null
       }
     | null
   /**
@@ -1897,17 +2986,6 @@ export type RecipeChange = {
   to?: unknown
 }
 
-export type SignedLink = {
-  /**
-   * Needs no header. It opens this one address and nothing else.
-   */
-  url: string
-  /**
-   * Five minutes from now. What has begun by then goes on.
-   */
-  expires_at: string
-}
-
 export type StepTestResult = {
   step_id: string
   kind: string
@@ -2235,7 +3313,7 @@ export type PlannerModel = {
    */
   base_url?: string
   /**
-   * Slug of a stored credential for base_url.
+   * Slug or id of a stored credential for base_url.
    */
   credential?: string
   /**
@@ -2598,7 +3676,7 @@ export type ReplayModel = {
    */
   base_url?: string
   /**
-   * Slug of a stored credential for base_url.
+   * Slug or id of a stored credential for base_url.
    */
   credential?: string
   /**
@@ -4680,6 +5758,207 @@ export type SignOutEverywhereResponses = {
 
 export type SignOutEverywhereResponse = SignOutEverywhereResponses[keyof SignOutEverywhereResponses]
 
+export type SignOutData = {
+  body?: SignOut
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/auth/sign-out'
+}
+
+export type SignOutErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type SignOutError = SignOutErrors[keyof SignOutErrors]
+
+export type SignOutResponses = {
+  /**
+   * The session has ended.
+   */
+  200: EndedSession
+}
+
+export type SignOutResponse = SignOutResponses[keyof SignOutResponses]
+
+export type GetOrganizationData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/auth/organization'
+}
+
+export type GetOrganizationErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetOrganizationError = GetOrganizationErrors[keyof GetOrganizationErrors]
+
+export type GetOrganizationResponses = {
+  /**
+   * The organization.
+   */
+  200: Organization
+}
+
+export type GetOrganizationResponse = GetOrganizationResponses[keyof GetOrganizationResponses]
+
+export type UpdateOrganizationData = {
+  body: OrganizationChanges
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/auth/organization'
+}
+
+export type UpdateOrganizationErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type UpdateOrganizationError = UpdateOrganizationErrors[keyof UpdateOrganizationErrors]
+
+export type UpdateOrganizationResponses = {
+  /**
+   * The organization.
+   */
+  200: Organization
+}
+
+export type UpdateOrganizationResponse = UpdateOrganizationResponses[keyof UpdateOrganizationResponses]
+
 export type ListWorkspacesData = {
   body?: never
   headers?: {
@@ -4953,6 +6232,82 @@ export type UpdateCurrentWorkspaceResponses = {
 
 export type UpdateCurrentWorkspaceResponse = UpdateCurrentWorkspaceResponses[keyof UpdateCurrentWorkspaceResponses]
 
+export type DeleteWorkspaceData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}'
+}
+
+export type DeleteWorkspaceErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DeleteWorkspaceError = DeleteWorkspaceErrors[keyof DeleteWorkspaceErrors]
+
+export type DeleteWorkspaceResponses = {
+  /**
+   * The workspace, with the time at which it is purged.
+   */
+  200: Workspace
+}
+
+export type DeleteWorkspaceResponse = DeleteWorkspaceResponses[keyof DeleteWorkspaceResponses]
+
 export type GetWorkspaceData = {
   body?: never
   headers?: {
@@ -5020,6 +6375,138 @@ export type GetWorkspaceResponses = {
 }
 
 export type GetWorkspaceResponse = GetWorkspaceResponses[keyof GetWorkspaceResponses]
+
+export type RestoreWorkspaceData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/restore'
+}
+
+export type RestoreWorkspaceErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type RestoreWorkspaceError = RestoreWorkspaceErrors[keyof RestoreWorkspaceErrors]
+
+export type RestoreWorkspaceResponses = {
+  /**
+   * The workspace as it is now.
+   */
+  200: Workspace
+}
+
+export type RestoreWorkspaceResponse = RestoreWorkspaceResponses[keyof RestoreWorkspaceResponses]
+
+export type SwitchWorkspaceData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id or slug of the workspace.
+     */
+    workspace: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/switch'
+}
+
+export type SwitchWorkspaceErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type SwitchWorkspaceError = SwitchWorkspaceErrors[keyof SwitchWorkspaceErrors]
+
+export type SwitchWorkspaceResponses = {
+  /**
+   * The workspace.
+   */
+  200: ListedWorkspace
+}
+
+export type SwitchWorkspaceResponse = SwitchWorkspaceResponses[keyof SwitchWorkspaceResponses]
 
 export type GetRetentionData = {
   body?: never
@@ -5111,6 +6598,10 @@ export type UpdateRetentionErrors = {
    */
   404: Problem
   /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
    * Changed in the meantime (`precondition-failed`)
    */
   412: Problem
@@ -5150,6 +6641,1748 @@ export type UpdateRetentionResponses = {
 }
 
 export type UpdateRetentionResponse = UpdateRetentionResponses[keyof UpdateRetentionResponses]
+
+export type GetCurrentLimitsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/workspaces/current/limits'
+}
+
+export type GetCurrentLimitsErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetCurrentLimitsError = GetCurrentLimitsErrors[keyof GetCurrentLimitsErrors]
+
+export type GetCurrentLimitsResponses = {
+  /**
+   * The limits.
+   */
+  200: WorkspaceLimits
+}
+
+export type GetCurrentLimitsResponse = GetCurrentLimitsResponses[keyof GetCurrentLimitsResponses]
+
+export type GetWorkspaceLimitsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of any workspace.
+     */
+    workspace: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/limits'
+}
+
+export type GetWorkspaceLimitsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetWorkspaceLimitsError = GetWorkspaceLimitsErrors[keyof GetWorkspaceLimitsErrors]
+
+export type GetWorkspaceLimitsResponses = {
+  /**
+   * The limits.
+   */
+  200: WorkspaceLimits
+}
+
+export type GetWorkspaceLimitsResponse = GetWorkspaceLimitsResponses[keyof GetWorkspaceLimitsResponses]
+
+export type SetWorkspaceLimitsData = {
+  body: WorkspaceLimitsInput
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of any workspace.
+     */
+    workspace: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/limits'
+}
+
+export type SetWorkspaceLimitsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type SetWorkspaceLimitsError = SetWorkspaceLimitsErrors[keyof SetWorkspaceLimitsErrors]
+
+export type SetWorkspaceLimitsResponses = {
+  /**
+   * The limits as they are now.
+   */
+  200: WorkspaceLimits
+}
+
+export type SetWorkspaceLimitsResponse = SetWorkspaceLimitsResponses[keyof SetWorkspaceLimitsResponses]
+
+export type ListPlansData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/plans'
+}
+
+export type ListPlansErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListPlansError = ListPlansErrors[keyof ListPlansErrors]
+
+export type ListPlansResponses = {
+  /**
+   * By name.
+   */
+  200: PlanList
+}
+
+export type ListPlansResponse = ListPlansResponses[keyof ListPlansResponses]
+
+export type GetPlanData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    plan: string
+  }
+  query?: never
+  url: '/api/plans/{plan}'
+}
+
+export type GetPlanErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetPlanError = GetPlanErrors[keyof GetPlanErrors]
+
+export type GetPlanResponses = {
+  /**
+   * The plan.
+   */
+  200: Plan
+}
+
+export type GetPlanResponse = GetPlanResponses[keyof GetPlanResponses]
+
+export type PutPlanData = {
+  body: PlanInput
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    plan: string
+  }
+  query?: never
+  url: '/api/plans/{plan}'
+}
+
+export type PutPlanErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type PutPlanError = PutPlanErrors[keyof PutPlanErrors]
+
+export type PutPlanResponses = {
+  /**
+   * The plan as it is now.
+   */
+  200: Plan
+}
+
+export type PutPlanResponse = PutPlanResponses[keyof PutPlanResponses]
+
+export type ListMembersData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+  }
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/workspaces/{workspace}/team/members'
+}
+
+export type ListMembersErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListMembersError = ListMembersErrors[keyof ListMembersErrors]
+
+export type ListMembersResponses = {
+  /**
+   * Who joined last comes first.
+   */
+  200: TeamMemberList
+}
+
+export type ListMembersResponse = ListMembersResponses[keyof ListMembersResponses]
+
+export type LeaveWorkspaceData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/leave'
+}
+
+export type LeaveWorkspaceErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type LeaveWorkspaceError = LeaveWorkspaceErrors[keyof LeaveWorkspaceErrors]
+
+export type LeaveWorkspaceResponses = {
+  /**
+   * The user is a member no more.
+   */
+  204: void
+}
+
+export type LeaveWorkspaceResponse = LeaveWorkspaceResponses[keyof LeaveWorkspaceResponses]
+
+export type TransferOwnershipData = {
+  body: OwnershipTransfer
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/transfer'
+}
+
+export type TransferOwnershipErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type TransferOwnershipError = TransferOwnershipErrors[keyof TransferOwnershipErrors]
+
+export type TransferOwnershipResponses = {
+  /**
+   * The new owner.
+   */
+  200: TeamMember
+}
+
+export type TransferOwnershipResponse = TransferOwnershipResponses[keyof TransferOwnershipResponses]
+
+export type RemoveMemberData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+    /**
+     * Id of the user.
+     */
+    member: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/members/{member}'
+}
+
+export type RemoveMemberErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type RemoveMemberError = RemoveMemberErrors[keyof RemoveMemberErrors]
+
+export type RemoveMemberResponses = {
+  /**
+   * The user is a member no more.
+   */
+  204: void
+}
+
+export type RemoveMemberResponse = RemoveMemberResponses[keyof RemoveMemberResponses]
+
+export type GetMemberData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+    /**
+     * Id of the user.
+     */
+    member: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/members/{member}'
+}
+
+export type GetMemberErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetMemberError = GetMemberErrors[keyof GetMemberErrors]
+
+export type GetMemberResponses = {
+  /**
+   * The member.
+   */
+  200: TeamMember
+}
+
+export type GetMemberResponse = GetMemberResponses[keyof GetMemberResponses]
+
+export type ChangeMemberRoleData = {
+  body: MemberRoleChange
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+    /**
+     * Id of the user.
+     */
+    member: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/members/{member}'
+}
+
+export type ChangeMemberRoleErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ChangeMemberRoleError = ChangeMemberRoleErrors[keyof ChangeMemberRoleErrors]
+
+export type ChangeMemberRoleResponses = {
+  /**
+   * The member as it is now.
+   */
+  200: TeamMember
+}
+
+export type ChangeMemberRoleResponse = ChangeMemberRoleResponses[keyof ChangeMemberRoleResponses]
+
+export type ListInvitationsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+  }
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/workspaces/{workspace}/team/invitations'
+}
+
+export type ListInvitationsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListInvitationsError = ListInvitationsErrors[keyof ListInvitationsErrors]
+
+export type ListInvitationsResponses = {
+  /**
+   * Newest first.
+   */
+  200: InvitationList
+}
+
+export type ListInvitationsResponse = ListInvitationsResponses[keyof ListInvitationsResponses]
+
+export type InviteMemberData = {
+  body: NewInvitation
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/invitations'
+}
+
+export type InviteMemberErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * The limit of the plan is reached (`limit-reached`); Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type InviteMemberError = InviteMemberErrors[keyof InviteMemberErrors]
+
+export type InviteMemberResponses = {
+  /**
+   * The invitation.
+   */
+  201: SentInvitation
+}
+
+export type InviteMemberResponse = InviteMemberResponses[keyof InviteMemberResponses]
+
+export type RevokeInvitationData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+    /**
+     * Id of the invitation.
+     */
+    invitation: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/invitations/{invitation}'
+}
+
+export type RevokeInvitationErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type RevokeInvitationError = RevokeInvitationErrors[keyof RevokeInvitationErrors]
+
+export type RevokeInvitationResponses = {
+  /**
+   * Nobody can accept it any more.
+   */
+  204: void
+}
+
+export type RevokeInvitationResponse = RevokeInvitationResponses[keyof RevokeInvitationResponses]
+
+export type GetInvitationData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+    /**
+     * Id of the invitation.
+     */
+    invitation: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/invitations/{invitation}'
+}
+
+export type GetInvitationErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetInvitationError = GetInvitationErrors[keyof GetInvitationErrors]
+
+export type GetInvitationResponses = {
+  /**
+   * The invitation.
+   */
+  200: Invitation
+}
+
+export type GetInvitationResponse = GetInvitationResponses[keyof GetInvitationResponses]
+
+export type ResendInvitationData = {
+  body?: InvitationResend
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+    /**
+     * Id of the invitation.
+     */
+    invitation: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/invitations/{invitation}/resend'
+}
+
+export type ResendInvitationErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * The limit of the plan is reached (`limit-reached`); Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ResendInvitationError = ResendInvitationErrors[keyof ResendInvitationErrors]
+
+export type ResendInvitationResponses = {
+  /**
+   * The invitation.
+   */
+  200: SentInvitation
+}
+
+export type ResendInvitationResponse = ResendInvitationResponses[keyof ResendInvitationResponses]
+
+export type ListRolesData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/roles'
+}
+
+export type ListRolesErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListRolesError = ListRolesErrors[keyof ListRolesErrors]
+
+export type ListRolesResponses = {
+  /**
+   * All of them: a workspace has 50 of its own at most.
+   */
+  200: TeamRoleList
+}
+
+export type ListRolesResponse = ListRolesResponses[keyof ListRolesResponses]
+
+export type CreateRoleData = {
+  body: NewTeamRole
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/roles'
+}
+
+export type CreateRoleErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreateRoleError = CreateRoleErrors[keyof CreateRoleErrors]
+
+export type CreateRoleResponses = {
+  /**
+   * The role.
+   */
+  201: TeamRole
+}
+
+export type CreateRoleResponse = CreateRoleResponses[keyof CreateRoleResponses]
+
+export type DeleteRoleData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+    /**
+     * Built in (`owner`, `admin`, `editor`, `viewer`), or one of the workspace.
+     */
+    role: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/roles/{role}'
+}
+
+export type DeleteRoleErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DeleteRoleError = DeleteRoleErrors[keyof DeleteRoleErrors]
+
+export type DeleteRoleResponses = {
+  /**
+   * The role is gone.
+   */
+  204: void
+}
+
+export type DeleteRoleResponse = DeleteRoleResponses[keyof DeleteRoleResponses]
+
+export type GetRoleData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+    /**
+     * Built in (`owner`, `admin`, `editor`, `viewer`), or one of the workspace.
+     */
+    role: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/roles/{role}'
+}
+
+export type GetRoleErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetRoleError = GetRoleErrors[keyof GetRoleErrors]
+
+export type GetRoleResponses = {
+  /**
+   * The role.
+   */
+  200: TeamRole
+}
+
+export type GetRoleResponse = GetRoleResponses[keyof GetRoleResponses]
+
+export type UpdateRoleData = {
+  body: TeamRolePatch
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the workspace in which the caller acts, or `current`.
+     */
+    workspace: string
+    /**
+     * Built in (`owner`, `admin`, `editor`, `viewer`), or one of the workspace.
+     */
+    role: string
+  }
+  query?: never
+  url: '/api/workspaces/{workspace}/team/roles/{role}'
+}
+
+export type UpdateRoleErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type UpdateRoleError = UpdateRoleErrors[keyof UpdateRoleErrors]
+
+export type UpdateRoleResponses = {
+  /**
+   * The role as it is now.
+   */
+  200: TeamRole
+}
+
+export type UpdateRoleResponse = UpdateRoleResponses[keyof UpdateRoleResponses]
+
+export type AcceptInvitationData = {
+  body: InvitationAcceptance
+  path?: never
+  query?: never
+  url: '/api/invitations/accept'
+}
+
+export type AcceptInvitationErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Not allowed (`forbidden`); The limit of the plan is reached (`limit-reached`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+}
+
+export type AcceptInvitationError = AcceptInvitationErrors[keyof AcceptInvitationErrors]
+
+export type AcceptInvitationResponses = {
+  /**
+   * The workspace, and the key.
+   */
+  200: AcceptedInvitation
+}
+
+export type AcceptInvitationResponse = AcceptInvitationResponses[keyof AcceptInvitationResponses]
+
+export type JoinByInvitationData = {
+  body: InvitationJoin
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/invitations/join'
+}
+
+export type JoinByInvitationErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`); The limit of the plan is reached (`limit-reached`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type JoinByInvitationError = JoinByInvitationErrors[keyof JoinByInvitationErrors]
+
+export type JoinByInvitationResponses = {
+  /**
+   * The workspace. Name it in `X-Workspace-ID`, or switch to it.
+   */
+  200: JoinedWorkspace
+}
+
+export type JoinByInvitationResponse = JoinByInvitationResponses[keyof JoinByInvitationResponses]
 
 export type ListPermissionsData = {
   body?: never
@@ -5201,6 +8434,57 @@ export type ListPermissionsResponses = {
 }
 
 export type ListPermissionsResponse = ListPermissionsResponses[keyof ListPermissionsResponses]
+
+export type ExplainPermissionsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/permissions/effective'
+}
+
+export type ExplainPermissionsErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ExplainPermissionsError = ExplainPermissionsErrors[keyof ExplainPermissionsErrors]
+
+export type ExplainPermissionsResponses = {
+  /**
+   * Every permission there is, in the order of the table.
+   */
+  200: EffectivePermissions
+}
+
+export type ExplainPermissionsResponse = ExplainPermissionsResponses[keyof ExplainPermissionsResponses]
 
 export type ListApiKeysData = {
   body?: never
@@ -5297,7 +8581,7 @@ export type CreateApiKeyErrors = {
    */
   401: Problem
   /**
-   * Not allowed (`forbidden`)
+   * The limit of the plan is reached (`limit-reached`); Not allowed (`forbidden`)
    */
   403: Problem
   /**
@@ -5363,7 +8647,12 @@ export type RevokeApiKeyData = {
      */
     api_key: string
   }
-  query?: never
+  query?: {
+    /**
+     * `true`: the keys that it has made too, and those that they have made.
+     */
+    with_made?: 'true' | 'false'
+  }
   url: '/api/api-keys/{api_key}'
 }
 
@@ -5484,6 +8773,585 @@ export type GetApiKeyResponses = {
 }
 
 export type GetApiKeyResponse = GetApiKeyResponses[keyof GetApiKeyResponses]
+
+export type UpdateApiKeyData = {
+  body: ApiKeyChanges
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the key.
+     */
+    api_key: string
+  }
+  query?: never
+  url: '/api/api-keys/{api_key}'
+}
+
+export type UpdateApiKeyErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type UpdateApiKeyError = UpdateApiKeyErrors[keyof UpdateApiKeyErrors]
+
+export type UpdateApiKeyResponses = {
+  /**
+   * The key without its text.
+   */
+  200: ApiKey
+}
+
+export type UpdateApiKeyResponse = UpdateApiKeyResponses[keyof UpdateApiKeyResponses]
+
+export type RotateApiKeyData = {
+  body?: ApiKeyRotation
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path: {
+    /**
+     * Id of the key.
+     */
+    api_key: string
+  }
+  query?: never
+  url: '/api/api-keys/{api_key}/rotate'
+}
+
+export type RotateApiKeyErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type RotateApiKeyError = RotateApiKeyErrors[keyof RotateApiKeyErrors]
+
+export type RotateApiKeyResponses = {
+  /**
+   * The key, this once with its new text.
+   */
+  200: CreatedApiKey
+}
+
+export type RotateApiKeyResponse = RotateApiKeyResponses[keyof RotateApiKeyResponses]
+
+export type ListUserApiKeysData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/user-api-keys'
+}
+
+export type ListUserApiKeysErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListUserApiKeysError = ListUserApiKeysErrors[keyof ListUserApiKeysErrors]
+
+export type ListUserApiKeysResponses = {
+  /**
+   * Newest first, without the keys themselves.
+   */
+  200: UserApiKeyList
+}
+
+export type ListUserApiKeysResponse = ListUserApiKeysResponses[keyof ListUserApiKeysResponses]
+
+export type DeleteUserApiKeyData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * `openai`, `anthropic`, `google`, `openrouter` or `openai-compatible`.
+     */
+    provider: string
+  }
+  query?: never
+  url: '/api/user-api-keys/{provider}'
+}
+
+export type DeleteUserApiKeyErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DeleteUserApiKeyError = DeleteUserApiKeyErrors[keyof DeleteUserApiKeyErrors]
+
+export type DeleteUserApiKeyResponses = {
+  /**
+   * The key is gone.
+   */
+  204: void
+}
+
+export type DeleteUserApiKeyResponse = DeleteUserApiKeyResponses[keyof DeleteUserApiKeyResponses]
+
+export type GetUserApiKeyData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * `openai`, `anthropic`, `google`, `openrouter` or `openai-compatible`.
+     */
+    provider: string
+  }
+  query?: never
+  url: '/api/user-api-keys/{provider}'
+}
+
+export type GetUserApiKeyErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetUserApiKeyError = GetUserApiKeyErrors[keyof GetUserApiKeyErrors]
+
+export type GetUserApiKeyResponses = {
+  /**
+   * All but the key itself.
+   */
+  200: UserApiKey
+}
+
+export type GetUserApiKeyResponse = GetUserApiKeyResponses[keyof GetUserApiKeyResponses]
+
+export type PutUserApiKeyData = {
+  body: PutUserApiKey
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * `openai`, `anthropic`, `google`, `openrouter` or `openai-compatible`.
+     */
+    provider: string
+  }
+  query?: never
+  url: '/api/user-api-keys/{provider}'
+}
+
+export type PutUserApiKeyErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * An upstream service failed (`upstream-failed`)
+   */
+  502: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type PutUserApiKeyError = PutUserApiKeyErrors[keyof PutUserApiKeyErrors]
+
+export type PutUserApiKeyResponses = {
+  /**
+   * The key was replaced.
+   */
+  200: UserApiKey
+  /**
+   * The key was stored.
+   */
+  201: UserApiKey
+}
+
+export type PutUserApiKeyResponse = PutUserApiKeyResponses[keyof PutUserApiKeyResponses]
+
+export type TestUserApiKeyData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * `openai`, `anthropic`, `google`, `openrouter` or `openai-compatible`.
+     */
+    provider: string
+  }
+  query?: never
+  url: '/api/user-api-keys/{provider}/test'
+}
+
+export type TestUserApiKeyErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type TestUserApiKeyError = TestUserApiKeyErrors[keyof TestUserApiKeyErrors]
+
+export type TestUserApiKeyResponses = {
+  /**
+   * What came of it.
+   */
+  200: CredentialTest
+}
+
+export type TestUserApiKeyResponse = TestUserApiKeyResponses[keyof TestUserApiKeyResponses]
+
+export type ListCredentialTypesData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/credentials/types'
+}
+
+export type ListCredentialTypesErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListCredentialTypesError = ListCredentialTypesErrors[keyof ListCredentialTypesErrors]
+
+export type ListCredentialTypesResponses = {
+  /**
+   * Every type, with a JSON Schema of its fields.
+   */
+  200: CredentialTypeList
+}
+
+export type ListCredentialTypesResponse = ListCredentialTypesResponses[keyof ListCredentialTypesResponses]
 
 export type ListCredentialsData = {
   body?: never
@@ -5646,7 +9514,12 @@ export type DeleteCredentialData = {
      */
     credential: string
   }
-  query?: never
+  query?: {
+    /**
+     * Deletes it also where something still names it.
+     */
+    force?: 'true' | 'false'
+  }
   url: '/api/credentials/{credential}'
 }
 
@@ -5667,6 +9540,10 @@ export type DeleteCredentialErrors = {
    * Not found (`not-found`)
    */
   404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
   /**
    * Changed in the meantime (`precondition-failed`)
    */
@@ -5768,6 +9645,2359 @@ export type GetCredentialResponses = {
 
 export type GetCredentialResponse = GetCredentialResponses[keyof GetCredentialResponses]
 
+export type UpdateCredentialData = {
+  body: CredentialChanges
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Slug or id.
+     */
+    credential: string
+  }
+  query?: never
+  url: '/api/credentials/{credential}'
+}
+
+export type UpdateCredentialErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type UpdateCredentialError = UpdateCredentialErrors[keyof UpdateCredentialErrors]
+
+export type UpdateCredentialResponses = {
+  /**
+   * The credential.
+   */
+  200: Credential
+}
+
+export type UpdateCredentialResponse = UpdateCredentialResponses[keyof UpdateCredentialResponses]
+
+export type TestCredentialData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Slug or id.
+     */
+    credential: string
+  }
+  query?: never
+  url: '/api/credentials/{credential}/test'
+}
+
+export type TestCredentialErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type TestCredentialError = TestCredentialErrors[keyof TestCredentialErrors]
+
+export type TestCredentialResponses = {
+  /**
+   * What came of it, which is kept with the credential.
+   */
+  200: CredentialTest
+}
+
+export type TestCredentialResponse = TestCredentialResponses[keyof TestCredentialResponses]
+
+export type AuthorizeCredentialData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Slug or id.
+     */
+    credential: string
+  }
+  query?: never
+  url: '/api/credentials/{credential}/authorize'
+}
+
+export type AuthorizeCredentialErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type AuthorizeCredentialError = AuthorizeCredentialErrors[keyof AuthorizeCredentialErrors]
+
+export type AuthorizeCredentialResponses = {
+  /**
+   * Where to send the person, and the address to register with the authorization server.
+   */
+  200: CredentialAuthorization
+}
+
+export type AuthorizeCredentialResponse = AuthorizeCredentialResponses[keyof AuthorizeCredentialResponses]
+
+export type ListCredentialUsageData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Slug or id.
+     */
+    credential: string
+  }
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/credentials/{credential}/usage'
+}
+
+export type ListCredentialUsageErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListCredentialUsageError = ListCredentialUsageErrors[keyof ListCredentialUsageErrors]
+
+export type ListCredentialUsageResponses = {
+  /**
+   * Newest first. Kept for CREDENTIAL_USAGE_DAYS, the latest 10,000 at most.
+   */
+  200: CredentialUsageList
+}
+
+export type ListCredentialUsageResponse = ListCredentialUsageResponses[keyof ListCredentialUsageResponses]
+
+export type ListEgressRulesData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/egress-rules'
+}
+
+export type ListEgressRulesErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListEgressRulesError = ListEgressRulesErrors[keyof ListEgressRulesErrors]
+
+export type ListEgressRulesResponses = {
+  /**
+   * Newest first.
+   */
+  200: EgressRuleList
+}
+
+export type ListEgressRulesResponse = ListEgressRulesResponses[keyof ListEgressRulesResponses]
+
+export type CreateEgressRuleData = {
+  body: NewEgressRule
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/egress-rules'
+}
+
+export type CreateEgressRuleErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreateEgressRuleError = CreateEgressRuleErrors[keyof CreateEgressRuleErrors]
+
+export type CreateEgressRuleResponses = {
+  /**
+   * The rule, which holds from now on.
+   */
+  201: EgressRule
+}
+
+export type CreateEgressRuleResponse = CreateEgressRuleResponses[keyof CreateEgressRuleResponses]
+
+export type DeleteEgressRuleData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the rule.
+     */
+    rule: string
+  }
+  query?: never
+  url: '/api/egress-rules/{rule}'
+}
+
+export type DeleteEgressRuleErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DeleteEgressRuleError = DeleteEgressRuleErrors[keyof DeleteEgressRuleErrors]
+
+export type DeleteEgressRuleResponses = {
+  /**
+   * The rule is gone.
+   */
+  204: void
+}
+
+export type DeleteEgressRuleResponse = DeleteEgressRuleResponses[keyof DeleteEgressRuleResponses]
+
+export type GetEgressRuleData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the rule.
+     */
+    rule: string
+  }
+  query?: never
+  url: '/api/egress-rules/{rule}'
+}
+
+export type GetEgressRuleErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetEgressRuleError = GetEgressRuleErrors[keyof GetEgressRuleErrors]
+
+export type GetEgressRuleResponses = {
+  /**
+   * The rule.
+   */
+  200: EgressRule
+}
+
+export type GetEgressRuleResponse = GetEgressRuleResponses[keyof GetEgressRuleResponses]
+
+export type ListAuditLogsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+    /**
+     * Id of the key, the user or the run that acted.
+     */
+    actor_id?: string
+    action?: string
+    target_type?: string
+    target_id?: string
+    /**
+     * From this time on.
+     */
+    since?: string
+    /**
+     * Before this time.
+     */
+    until?: string
+  }
+  url: '/api/audit-logs'
+}
+
+export type ListAuditLogsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListAuditLogsError = ListAuditLogsErrors[keyof ListAuditLogsErrors]
+
+export type ListAuditLogsResponses = {
+  /**
+   * Newest first.
+   */
+  200: AuditLogList
+}
+
+export type ListAuditLogsResponse = ListAuditLogsResponses[keyof ListAuditLogsResponses]
+
+export type VerifyAuditLogsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * The entry to begin with.
+     */
+    from?: number
+    /**
+     * How many entries at most.
+     */
+    limit?: number
+    /**
+     * Number of an entry whose hash was noted outside.
+     */
+    known_seq?: number
+    /**
+     * Its hash.
+     */
+    known_hash?: string
+  }
+  url: '/api/audit-logs/verify'
+}
+
+export type VerifyAuditLogsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type VerifyAuditLogsError = VerifyAuditLogsErrors[keyof VerifyAuditLogsErrors]
+
+export type VerifyAuditLogsResponses = {
+  /**
+   * What was found.
+   */
+  200: AuditVerification
+}
+
+export type VerifyAuditLogsResponse = VerifyAuditLogsResponses[keyof VerifyAuditLogsResponses]
+
+export type ExportAuditLogsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * Id of the key, the user or the run that acted.
+     */
+    actor_id?: string
+    action?: string
+    target_type?: string
+    target_id?: string
+    /**
+     * From this time on.
+     */
+    since?: string
+    /**
+     * Before this time.
+     */
+    until?: string
+    format?: 'ndjson' | 'csv'
+  }
+  url: '/api/audit-logs/export'
+}
+
+export type ExportAuditLogsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ExportAuditLogsError = ExportAuditLogsErrors[keyof ExportAuditLogsErrors]
+
+export type ExportAuditLogsResponses = {
+  /**
+   * One entry a line.
+   */
+  200: string
+}
+
+export type ExportAuditLogsResponse = ExportAuditLogsResponses[keyof ExportAuditLogsResponses]
+
+export type GetAuditLogData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the entry.
+     */
+    entry: string
+  }
+  query?: never
+  url: '/api/audit-logs/{entry}'
+}
+
+export type GetAuditLogErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetAuditLogError = GetAuditLogErrors[keyof GetAuditLogErrors]
+
+export type GetAuditLogResponses = {
+  /**
+   * The entry.
+   */
+  200: AuditLog
+}
+
+export type GetAuditLogResponse = GetAuditLogResponses[keyof GetAuditLogResponses]
+
+export type ListSystemSettingsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/system-settings'
+}
+
+export type ListSystemSettingsErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListSystemSettingsError = ListSystemSettingsErrors[keyof ListSystemSettingsErrors]
+
+export type ListSystemSettingsResponses = {
+  /**
+   * All of them, each with where its value comes from.
+   */
+  200: SystemSettingList
+}
+
+export type ListSystemSettingsResponse = ListSystemSettingsResponses[keyof ListSystemSettingsResponses]
+
+export type ResetSystemSettingData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Its name.
+     */
+    setting: string
+  }
+  query?: never
+  url: '/api/system-settings/{setting}'
+}
+
+export type ResetSystemSettingErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ResetSystemSettingError = ResetSystemSettingErrors[keyof ResetSystemSettingErrors]
+
+export type ResetSystemSettingResponses = {
+  /**
+   * The database says nothing of it any more.
+   */
+  204: void
+}
+
+export type ResetSystemSettingResponse = ResetSystemSettingResponses[keyof ResetSystemSettingResponses]
+
+export type GetSystemSettingData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Its name.
+     */
+    setting: string
+  }
+  query?: never
+  url: '/api/system-settings/{setting}'
+}
+
+export type GetSystemSettingErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetSystemSettingError = GetSystemSettingErrors[keyof GetSystemSettingErrors]
+
+export type GetSystemSettingResponses = {
+  /**
+   * The setting.
+   */
+  200: SystemSetting
+}
+
+export type GetSystemSettingResponse = GetSystemSettingResponses[keyof GetSystemSettingResponses]
+
+export type SetSystemSettingData = {
+  body: {
+    value: string | number
+  }
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Its name.
+     */
+    setting: string
+  }
+  query?: never
+  url: '/api/system-settings/{setting}'
+}
+
+export type SetSystemSettingErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type SetSystemSettingError = SetSystemSettingErrors[keyof SetSystemSettingErrors]
+
+export type SetSystemSettingResponses = {
+  /**
+   * The setting.
+   */
+  200: SystemSetting
+}
+
+export type SetSystemSettingResponse = SetSystemSettingResponses[keyof SetSystemSettingResponses]
+
+export type ListSystemSettingChangesData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Its name.
+     */
+    setting: string
+  }
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/system-settings/{setting}/history'
+}
+
+export type ListSystemSettingChangesErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListSystemSettingChangesError = ListSystemSettingChangesErrors[keyof ListSystemSettingChangesErrors]
+
+export type ListSystemSettingChangesResponses = {
+  /**
+   * Newest first, as long as the audit log is kept.
+   */
+  200: SystemSettingChangeList
+}
+
+export type ListSystemSettingChangesResponse =
+  ListSystemSettingChangesResponses[keyof ListSystemSettingChangesResponses]
+
+export type GetSystemInfoData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/system/info'
+}
+
+export type GetSystemInfoErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetSystemInfoError = GetSystemInfoErrors[keyof GetSystemInfoErrors]
+
+export type GetSystemInfoResponses = {
+  /**
+   * The process that answers.
+   */
+  200: SystemInfo
+}
+
+export type GetSystemInfoResponse = GetSystemInfoResponses[keyof GetSystemInfoResponses]
+
+export type GetSystemConfigData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/system/config'
+}
+
+export type GetSystemConfigErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetSystemConfigError = GetSystemConfigErrors[keyof GetSystemConfigErrors]
+
+export type GetSystemConfigResponses = {
+  /**
+   * Every variable as this process has it.
+   */
+  200: SystemConfig
+}
+
+export type GetSystemConfigResponse = GetSystemConfigResponses[keyof GetSystemConfigResponses]
+
+export type GetSystemComponentsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/system/components'
+}
+
+export type GetSystemComponentsErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetSystemComponentsError = GetSystemComponentsErrors[keyof GetSystemComponentsErrors]
+
+export type GetSystemComponentsResponses = {
+  /**
+   * Each part, asked now, and the background services.
+   */
+  200: SystemComponents
+}
+
+export type GetSystemComponentsResponse = GetSystemComponentsResponses[keyof GetSystemComponentsResponses]
+
+export type GetSystemMetricsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/system/metrics'
+}
+
+export type GetSystemMetricsErrors = {
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetSystemMetricsError = GetSystemMetricsErrors[keyof GetSystemMetricsErrors]
+
+export type GetSystemMetricsResponses = {
+  /**
+   * Measured values only.
+   */
+  200: SystemMetrics
+}
+
+export type GetSystemMetricsResponse = GetSystemMetricsResponses[keyof GetSystemMetricsResponses]
+
+export type ListPrivacyExportsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+  }
+  url: '/api/privacy/exports'
+}
+
+export type ListPrivacyExportsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListPrivacyExportsError = ListPrivacyExportsErrors[keyof ListPrivacyExportsErrors]
+
+export type ListPrivacyExportsResponses = {
+  /**
+   * Newest first.
+   */
+  200: PrivacyExportList
+}
+
+export type ListPrivacyExportsResponse = ListPrivacyExportsResponses[keyof ListPrivacyExportsResponses]
+
+export type CreatePrivacyExportData = {
+  body?: {
+    /**
+     * A member: only what names them. Default: everything.
+     */
+    user_id?: string
+  }
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/privacy/exports'
+}
+
+export type CreatePrivacyExportErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreatePrivacyExportError = CreatePrivacyExportErrors[keyof CreatePrivacyExportErrors]
+
+export type CreatePrivacyExportResponses = {
+  /**
+   * The order.
+   */
+  201: PrivacyExport
+}
+
+export type CreatePrivacyExportResponse = CreatePrivacyExportResponses[keyof CreatePrivacyExportResponses]
+
+export type DeletePrivacyExportData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the export.
+     */
+    export: string
+  }
+  query?: never
+  url: '/api/privacy/exports/{export}'
+}
+
+export type DeletePrivacyExportErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DeletePrivacyExportError = DeletePrivacyExportErrors[keyof DeletePrivacyExportErrors]
+
+export type DeletePrivacyExportResponses = {
+  /**
+   * Deleted.
+   */
+  204: void
+}
+
+export type DeletePrivacyExportResponse = DeletePrivacyExportResponses[keyof DeletePrivacyExportResponses]
+
+export type GetPrivacyExportData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the export.
+     */
+    export: string
+  }
+  query?: never
+  url: '/api/privacy/exports/{export}'
+}
+
+export type GetPrivacyExportErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetPrivacyExportError = GetPrivacyExportErrors[keyof GetPrivacyExportErrors]
+
+export type GetPrivacyExportResponses = {
+  /**
+   * The export.
+   */
+  200: PrivacyExport
+}
+
+export type GetPrivacyExportResponse = GetPrivacyExportResponses[keyof GetPrivacyExportResponses]
+
+export type DownloadPrivacyExportData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the export.
+     */
+    export: string
+  }
+  query?: never
+  url: '/api/privacy/exports/{export}/archive'
+}
+
+export type DownloadPrivacyExportErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DownloadPrivacyExportError = DownloadPrivacyExportErrors[keyof DownloadPrivacyExportErrors]
+
+export type DownloadPrivacyExportResponses = {
+  /**
+   * The archive.
+   */
+  200: Blob | File
+}
+
+export type DownloadPrivacyExportResponse = DownloadPrivacyExportResponses[keyof DownloadPrivacyExportResponses]
+
+export type CreatePrivacyExportLinkData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path: {
+    /**
+     * Id of the export.
+     */
+    export: string
+  }
+  query?: never
+  url: '/api/privacy/exports/{export}/archive/link'
+}
+
+export type CreatePrivacyExportLinkErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreatePrivacyExportLinkError = CreatePrivacyExportLinkErrors[keyof CreatePrivacyExportLinkErrors]
+
+export type CreatePrivacyExportLinkResponses = {
+  /**
+   * The address, from `API_URL` on.
+   */
+  200: SignedLink
+}
+
+export type CreatePrivacyExportLinkResponse = CreatePrivacyExportLinkResponses[keyof CreatePrivacyExportLinkResponses]
+
+export type EraseUserData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the user.
+     */
+    user: string
+  }
+  query?: never
+  url: '/api/privacy/users/{user}'
+}
+
+export type EraseUserErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type EraseUserError = EraseUserErrors[keyof EraseUserErrors]
+
+export type EraseUserResponses = {
+  /**
+   * Erased.
+   */
+  204: void
+}
+
+export type EraseUserResponse = EraseUserResponses[keyof EraseUserResponses]
+
+export type GetStoredPersonData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the user.
+     */
+    user: string
+  }
+  query?: never
+  url: '/api/privacy/users/{user}'
+}
+
+export type GetStoredPersonErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetStoredPersonError = GetStoredPersonErrors[keyof GetStoredPersonErrors]
+
+export type GetStoredPersonResponses = {
+  /**
+   * The person.
+   */
+  200: StoredPerson
+}
+
+export type GetStoredPersonResponse = GetStoredPersonResponses[keyof GetStoredPersonResponses]
+
+export type ListBudgetsData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+  }
+  path?: never
+  query?: {
+    /**
+     * How many items at most.
+     */
+    limit?: number
+    /**
+     * `next_cursor` of the page before this one.
+     */
+    cursor?: string
+    /**
+     * Only those for one of these.
+     */
+    scope?: 'workspace' | 'key' | 'agent' | 'recipe'
+  }
+  url: '/api/budgets'
+}
+
+export type ListBudgetsErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type ListBudgetsError = ListBudgetsErrors[keyof ListBudgetsErrors]
+
+export type ListBudgetsResponses = {
+  /**
+   * Newest first.
+   */
+  200: BudgetList
+}
+
+export type ListBudgetsResponse = ListBudgetsResponses[keyof ListBudgetsResponses]
+
+export type CreateBudgetData = {
+  body: NewBudget
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * The same key with the same request has its effect once, however often it is sent within 24 hours.
+     */
+    'idempotency-key'?: string
+  }
+  path?: never
+  query?: never
+  url: '/api/budgets'
+}
+
+export type CreateBudgetErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`); The first request is still in progress (`request-in-progress`)
+   */
+  409: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`); The key was used for another request (`idempotency-key-reused`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type CreateBudgetError = CreateBudgetErrors[keyof CreateBudgetErrors]
+
+export type CreateBudgetResponses = {
+  /**
+   * The budget.
+   */
+  201: Budget
+}
+
+export type CreateBudgetResponse = CreateBudgetResponses[keyof CreateBudgetResponses]
+
+export type DeleteBudgetData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the budget.
+     */
+    budget: string
+  }
+  query?: never
+  url: '/api/budgets/{budget}'
+}
+
+export type DeleteBudgetErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type DeleteBudgetError = DeleteBudgetErrors[keyof DeleteBudgetErrors]
+
+export type DeleteBudgetResponses = {
+  /**
+   * It bounds nothing any more; executions that wait for it go on.
+   */
+  204: void
+}
+
+export type DeleteBudgetResponse = DeleteBudgetResponses[keyof DeleteBudgetResponses]
+
+export type GetBudgetData = {
+  body?: never
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 304 without a body while it is current.
+     */
+    'if-none-match'?: string
+  }
+  path: {
+    /**
+     * Id of the budget.
+     */
+    budget: string
+  }
+  query?: never
+  url: '/api/budgets/{budget}'
+}
+
+export type GetBudgetErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type GetBudgetError = GetBudgetErrors[keyof GetBudgetErrors]
+
+export type GetBudgetResponses = {
+  /**
+   * The budget.
+   */
+  200: Budget
+}
+
+export type GetBudgetResponse = GetBudgetResponses[keyof GetBudgetResponses]
+
+export type UpdateBudgetData = {
+  body: BudgetChanges
+  headers?: {
+    /**
+     * Id or slug of the workspace to act in. A user acts in the personal one without it. A key has one workspace and needs no header; another one than its own answers 404.
+     */
+    'X-Workspace-ID'?: string
+    /**
+     * An `ETag` from before: 412 where the resource has been changed since. Without it the change is made.
+     */
+    'if-match'?: string
+  }
+  path: {
+    /**
+     * Id of the budget.
+     */
+    budget: string
+  }
+  query?: never
+  url: '/api/budgets/{budget}'
+}
+
+export type UpdateBudgetErrors = {
+  /**
+   * The request could not be read (`malformed`)
+   */
+  400: Problem
+  /**
+   * Authentication required (`unauthenticated`)
+   */
+  401: Problem
+  /**
+   * Not allowed (`forbidden`)
+   */
+  403: Problem
+  /**
+   * Not found (`not-found`)
+   */
+  404: Problem
+  /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
+   * Changed in the meantime (`precondition-failed`)
+   */
+  412: Problem
+  /**
+   * Request body too large (`too-large`)
+   */
+  413: Problem
+  /**
+   * Unsupported media type (`unsupported-media-type`)
+   */
+  415: Problem
+  /**
+   * Invalid input (`invalid`)
+   */
+  422: Problem
+  /**
+   * Too many requests (`rate-limited`)
+   */
+  429: Problem
+  /**
+   * Internal error (`internal`)
+   */
+  500: Problem
+  /**
+   * The database schema is behind (`schema-behind`); Service unavailable (`unavailable`)
+   */
+  503: Problem
+}
+
+export type UpdateBudgetError = UpdateBudgetErrors[keyof UpdateBudgetErrors]
+
+export type UpdateBudgetResponses = {
+  /**
+   * The budget.
+   */
+  200: Budget
+}
+
+export type UpdateBudgetResponse = UpdateBudgetResponses[keyof UpdateBudgetResponses]
+
 export type ListAgentsData = {
   body?: never
   headers?: {
@@ -5863,7 +12093,7 @@ export type CreateAgentErrors = {
    */
   401: Problem
   /**
-   * Not allowed (`forbidden`)
+   * The limit of the plan is reached (`limit-reached`); Not allowed (`forbidden`)
    */
   403: Problem
   /**
@@ -6279,7 +12509,7 @@ export type ExecuteAgentErrors = {
    */
   422: Problem
   /**
-   * Too many requests (`rate-limited`)
+   * The budget is spent (`budget-exceeded`); Too many requests (`rate-limited`)
    */
   429: Problem
   /**
@@ -6408,7 +12638,7 @@ export type CloneAgentErrors = {
    */
   401: Problem
   /**
-   * Not allowed (`forbidden`)
+   * The limit of the plan is reached (`limit-reached`); Not allowed (`forbidden`)
    */
   403: Problem
   /**
@@ -6538,6 +12768,10 @@ export type TestModelErrors = {
    */
   404: Problem
   /**
+   * Conflict with the current state (`conflict`)
+   */
+  409: Problem
+  /**
    * Request body too large (`too-large`)
    */
   413: Problem
@@ -6550,7 +12784,7 @@ export type TestModelErrors = {
    */
   422: Problem
   /**
-   * Too many requests (`rate-limited`)
+   * The budget is spent (`budget-exceeded`); Too many requests (`rate-limited`)
    */
   429: Problem
   /**
@@ -6750,7 +12984,7 @@ export type CreateRecipeErrors = {
    */
   401: Problem
   /**
-   * Not allowed (`forbidden`)
+   * The limit of the plan is reached (`limit-reached`); Not allowed (`forbidden`)
    */
   403: Problem
   /**
@@ -8213,7 +14447,7 @@ export type CreateWorkflowErrors = {
    */
   401: Problem
   /**
-   * Not allowed (`forbidden`)
+   * The limit of the plan is reached (`limit-reached`); Not allowed (`forbidden`)
    */
   403: Problem
   /**
@@ -8939,7 +15173,7 @@ export type DuplicateWorkflowErrors = {
    */
   401: Problem
   /**
-   * Not allowed (`forbidden`)
+   * The limit of the plan is reached (`limit-reached`); Not allowed (`forbidden`)
    */
   403: Problem
   /**
@@ -14784,7 +21018,7 @@ export type UploadFileErrors = {
    */
   401: Problem
   /**
-   * Not allowed (`forbidden`)
+   * The limit of the plan is reached (`limit-reached`); Not allowed (`forbidden`)
    */
   403: Problem
   /**
