@@ -49,7 +49,8 @@ function build(parts: CheckpointParts): string {
 
 /**
  * The checkpoints whose run still stands where its owner left it, with the run's row locked, in the order of the list. The
- * lateral look-up and the limit keep the planner from reading all of `runs` for a handful of them.
+ * lateral look-up and the limits keep the planner from reading all of `runs` for a handful of them: of as many rows as a
+ * parameter says it expects a tenth, and plans that it makes while `runs` is empty are kept when it is not.
  */
 const batch = `batch as materialized (
   select b.* from (
@@ -62,6 +63,7 @@ const batch = `batch as materialized (
     select from runs r where r.id = b.run_id and r.fence = b.fence and r.rev = b.rev and r.state = 'running'
     for update
   ) held
+  limit $2::text::integer
 )`
 
 const lease = `app_now() + interval '${leaseSeconds} seconds'`

@@ -94,7 +94,8 @@ const nextTurn = (where: string) => `
       select q.workspace_id, not exists (select from workspace_pauses p where p.workspace_id = q.workspace_id) as open
       from (select workspace_id from run_queue where ${where} order by workspace_id limit 1) q`
 
-// $1 owner, $2 limit, $3 after. `any(array(…))` reaches rows by their keys whatever the planner thinks of the list's length.
+// $1 owner, $2 limit, $3 after. `any(array(…))` reaches rows by their keys whatever the planner thinks of the list's length, and
+// the limit of what is claimed has it expect few: it keeps the plan that it made while `runs` was empty.
 const claimStatement = `
   with recursive behind as (
     select workspace_id, open, open::integer as n from (${nextTurn('workspace_id > $3::text::uuid')}) first
@@ -148,7 +149,8 @@ const claimStatement = `
       started_at = coalesce(r.started_at, app_now()),
       deadline_at = coalesce(r.deadline_at, app_now() + r.timeout_ms * interval '1 millisecond'),
       slotted = r.slotted or r.id = any(array(select run_id from admitted where asks))
-    where r.id = any(array(select run_id from admitted))
+    from (select run_id from ready where run_id = any(array(select run_id from admitted)) limit $2::text::integer) a
+    where r.id = a.run_id
     returning r.*
   )
   select c.id, c.workspace_id, c.recipe_id, c.recipe_version, coalesce(c.definition, v.definition) as definition,
