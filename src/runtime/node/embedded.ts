@@ -7,6 +7,7 @@ import type { Log } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import type { OnQuery } from '../tracing/sql-spans.ts'
 import { pgliteScopes } from './pglite-dialect.ts'
+import { pgliteFiles } from './pglite-files.ts'
 import { copyPreparedDatabase, preparedDatabasePath } from './prepared-database.ts'
 import { StartupError } from './startup-error.ts'
 
@@ -22,14 +23,14 @@ export interface EmbeddedDatabase {
 export async function openEmbedded(
   dataDir: string,
   log: Log,
-  preparedPath = preparedDatabasePath(),
+  preparedPath?: string,
   onQuery?: OnQuery,
 ): Promise<EmbeddedDatabase> {
   const folder = join(dataDir, 'pglite')
-  if (!existsSync(folder)) await createCluster(folder, log, preparedPath)
+  if (!existsSync(folder)) await createCluster(folder, log, preparedPath ?? preparedDatabasePath())
   let pglite: PGlite
   try {
-    pglite = await PGlite.create(folder, { startParams })
+    pglite = await PGlite.create(folder, { startParams, ...(await pgliteFiles()) })
   } catch (error) {
     throw new StartupError(
       `The embedded database in ${folder} cannot be opened: it is damaged or of another PostgreSQL version ` +
@@ -48,7 +49,7 @@ async function createCluster(folder: string, log: Log, preparedPath: string): Pr
   const unfinished = `${folder}.unfinished`
   await rm(unfinished, { recursive: true, force: true })
   if (!(await copyPrepared(preparedPath, unfinished, log))) {
-    const pglite = await PGlite.create(unfinished)
+    const pglite = await PGlite.create(unfinished, await pgliteFiles())
     await pglite.close()
   }
   await syncTree(unfinished)
