@@ -21,6 +21,21 @@ export const retentionSettings = {
     30,
     'Days that the logs of webhooks in both directions are kept where the workspace says nothing else; 0 keeps them for ever.',
   ),
+  RETENTION_WORKFLOWS_DAYS: days(
+    'Engine',
+    400,
+    'Days that a workflow is kept after its end, with its plans, and no shorter than its runs, where its workspace says nothing else; 0 keeps it for ever.',
+  ),
+  RETENTION_REPLAYS_DAYS: days(
+    'Engine',
+    90,
+    'Days that a comparison is kept after its end, with its reports, where its workspace says nothing else; 0 keeps it for ever.',
+  ),
+  RETENTION_MODEL_USAGE_DAYS: days(
+    'Engine',
+    400,
+    'Days that what each model call has used and cost is kept, at least 32 and no shorter than runs, where the workspace says nothing else; 0 keeps it for ever.',
+  ),
   RETENTION_FILES_DAYS: days(
     'Files',
     0,

@@ -10,18 +10,33 @@ test('a workspace has the defaults until it says otherwise, field by field', asy
   const client = await signIn()
   const first = await client.get(path)
   expect(await json(first)).toEqual({
-    days: { executions_days: 90, schedule_slots_days: 90, webhook_logs_days: 30, files_days: 0, audit_days: 365 },
+    days: {
+      executions_days: 90,
+      schedule_slots_days: 90,
+      webhook_logs_days: 30,
+      files_days: 0,
+      audit_days: 365,
+      model_usage_days: 400,
+      replays_days: 90,
+      workflows_days: 400,
+    },
     settings: {
       executions_days: null,
       schedule_slots_days: null,
       webhook_logs_days: null,
       files_days: null,
       audit_days: null,
+      model_usage_days: null,
+      replays_days: null,
+      workflows_days: null,
     },
     deleted: {
       executions: { count: 0, last_deleted_at: null },
       schedule_slots: { count: 0, last_deleted_at: null },
       webhook_logs: { count: 0, last_deleted_at: null },
+      model_usage: { count: 0, last_deleted_at: null },
+      replays: { count: 0, last_deleted_at: null },
+      workflows: { count: 0, last_deleted_at: null },
     },
   })
   const etag = first.headers.get('etag')!
@@ -37,12 +52,27 @@ test('a workspace has the defaults until it says otherwise, field by field', asy
   expect(await json(await (await signIn()).get(path))).toMatchObject({ settings: { executions_days: null } })
 })
 
-test.each([{ executions_days: -1 }, { executions_days: 1.5 }, { executions_days: '7' }, { nothing_days: 1 }])(
-  'refuses %j',
-  async (change) => {
-    expect((await (await signIn()).patch(path, change)).status).toBe(422)
-  },
-)
+test('what is in effect is no shorter than what views and budgets need', async () => {
+  const client = await signIn()
+  const change = { executions_days: 20, workflows_days: 5, model_usage_days: 5, replays_days: 5 }
+  expect(await json(await client.patch(path, change))).toMatchObject({
+    days: { executions_days: 20, workflows_days: 20, model_usage_days: 32, replays_days: 5 },
+    settings: change,
+  })
+  expect(await json(await client.patch(path, { executions_days: 0 }))).toMatchObject({
+    days: { workflows_days: 0, model_usage_days: 0, replays_days: 5 },
+  })
+})
+
+test.each([
+  { executions_days: -1 },
+  { workflows_days: -1 },
+  { executions_days: 1.5 },
+  { executions_days: '7' },
+  { nothing_days: 1 },
+])('refuses %j', async (change) => {
+  expect((await (await signIn()).patch(path, change)).status).toBe(422)
+})
 
 test('who may not manage the workspace may read it alone', async () => {
   const reader = await signIn({ scopes: ['workspaces:read'] })

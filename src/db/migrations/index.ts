@@ -24,6 +24,7 @@ import { vault } from './0024-vault.ts'
 import { budgets } from './0025-budgets.ts'
 import { auditAndPrivacy } from './0026-audit-and-privacy.ts'
 import { rowSecurity } from './0030-row-security.ts'
+import { expiry } from './0031-expiry.ts'
 import type { Migration } from './migration.ts'
 
 const schema: readonly Migration[] = [
@@ -54,4 +55,4 @@ const schema: readonly Migration[] = [
   auditAndPrivacy,
 ]
 
-export const migrations: readonly Migration[] = [...schema, rowSecurity(schema)]
+export const migrations: readonly Migration[] = [...schema, rowSecurity(schema), expiry]

@@ -29,4 +29,5 @@ export const migrationNames: readonly string[] = [
   '0025-budgets',
   '0026-audit-and-privacy',
   '0030-row-security',
+  '0031-expiry',
 ]

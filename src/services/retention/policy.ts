@@ -1,4 +1,4 @@
-import { sql } from 'kysely'
+import { sql, type RawBuilder } from 'kysely'
 import type { Config } from '../../config.ts'
 import type { ServiceContext } from '../../context.ts'
 import type { RetentionKind } from '../../db/tables/retention.table.ts'
@@ -14,6 +14,9 @@ export const retentionFields = [
   'webhook_logs_days',
   'files_days',
   'audit_days',
+  'model_usage_days',
+  'replays_days',
+  'workflows_days',
 ] as const
 export type RetentionField = (typeof retentionFields)[number]
 
@@ -36,7 +39,27 @@ const daysOfConfig = (config: Config): Record<RetentionField, number> => ({
   webhook_logs_days: config.retentionWebhookLogsDays,
   files_days: config.retentionFilesDays,
   audit_days: config.retentionAuditDays,
+  model_usage_days: config.retentionModelUsageDays,
+  replays_days: config.retentionReplaysDays,
+  workflows_days: config.retentionWorkflowsDays,
 })
+
+/**
+ * Days below which a field does not go, and whether its things stay as long as executions do, whose views show them. A budget
+ * that is set today counts its month from the first day of it, so the calls of a month are always there.
+ */
+const bounds: { [F in RetentionField]?: { least: number; withExecutions: true } } = {
+  model_usage_days: { least: 32, withExecutions: true },
+  workflows_days: { least: 0, withExecutions: true },
+}
+
+function daysInEffect(field: RetentionField, given: Record<RetentionField, number>): number {
+  const bound = bounds[field]
+  const own = given[field]
+  if (!bound) return own
+  const { executions_days } = given
+  return own === 0 || executions_days === 0 ? 0 : Math.max(own, executions_days, bound.least)
+}
 
 export async function getRetention(ctx: Context): Promise<Retention> {
   const { db, actor } = ctx
@@ -57,13 +80,17 @@ export async function getRetention(ctx: Context): Promise<Retention> {
   }
   const each = <T>(valueOf: (field: RetentionField) => T) =>
     Object.fromEntries(retentionFields.map((field) => [field, valueOf(field)])) as Record<RetentionField, T>
+  const given = each((field) => row?.[field] ?? defaults[field])
   return {
-    days: each((field) => row?.[field] ?? defaults[field]),
+    days: each((field) => daysInEffect(field, given)),
     settings: each((field) => row?.[field] ?? null),
     deleted: {
       executions: figureOf('executions'),
       schedule_slots: figureOf('schedule_slots'),
       webhook_logs: figureOf('webhook_logs'),
+      model_usage: figureOf('model_usage'),
+      replays: figureOf('replays'),
+      workflows: figureOf('workflows'),
     },
   }
 }
@@ -116,6 +143,14 @@ async function daysOf(ctx: Context, field: RetentionField): Promise<number> {
 
 export const filesDaysOf = (ctx: Context): Promise<number> => daysOf(ctx, 'files_days')
 
-/** Of a row `p` of `retention_policies` that may be absent; null where things are kept for ever. */
-export const effectiveDays = (field: RetentionField, config: Config) =>
-  sql<number | null>`nullif(coalesce(${sql.ref(`p.${field}`)}, ${defaultDays(config)[field]}::integer), 0)`
+/** Of a row `p` of `retention_policies` that may be absent; null where things are kept for ever. As `daysInEffect` has it. */
+export function effectiveDays(field: RetentionField, config: Config): RawBuilder<number | null> {
+  const defaults = defaultDays(config)
+  const given = (each: RetentionField) =>
+    sql<number | null>`nullif(coalesce(${sql.ref(`p.${each}`)}, ${defaults[each]}::integer), 0)`
+  const bound = bounds[field]
+  if (!bound) return given(field)
+  const [own, runs] = [given(field), given('executions_days')]
+  // `greatest` alone would pass over what is for ever.
+  return sql`case when ${own} is not null and ${runs} is not null then greatest(${own}, ${runs}, ${bound.least}::integer) end`
+}
