@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
-import { eventStream, type ServerEvent } from '../lib/event-stream.ts'
-import { operation, type Reply, type RouteGroup } from '../lib/operation.ts'
+import { operation, type RouteGroup } from '../lib/operation.ts'
 import { checkExecution, followExecution } from '../services/executions.service.ts'
+import { answerEvents, eventsOf, lastEventId } from './event-stream.ts'
 import { executionEventSchema } from './execution-events.schemas.ts'
 import { executionParams } from './executions.schemas.ts'
 import { linkTo } from './signed-link.ts'
@@ -25,47 +25,24 @@ const follow = operation(
     access: 'executions:read',
     ticket: true,
     params: executionParams,
-    query: z.object({
-      last_event_id: eventId.openapi({
-        description: 'For an `EventSource` that takes up where an earlier one was; `Last-Event-ID` wins.',
-        example: 0,
-      }),
-    }),
-    headers: z.object({
-      'last-event-id': eventId.openapi({ description: 'Id of the last event that the client has.', example: 0 }),
-    }),
+    ...lastEventId(eventId, 0),
     responses: {
-      200: {
-        description: 'The events: execution.*, step.*, text.delta, tool.call, tool.result, usage, log.',
-        contentType: 'text/event-stream',
-        schema: z.string(),
-        event: { name: 'ExecutionEvent', schema: executionEventSchema },
-        example:
-          'id: 2\nevent: execution.started\ndata: {"seq":2,"type":"execution.started","data":{},"created_at":"2026-11-22T08:00:00.012Z"}\n\n',
-      },
+      200: eventsOf(
+        'The events: execution.*, step.*, text.delta, tool.call, tool.result, usage, log.',
+        { name: 'ExecutionEvent', schema: executionEventSchema },
+        'id: 2\nevent: execution.started\ndata: {"seq":2,"type":"execution.started","data":{},"created_at":"2026-11-22T08:00:00.012Z"}\n\n',
+      ),
       204: { description: 'The run has ended, and the client has its last event.' },
     },
     problems: ['not-found'],
   },
-  async (ctx, { params, query, headers, signal }): Promise<Reply> => {
-    const gone = new AbortController()
-    const events = await followExecution(
-      ctx,
-      params.execution,
-      headers['last-event-id'] ?? query.last_event_id ?? 0,
-      AbortSignal.any([signal, gone.signal]),
-    )
-    if (!events) return { status: 204, headers: { 'cache-control': 'no-store' } }
-    return {
-      status: 200,
-      contentType: 'text/event-stream',
-      headers: { 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
-      body: eventStream(
-        serverEvents(events),
-        () => gone.abort(),
-        (error) => ctx.log.error('An event stream broke off.', { error, run_id: params.execution }),
-      ),
-    }
+  async (ctx, { params: { execution }, query, headers, signal }) => {
+    const seen = headers['last-event-id'] ?? query.last_event_id ?? 0
+    return answerEvents(ctx, signal, {
+      follow: (until) => followExecution(ctx, execution, seen, until),
+      idOf: (event) => String(event.seq),
+      about: { run_id: execution },
+    })
   },
 )
 
@@ -82,10 +59,4 @@ export const executionEventsRoutes: RouteGroup = {
       check: (ctx, { execution }) => checkExecution(ctx, execution!),
     }),
   ],
-}
-
-async function* serverEvents(
-  events: NonNullable<Awaited<ReturnType<typeof followExecution>>>,
-): AsyncGenerator<ServerEvent> {
-  for await (const event of events) yield { id: String(event.seq), event: event.type, data: event }
 }

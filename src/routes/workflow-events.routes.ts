@@ -1,13 +1,7 @@
 import { z } from '@hono/zod-openapi'
-import { eventStream, type ServerEvent } from '../lib/event-stream.ts'
-import { operation, type Reply, type RouteGroup } from '../lib/operation.ts'
-import {
-  eventIdPattern,
-  followWorkflow,
-  getWorkflow,
-  seenUpTo,
-  type WorkflowEvent,
-} from '../services/workflows.service.ts'
+import { operation, type RouteGroup } from '../lib/operation.ts'
+import { eventIdPattern, followWorkflow, getWorkflow, seenUpTo } from '../services/workflows.service.ts'
+import { answerEvents, eventsOf, lastEventId } from './event-stream.ts'
 import { linkTo } from './signed-link.ts'
 import { workflowStatus } from './workflows.schemas.ts'
 
@@ -52,43 +46,24 @@ const follow = operation(
     access: 'executions:read',
     ticket: true,
     params: z.object({ workflow: z.string().openapi({ description: 'Id of the workflow.' }) }),
-    query: z.object({
-      last_event_id: eventId.openapi({
-        description: 'For an `EventSource` that takes up where an earlier one was; `Last-Event-ID` wins.',
-        example: '1.4',
-      }),
-    }),
-    headers: z.object({
-      'last-event-id': eventId.openapi({ description: 'Id of the last event that the client has.', example: '1.4' }),
-    }),
+    ...lastEventId(eventId, '1.4'),
     responses: {
-      200: {
-        description: 'Those of executions, and workflow.status.',
-        contentType: 'text/event-stream',
-        schema: z.string(),
-        event: { name: 'WorkflowEvent', schema: workflowEvent },
-        example:
-          'event: workflow.status\ndata: {"id":null,"type":"workflow.status","data":{"status":"planning","plan":null,"attention":[],"error":null}}\n\n',
-      },
+      200: eventsOf(
+        'Those of executions, and workflow.status.',
+        { name: 'WorkflowEvent', schema: workflowEvent },
+        'event: workflow.status\ndata: {"id":null,"type":"workflow.status","data":{"status":"planning","plan":null,"attention":[],"error":null}}\n\n',
+      ),
       204: { description: 'The workflow has ended, and the client knows.' },
     },
     problems: ['not-found'],
   },
-  async (ctx, { params, query, headers, signal }): Promise<Reply> => {
-    const gone = new AbortController()
+  async (ctx, { params: { workflow }, query, headers, signal }) => {
     const seen = seenUpTo(headers['last-event-id'] ?? query.last_event_id)
-    const events = await followWorkflow(ctx, params.workflow, seen, AbortSignal.any([signal, gone.signal]))
-    if (!events) return { status: 204, headers: { 'cache-control': 'no-store' } }
-    return {
-      status: 200,
-      contentType: 'text/event-stream',
-      headers: { 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
-      body: eventStream(
-        serverEvents(events),
-        () => gone.abort(),
-        (error) => ctx.log.error('An event stream broke off.', { error, workflow_id: params.workflow }),
-      ),
-    }
+    return answerEvents(ctx, signal, {
+      follow: (until) => followWorkflow(ctx, workflow, seen, until),
+      idOf: (event) => event.id,
+      about: { workflow_id: workflow },
+    })
   },
 )
 
@@ -105,8 +80,4 @@ export const workflowEventsRoutes: RouteGroup = {
       check: (ctx, { workflow }) => getWorkflow(ctx, workflow!),
     }),
   ],
-}
-
-async function* serverEvents(events: AsyncGenerator<WorkflowEvent>): AsyncGenerator<ServerEvent> {
-  for await (const event of events) yield { ...(event.id !== null && { id: event.id }), event: event.type, data: event }
 }

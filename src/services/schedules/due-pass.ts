@@ -10,25 +10,14 @@ import { dropPendingSlots, insertLedgerRows, skipSlots, type NewLedgerRow } from
 import { scheduledRun, type RunSource } from './scheduled-run.ts'
 import { lateEvent, missedEvent } from './slot-events.ts'
 import type { SlotWatch } from './slot-watch.ts'
-import { fireTime, specOf } from './timing.ts'
+import { fireTime, specOf, type TimingColumns } from './timing.ts'
 
 export type DueRow = Omit<RunSource, 'recipe_version'> &
-  Pick<
-    ScheduleRow,
-    | 'cron'
-    | 'interval_s'
-    | 'anchor_at'
-    | 'timezone'
-    | 'grace_s'
-    | 'misfire'
-    | 'overlap'
-    | 'dst'
-    | 'jitter_s'
-    | 'start_at'
-    | 'end_at'
-    | 'accounted_until'
-    | 'alerts'
-  > & { recipe_version: number | null; now: Date }
+  TimingColumns &
+  Pick<ScheduleRow, 'grace_s' | 'misfire' | 'overlap' | 'jitter_s' | 'accounted_until' | 'alerts'> & {
+    recipe_version: number | null
+    now: Date
+  }
 
 /** Due schedules, each locked by this transaction alone; what another ticker holds is passed over. */
 export const selectDue = (limit: number, only: string | null = null) => sql<DueRow>`

@@ -8,7 +8,7 @@ import { nextSlots } from '../../lib/slots/slots.ts'
 import type { DstPolicy } from '../../lib/slots/spec.ts'
 import { isZone } from '../../lib/slots/zone.ts'
 import { scheduleEventTypes } from './alerts.ts'
-import { specOf } from './timing.ts'
+import { specOf, type TimingColumns } from './timing.ts'
 import type { AlertSettings, MisfirePolicy, OverlapPolicy } from './types.ts'
 
 /** What a caller may set, as it comes from the wire. Durations are texts (`90s`, `1h30m`) or whole seconds. */
@@ -31,25 +31,11 @@ export interface ScheduleSettings {
 }
 
 /** The columns that a caller decides. */
-export type SettingColumns = Pick<
-  ScheduleRow,
-  | 'name'
-  | 'cron'
-  | 'interval_s'
-  | 'anchor_at'
-  | 'timezone'
-  | 'grace_s'
-  | 'misfire'
-  | 'overlap'
-  | 'dst'
-  | 'jitter_s'
-  | 'start_at'
-  | 'end_at'
-  | 'input'
-  | 'priority'
-  | 'paused'
-  | 'alerts'
->
+export type SettingColumns = TimingColumns &
+  Pick<
+    ScheduleRow,
+    'name' | 'grace_s' | 'misfire' | 'overlap' | 'jitter_s' | 'input' | 'priority' | 'paused' | 'alerts'
+  >
 
 const maxIntervalSeconds = 366 * 86_400
 const maxGraceSeconds = 30 * 86_400

@@ -15,28 +15,18 @@ type Tenant = Pick<ServiceContext, 'actor'>
 
 const notFound = (id: string) => new AppError('not-found', `Schedule ${id} does not exist.`)
 
-export async function findSchedule(db: Kysely<Database>, { actor }: Tenant, id: string): Promise<ScheduleRow> {
-  if (!isUuid(id)) throw notFound(id)
-  const row = await db
-    .selectFrom('schedules')
-    .selectAll()
-    .where('workspace_id', '=', actor.workspaceId)
-    .where('id', '=', id)
-    .executeTakeFirst()
+const select = (db: Kysely<Database>, { actor }: Tenant, id: string) =>
+  db.selectFrom('schedules').selectAll().where('workspace_id', '=', actor.workspaceId).where('id', '=', id)
+
+export async function findSchedule(db: Kysely<Database>, tenant: Tenant, id: string): Promise<ScheduleRow> {
+  const row = isUuid(id) ? await select(db, tenant, id).executeTakeFirst() : undefined
   if (!row) throw notFound(id)
   return row
 }
 
 /** Locks the row first: whatever is computed from it afterwards is computed from its last state. */
-export async function lockSchedule(tx: Transaction<Database>, { actor }: Tenant, id: string): Promise<ScheduleRow> {
-  if (!isUuid(id)) throw notFound(id)
-  const row = await tx
-    .selectFrom('schedules')
-    .selectAll()
-    .where('workspace_id', '=', actor.workspaceId)
-    .where('id', '=', id)
-    .forUpdate()
-    .executeTakeFirst()
+export async function lockSchedule(tx: Transaction<Database>, tenant: Tenant, id: string): Promise<ScheduleRow> {
+  const row = isUuid(id) ? await select(tx, tenant, id).forUpdate().executeTakeFirst() : undefined
   if (!row) throw notFound(id)
   return row
 }

@@ -5,7 +5,11 @@ import { jitterMs } from '../../lib/slots/jitter.ts'
 import { nextSlot } from '../../lib/slots/slots.ts'
 import type { SlotSpec } from '../../lib/slots/spec.ts'
 
-type TimingColumns = Pick<ScheduleRow, 'cron' | 'interval_s' | 'anchor_at' | 'timezone' | 'dst' | 'start_at' | 'end_at'>
+/** The columns that say when slots are. */
+export type TimingColumns = Pick<
+  ScheduleRow,
+  'cron' | 'interval_s' | 'anchor_at' | 'timezone' | 'dst' | 'start_at' | 'end_at'
+>
 
 export const specOf = (row: TimingColumns): SlotSpec => ({
   cron: row.cron,

@@ -2,51 +2,49 @@ import { sql } from 'kysely'
 import type { Runtime } from '../../context.ts'
 import { jsonb } from '../../db/json.ts'
 import type { DeliveryAttempt } from '../../db/tables/webhooks.table.ts'
-import { EgressError } from '../../lib/egress-error.ts'
-import { parseRetryAfter } from '../../lib/retry-after.ts'
 import { signMessage } from '../../lib/standard-webhooks.ts'
 import { productName, version } from '../../lib/version.ts'
-import { awaitQuick, InFlightByDatabase } from '../in-flight.ts'
+import { fateOf, type Fate } from '../outbox/backoff.ts'
+import type { Message, Outbox } from '../outbox/outbox.ts'
+import { post, type Answer } from '../outbox/post.ts'
+import { createRelay } from '../outbox/relay.ts'
+import { settle } from '../outbox/settle.ts'
 import { openSecrets } from './secrets.ts'
 
-/** At once, and then after these: the schedule that Standard Webhooks recommends. */
-const minute = 60_000
-const hour = 60 * minute
-export const retryDelaysMs = [
-  5_000,
-  5 * minute,
-  30 * minute,
-  2 * hour,
-  5 * hour,
-  10 * hour,
-  14 * hour,
-  20 * hour,
-  24 * hour,
-] as const
+const minutes = 60_000
+const hours = 60 * minutes
 export const disabledAfterDays = 5
-/** Attempts that one pass starts, that are under way in a process at a time, and those of one workspace among them. */
-const deliveryBatch = 100
-const mostInFlight = 400
-const perWorkspace = 40
 /** One receiver has no more of them than this; one that has failed last, little more than a probe. */
 const perReceiver = { well: 20, failing: 2 }
-const underWay = new InFlightByDatabase()
-const timeoutMs = 10_000
-/** Longer than an attempt can take: who has not written its outcome by then is gone. */
-const leaseSeconds = 60
 const maxResponseBytes = 65_536
 const attemptsKept = 20
-const maxRetryAfterMs = 24 * hour
+
+const outbox: Outbox = {
+  table: 'webhook_deliveries',
+  key: ['id'],
+  state: { column: 'status', taken: 'delivered' },
+  // At once, and then after these: the schedule that Standard Webhooks recommends.
+  delaysMs: [5_000, 5 * minutes, 30 * minutes, ...[2, 5, 10, 14, 20, 24].map((count) => count * hours)],
+  tries: 'tries',
+  most: { pass: 100, process: 400, workspace: 40 },
+  receivers: {
+    column: 'subscription_id',
+    open: sql`join webhook_subscriptions s
+      on s.id = l.id and s.active and coalesce(s.retry_at <= app_now(), true)`,
+    most: sql`case when s.failures = 0 then ${perReceiver.well}::integer else ${perReceiver.failing}::integer end`,
+  },
+  select: sql`
+    select o.*, s.url, s.secret, s.previous_secret, coalesce(s.previous_until > app_now(), false) as has_previous,
+      app_now() as sent_at
+    from claimed o join webhook_subscriptions s on s.id = o.subscription_id`,
+}
 
 type Parts = Pick<Runtime, 'db' | 'cipher' | 'egress' | 'clock' | 'log' | 'random' | 'defer'>
 
-interface Claimed {
+interface Claimed extends Message {
   id: string
-  attempts: number
-  tries: number
   body: string
   subscription_id: string
-  workspace_id: string
   url: string
   secret: string
   previous_secret: string | null
@@ -54,140 +52,48 @@ interface Claimed {
   sent_at: Date
 }
 
-/**
- * Sends what is due. Answers how many deliveries it took up; those whose receiver is slow are still under way then, under
- * their lease, and the next pass goes on beside them.
- */
-export async function deliverDue(runtime: Parts): Promise<number> {
-  const inFlight = underWay.of(runtime.db)
-  const room = Math.min(deliveryBatch, mostInFlight - inFlight.total)
-  if (room <= 0) return 0
-  const claimed = await claim(runtime, room, inFlight.held())
-  const attempts = claimed.map((delivery) =>
-    inFlight.run([delivery.workspace_id, delivery.subscription_id], () => attempt(runtime, delivery)),
-  )
-  await awaitQuick(Promise.all(attempts), (work) => runtime.defer(work))
-  return claimed.length
-}
+/** Sends what is due to those who have subscribed to it. Answers how many deliveries it took up. */
+export const deliverDue = async (runtime: Parts): Promise<number> => (await relay(runtime)).done
 
-/**
- * Moves the next attempt behind the end of this one, in a statement that skips what another process holds. So a delivery
- * is in one process at a time, and one whose process is gone becomes due by itself.
- *
- * It goes from receiver to receiver of those with something pending. Workspaces take turns: first one of each, then a
- * second, counting what each has under way; between equals lots are drawn, so that nobody is always behind the others.
- */
-async function claim({ db }: Parts, room: number, held: Record<string, number>): Promise<Claimed[]> {
-  const { rows } = await sql<Claimed>`
-    with recursive receivers as (
-      (select subscription_id from webhook_deliveries where status = 'pending' and next_attempt_at is not null
-        order by subscription_id limit 1)
-      union all
-      select (select d.subscription_id from webhook_deliveries d
-        where d.status = 'pending' and d.next_attempt_at is not null and d.subscription_id > r.subscription_id
-        order by d.subscription_id limit 1)
-      from receivers r where r.subscription_id is not null
-    ), under_way as materialized (
-      select key::uuid as id, value::integer as count from jsonb_each_text(${JSON.stringify(held)}::text::jsonb)
-    ), due as (
-      select s.workspace_id, head.id, row_number() over (
-        partition by s.workspace_id order by head.place, head.next_attempt_at, head.id) as place
-      from receivers r
-      join webhook_subscriptions s on s.id = r.subscription_id
-      left join under_way u on u.id = s.id
-      cross join lateral (
-        select d.id, d.next_attempt_at, row_number() over (order by d.next_attempt_at, d.id) as place
-        from webhook_deliveries d
-        where d.subscription_id = s.id and d.status = 'pending' and d.next_attempt_at <= app_now()
-        order by d.next_attempt_at, d.id
-        limit greatest(0, coalesce(-u.count, 0)
-          + case when s.failures = 0 then ${perReceiver.well}::integer else ${perReceiver.failing}::integer end)
-      ) head
-      where s.active and coalesce(s.retry_at <= app_now(), true)
-    ), candidates as (
-      select due.id from due left join under_way u on u.id = due.workspace_id
-      where due.place + coalesce(u.count, 0) <= ${perWorkspace}::integer
-      order by due.place + coalesce(u.count, 0), random()
-      limit ${room}::integer
-    ), held as (
-      select id from webhook_deliveries
-      where id in (select id from candidates) and status = 'pending' and next_attempt_at <= app_now()
-      for update skip locked
-    )
-    update webhook_deliveries d set attempts = d.attempts + 1, tries = d.tries + 1,
-      next_attempt_at = app_now() + ${leaseSeconds}::integer * interval '1 second'
-    from held, webhook_subscriptions s
-    where d.id = held.id and s.id = d.subscription_id
-    returning d.id, d.attempts, d.tries, d.body, d.subscription_id, d.workspace_id, s.url, s.secret, s.previous_secret,
-      coalesce(s.previous_until > app_now(), false) as has_previous, app_now() as sent_at`.execute(db)
-  return rows
-}
-
-interface Outcome {
-  status: number | null
-  error: string | null
-  retryAfterMs: number | null
-  isGone: boolean
-}
-
-async function attempt(runtime: Parts, delivery: Claimed): Promise<void> {
+const relay = createRelay(outbox, async (runtime: Parts, delivery: Claimed) => {
   const begunMs = runtime.clock.monotonicMs()
-  const outcome = await send(runtime, delivery)
+  const answer = await send(runtime, delivery)
   const entry: DeliveryAttempt = {
     attempt: delivery.attempts,
     at: delivery.sent_at.toISOString(),
-    status: outcome.status,
-    error: outcome.error,
+    status: answer.status,
+    error: answer.isTaken ? null : (answer.failure ?? `The receiver answered ${answer.status}.`),
     duration_ms: Math.round(runtime.clock.monotonicMs() - begunMs),
   }
-  try {
-    await (outcome.error === null ? delivered(runtime, delivery, entry) : failed(runtime, delivery, entry, outcome))
-  } catch (error) {
-    // The receiver may have it. It is sent once more when the lease ends, under the same id.
-    runtime.log.warn('The outcome of a webhook delivery could not be stored.', { delivery_id: delivery.id, error })
-  }
-}
+  const fate = fateOf(outbox, delivery, answer.isTaken ? null : answer, runtime)
+  await (answer.isTaken
+    ? delivered(runtime, delivery, fate, entry)
+    : failed(runtime, delivery, fate, entry, answer.status === 410))
+})
 
-async function send(runtime: Parts, delivery: Claimed): Promise<Outcome> {
-  const { cipher, egress, clock } = runtime
-  try {
-    const secrets = await openSecrets(cipher, 'webhook_subscriptions', {
-      ...delivery,
-      id: delivery.subscription_id,
-    })
-    const response = await egress(
-      new Request(delivery.url, {
+const send = (runtime: Parts, delivery: Claimed): Promise<Answer> =>
+  post(
+    runtime,
+    async () => {
+      const { id, body } = delivery
+      const secrets = await openSecrets(runtime.cipher, 'webhook_subscriptions', {
+        ...delivery,
+        id: delivery.subscription_id,
+      })
+      return new Request(delivery.url, {
         method: 'POST',
         headers: {
           'content-type': 'application/json',
           'user-agent': `${productName.replaceAll(' ', '-')}/${version}`,
-          ...signMessage(secrets, {
-            id: delivery.id,
-            timestampS: Math.floor(delivery.sent_at.getTime() / 1000),
-            body: delivery.body,
-          }),
+          ...signMessage(secrets, { id, timestampS: Math.floor(delivery.sent_at.getTime() / 1000), body }),
         },
-        body: delivery.body,
-      }),
-      // A redirect would send the message where nobody asked for it.
-      { workspaceId: delivery.workspace_id, secrets: false, timeoutMs, maxResponseBytes, maxRedirects: 0 },
-    )
-    await response.body?.cancel()
-    const { status } = response
-    return {
-      status,
-      error: response.ok ? null : `The receiver answered ${status}.`,
-      retryAfterMs: parseRetryAfter(Object.fromEntries(response.headers), clock.now().getTime()),
-      isGone: status === 410,
-    }
-  } catch (error) {
-    // Of our own errors nothing is told: they may name what is not the tenant's.
-    const detail = error instanceof EgressError ? error.message : 'The message could not be sent.'
-    if (!(error instanceof EgressError))
-      runtime.log.error('A webhook could not be sent.', { delivery_id: delivery.id, error })
-    return { status: null, error: detail.slice(0, 500), retryAfterMs: null, isGone: false }
-  }
-}
+        body,
+      })
+    },
+    // A redirect would send the message where nobody asked for it.
+    { workspaceId: delivery.workspace_id, secrets: false, maxResponseBytes, maxRedirects: 0 },
+    { delivery_id: delivery.id },
+  )
 
 const logged = (entry: DeliveryAttempt) => sql<never>`(
   select coalesce(jsonb_agg(kept.item order by kept.place), '[]') from (
@@ -196,14 +102,10 @@ const logged = (entry: DeliveryAttempt) => sql<never>`(
   ) kept
 )`
 
-async function delivered({ db }: Parts, delivery: Claimed, entry: DeliveryAttempt): Promise<void> {
-  await db
-    .updateTable('webhook_deliveries')
-    .set({ status: 'delivered', next_attempt_at: null, finished_at: sql<Date>`app_now()`, log: logged(entry) })
-    .where('id', '=', delivery.id)
-    .where('attempts', '=', delivery.attempts)
-    .where('status', '=', 'pending')
-    .execute()
+const finished = (entry: DeliveryAttempt) => sql`log = ${logged(entry)}, finished_at = app_now()`
+
+async function delivered({ db }: Parts, delivery: Claimed, fate: Fate, entry: DeliveryAttempt): Promise<void> {
+  await settle(db, outbox, delivery, fate, finished(entry))
   // A subscription that is well is not written to.
   await db
     .updateTable('webhook_subscriptions')
@@ -214,15 +116,13 @@ async function delivered({ db }: Parts, delivery: Claimed, entry: DeliveryAttemp
 }
 
 async function failed(
-  runtime: Parts,
+  { db }: Parts,
   delivery: Claimed,
+  fate: Fate,
   entry: DeliveryAttempt,
-  { retryAfterMs, isGone }: Outcome,
+  isGone: boolean,
 ): Promise<void> {
-  const planned = retryDelaysMs[delivery.tries - 1]
-  const delayMs =
-    planned === undefined ? null : Math.max(jittered(runtime, planned), Math.min(retryAfterMs ?? 0, maxRetryAfterMs))
-  await runtime.db.transaction().execute(async (tx) => {
+  await db.transaction().execute(async (tx) => {
     // First the subscription, then what is its own: the order in which everybody locks them.
     await tx
       .selectFrom('webhook_subscriptions')
@@ -230,19 +130,8 @@ async function failed(
       .where('id', '=', delivery.subscription_id)
       .forNoKeyUpdate()
       .execute()
-    const { numUpdatedRows } = await tx
-      .updateTable('webhook_deliveries')
-      .set({
-        log: logged(entry),
-        ...(delayMs === null
-          ? { status: 'failed' as const, next_attempt_at: null, finished_at: sql<Date>`app_now()` }
-          : { next_attempt_at: sql<Date>`app_now() + ${delayMs}::double precision * interval '1 millisecond'` }),
-      })
-      .where('id', '=', delivery.id)
-      .where('attempts', '=', delivery.attempts)
-      .where('status', '=', 'pending')
-      .executeTakeFirstOrThrow()
-    if (numUpdatedRows === 0n) return
+    const noted = fate.state === 'failed' ? finished(entry) : sql`log = ${logged(entry)}`
+    if (!(await settle(tx, outbox, delivery, fate, noted))) return
     // While it fails the other messages wait too, so that nobody is called again and again for nothing.
     await sql`
       update webhook_subscriptions set failures = failures + 1, failing_since = coalesce(failing_since, app_now()),
@@ -267,9 +156,4 @@ async function disable(tx: Parts['db'], subscriptionId: string, isGone: boolean)
     .where('subscription_id', '=', subscriptionId)
     .where('status', '=', 'pending')
     .execute()
-}
-
-/** Up to a fifth more, so that what failed together does not come back together. */
-function jittered({ random }: Parts, ms: number): number {
-  return Math.round(ms * (1 + (random(1)[0]! / 255) * 0.2))
 }

@@ -9,10 +9,11 @@ import { uuidv7 } from '../../lib/ids.ts'
 import { byCreation, toPage, type Page, type PageRequest } from '../../lib/pagination.ts'
 import { loadRecipeForRun } from '../recipes.service.ts'
 import { changesOf, recordAudit, type AuditContext } from '../audit/record.ts'
+import { requireRoom } from '../workspaces/require-room.ts'
 import { eventTypes } from './event-types.ts'
 import { checkStandardSecret, newSecret, overlapOf, type Rotation } from './rotation.ts'
 import { sealSecret } from './secrets.ts'
-import { findSubscription, lockSubscription } from './store.ts'
+import { changeSubscription, findSubscription, lockSubscription } from './store.ts'
 import { appNow, subscriptionTag, toSubscription, withPrevious, type Subscription } from './view.ts'
 
 type Context = Pick<ServiceContext, 'db'> & AuditContext
@@ -46,7 +47,11 @@ export async function createSubscription(
   const sealed = await sealSecret(ctx.cipher, 'webhook_subscriptions', holder, secret)
   const row = await ctx.db.transaction().execute(async (tx) => {
     const recipeId = await recipeIdOf(tx, ctx, input.recipe_id)
-    await requireRoom(tx, ctx)
+    await requireRoom(tx, ctx.actor.workspaceId, {
+      table: 'webhook_subscriptions',
+      most: mostSubscriptions,
+      noun: 'webhook subscriptions',
+    })
     const made = await tx
       .insertInto('webhook_subscriptions')
       .values({
@@ -92,22 +97,14 @@ export async function updateSubscription(
     requireMatch(ifMatch, subscriptionTag(toSubscription(row)))
     const recipeId = await recipeIdOf(tx, ctx, input.recipe_id)
     const active = input.active ?? row.active
-    const changed = await tx
-      .updateTable('webhook_subscriptions')
-      .set({
-        ...(input.name !== undefined && { name: input.name }),
-        ...(input.url !== undefined && { url: input.url }),
-        ...(input.events !== undefined && { events: jsonb(input.events) }),
-        ...(recipeId !== undefined && { recipe_id: recipeId }),
-        active,
-        ...(input.active === true && { disabled_reason: null, failures: 0, failing_since: null, retry_at: null }),
-        updated_at: appNow,
-      })
-      .where('id', '=', row.id)
-      .where('workspace_id', '=', ctx.actor.workspaceId)
-      .returningAll()
-      .returning(withPrevious)
-      .executeTakeFirstOrThrow()
+    const changed = await changeSubscription(tx, row, {
+      ...(input.name !== undefined && { name: input.name }),
+      ...(input.url !== undefined && { url: input.url }),
+      ...(input.events !== undefined && { events: jsonb(input.events) }),
+      ...(recipeId !== undefined && { recipe_id: recipeId }),
+      active,
+      ...(input.active === true && { disabled_reason: null, failures: 0, failing_since: null, retry_at: null }),
+    })
     if (active !== row.active) {
       await tx
         .updateTable('webhook_deliveries')
@@ -157,19 +154,11 @@ export async function rotateSubscriptionSecret(
   return ctx.db.transaction().execute(async (tx) => {
     const row = await lockSubscription(tx, ctx, id)
     requireMatch(ifMatch, subscriptionTag(toSubscription(row)))
-    const changed = await tx
-      .updateTable('webhook_subscriptions')
-      .set({
-        secret: await sealSecret(ctx.cipher, 'webhook_subscriptions', row, secret),
-        previous_secret: row.secret,
-        previous_until: sql<Date>`app_now() + ${overlapMs}::double precision * interval '1 millisecond'`,
-        updated_at: appNow,
-      })
-      .where('id', '=', row.id)
-      .where('workspace_id', '=', ctx.actor.workspaceId)
-      .returningAll()
-      .returning(withPrevious)
-      .executeTakeFirstOrThrow()
+    const changed = await changeSubscription(tx, row, {
+      secret: await sealSecret(ctx.cipher, 'webhook_subscriptions', row, secret),
+      previous_secret: row.secret,
+      previous_until: sql<Date>`app_now() + ${overlapMs}::double precision * interval '1 millisecond'`,
+    })
     await recordAudit(tx, ctx, { action: 'webhook_subscription.secret_rotated', target: targetOf(row) })
     return { ...toSubscription(changed), secret }
   })
@@ -198,16 +187,4 @@ async function recipeIdOf(
   const found = await loadRecipeForRun(db, actor.workspaceId, recipe)
   if (!found) throw new AppError('not-found', `Recipe ${recipe} does not exist.`)
   return found.id
-}
-
-async function requireRoom(db: Kysely<Database>, { actor }: Context): Promise<void> {
-  // Requests of one workspace take turns, so that they cannot go beyond the limit together.
-  await db.selectFrom('workspaces').select('id').where('id', '=', actor.workspaceId).forNoKeyUpdate().execute()
-  const { count } = await db
-    .selectFrom('webhook_subscriptions')
-    .select(({ fn }) => fn.countAll<string>().as('count'))
-    .where('workspace_id', '=', actor.workspaceId)
-    .executeTakeFirstOrThrow()
-  if (Number(count) >= mostSubscriptions)
-    throw new AppError('conflict', `A workspace can have ${mostSubscriptions} webhook subscriptions at most.`)
 }

@@ -1,9 +1,9 @@
-import type { Kysely } from 'kysely'
+import type { Kysely, UpdateObject } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isUuid } from '../../lib/ids.ts'
-import { withPrevious, type SubscriptionRow } from './view.ts'
+import { appNow, withPrevious, type SubscriptionRow } from './view.ts'
 
 type Tenant = Pick<ServiceContext, 'actor'>
 
@@ -29,3 +29,18 @@ export async function lockSubscription(db: Kysely<Database>, tenant: Tenant, id:
   if (!row) throw notFound(id)
   return row
 }
+
+/** Of a row that is locked. */
+export const changeSubscription = (
+  tx: Kysely<Database>,
+  { id, workspace_id }: Pick<SubscriptionRow, 'id' | 'workspace_id'>,
+  changes: UpdateObject<Database, 'webhook_subscriptions'>,
+): Promise<SubscriptionRow> =>
+  tx
+    .updateTable('webhook_subscriptions')
+    .set({ ...changes, updated_at: appNow })
+    .where('id', '=', id)
+    .where('workspace_id', '=', workspace_id)
+    .returningAll()
+    .returning(withPrevious)
+    .executeTakeFirstOrThrow()

@@ -1,6 +1,5 @@
-import { sql, type Kysely } from 'kysely'
+import { sql } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
-import type { Database } from '../../db/database.ts'
 import { jsonb } from '../../db/json.ts'
 import { newestFirst } from '../../db/keyset.ts'
 import { AppError } from '../../lib/errors.ts'
@@ -10,11 +9,12 @@ import { byCreation, toPage, type Page, type PageRequest } from '../../lib/pagin
 import { requirePermission } from '../../lib/require-permission.ts'
 import { loadRecipeForRun } from '../recipes.service.ts'
 import { changesOf, recordAudit, type AuditContext } from '../audit/record.ts'
+import { requireRoom } from '../workspaces/require-room.ts'
 import { newSecret, overlapOf, type Rotation } from '../subscriptions/rotation.ts'
 import { hasPrevious, openSecrets, sealSecret } from '../subscriptions/secrets.ts'
 import { curlFor } from './curl.ts'
 import { checkSettings, completeAuth, defaults, type WebhookSettings } from './settings.ts'
-import { findWebhook, lockWebhook } from './store.ts'
+import { changeWebhook, findWebhook, lockWebhook } from './store.ts'
 import { toWebhook, webhookTag, type Webhook } from './view.ts'
 
 type Context = Pick<ServiceContext, 'db' | 'config'> & AuditContext
@@ -43,7 +43,7 @@ export async function createWebhook(
   const holder = { id: uuidv7(), workspace_id: ctx.actor.workspaceId }
   const sealed = await sealSecret(ctx.cipher, 'webhooks', holder, secret)
   const row = await ctx.db.transaction().execute(async (tx) => {
-    await requireRoom(tx, ctx)
+    await requireRoom(tx, ctx.actor.workspaceId, { table: 'webhooks', most: mostWebhooks, noun: 'webhooks' })
     const made = await tx
       .insertInto('webhooks')
       .values({
@@ -69,18 +69,6 @@ export async function createWebhook(
     return made
   })
   return withSecret(toWebhook(row, ctx.config.apiUrl), secret)
-}
-
-async function requireRoom(db: Kysely<Database>, { actor }: Context): Promise<void> {
-  // Requests of one workspace take turns, so that they cannot go beyond the limit together.
-  await db.selectFrom('workspaces').select('id').where('id', '=', actor.workspaceId).forNoKeyUpdate().execute()
-  const { count } = await db
-    .selectFrom('webhooks')
-    .select(({ fn }) => fn.countAll<string>().as('count'))
-    .where('workspace_id', '=', actor.workspaceId)
-    .executeTakeFirstOrThrow()
-  if (Number(count) >= mostWebhooks)
-    throw new AppError('conflict', `A workspace can have ${mostWebhooks} webhooks at most.`)
 }
 
 /** A webhook tells its senders no more than each of those who made and changed it may read. */
@@ -109,28 +97,20 @@ export async function updateWebhook(
     const auth = input.auth === undefined ? row.auth : completeAuth(input.auth)
     const [secret] = input.auth === undefined ? [undefined] : await openSecrets(ctx.cipher, 'webhooks', row)
     checkSettings(input, secret, auth)
-    const changed = await tx
-      .updateTable('webhooks')
-      .set({
-        ...(input.name !== undefined && { name: input.name }),
-        ...(input.auth !== undefined && { auth: jsonb(auth) }),
-        ...(input.filter !== undefined && { filter: input.filter }),
-        ...(input.input_mapping !== undefined && {
-          input: input.input_mapping === null ? null : jsonb(input.input_mapping),
-        }),
-        ...(input.event_id_header !== undefined && { event_id_header: input.event_id_header?.toLowerCase() ?? null }),
-        ...(input.rate_limit !== undefined && { rate_limit: input.rate_limit }),
-        ...(input.max_body_bytes !== undefined && { max_body_bytes: input.max_body_bytes }),
-        ...(input.active !== undefined && { active: input.active }),
-        ...(input.priority !== undefined && { priority: input.priority }),
-        tells_output: row.tells_output && mayTell(ctx),
-        updated_at: sql<Date>`app_now()`,
-      })
-      .where('id', '=', row.id)
-      .where('workspace_id', '=', ctx.actor.workspaceId)
-      .returningAll()
-      .returning(hasPrevious)
-      .executeTakeFirstOrThrow()
+    const changed = await changeWebhook(tx, row, {
+      ...(input.name !== undefined && { name: input.name }),
+      ...(input.auth !== undefined && { auth: jsonb(auth) }),
+      ...(input.filter !== undefined && { filter: input.filter }),
+      ...(input.input_mapping !== undefined && {
+        input: input.input_mapping === null ? null : jsonb(input.input_mapping),
+      }),
+      ...(input.event_id_header !== undefined && { event_id_header: input.event_id_header?.toLowerCase() ?? null }),
+      ...(input.rate_limit !== undefined && { rate_limit: input.rate_limit }),
+      ...(input.max_body_bytes !== undefined && { max_body_bytes: input.max_body_bytes }),
+      ...(input.active !== undefined && { active: input.active }),
+      ...(input.priority !== undefined && { priority: input.priority }),
+      tells_output: row.tells_output && mayTell(ctx),
+    })
     const change = changesOf(audited(toWebhook(row, apiUrl)), audited(toWebhook(changed, apiUrl)))
     await recordAudit(tx, ctx, { action: 'webhook.updated', target: targetOf(row), ...change })
     return toWebhook(changed, apiUrl)
@@ -167,20 +147,12 @@ export async function rotateWebhookSecret(
     const row = await lockWebhook(tx, ctx, id)
     requireMatch(ifMatch, webhookTag(toWebhook(row, apiUrl)))
     checkSettings({}, rotation.secret, row.auth)
-    const changed = await tx
-      .updateTable('webhooks')
-      .set({
-        secret: await sealSecret(ctx.cipher, 'webhooks', row, secret),
-        previous_secret: row.secret,
-        tells_output: row.tells_output && mayTell(ctx),
-        previous_until: sql<Date>`app_now() + ${overlapMs}::double precision * interval '1 millisecond'`,
-        updated_at: sql<Date>`app_now()`,
-      })
-      .where('id', '=', row.id)
-      .where('workspace_id', '=', ctx.actor.workspaceId)
-      .returningAll()
-      .returning(hasPrevious)
-      .executeTakeFirstOrThrow()
+    const changed = await changeWebhook(tx, row, {
+      secret: await sealSecret(ctx.cipher, 'webhooks', row, secret),
+      previous_secret: row.secret,
+      tells_output: row.tells_output && mayTell(ctx),
+      previous_until: sql<Date>`app_now() + ${overlapMs}::double precision * interval '1 millisecond'`,
+    })
     await recordAudit(tx, ctx, { action: 'webhook.secret_rotated', target: targetOf(row) })
     return withSecret(toWebhook(changed, apiUrl), secret)
   })

@@ -1,4 +1,4 @@
-import { sql, type Kysely } from 'kysely'
+import { sql, type Kysely, type UpdateObject } from 'kysely'
 import type { ServiceContext } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import { AppError } from '../../lib/errors.ts'
@@ -29,6 +29,21 @@ export async function lockWebhook(db: Kysely<Database>, { actor }: Tenant, id: s
   if (!row) throw webhookNotFound(id)
   return row
 }
+
+/** Of a row that is locked. */
+export const changeWebhook = (
+  tx: Kysely<Database>,
+  { id, workspace_id }: Pick<WebhookRow, 'id' | 'workspace_id'>,
+  changes: UpdateObject<Database, 'webhooks'>,
+): Promise<WebhookRow> =>
+  tx
+    .updateTable('webhooks')
+    .set({ ...changes, updated_at: sql<Date>`app_now()` })
+    .where('id', '=', id)
+    .where('workspace_id', '=', workspace_id)
+    .returningAll()
+    .returning(hasPrevious)
+    .executeTakeFirstOrThrow()
 
 /** For whoever knows the address: who it is comes afterwards. One that is switched off is not there. */
 export async function findByAddress(db: Kysely<Database>, id: string): Promise<WebhookRow & { now: Date }> {

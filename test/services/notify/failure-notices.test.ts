@@ -177,6 +177,19 @@ describe('a notice of a failure', () => {
     expect((await stateOf()).map(({ delivery }) => delivery).toSorted()).toEqual(['failed', 'sent'])
   })
 
+  test('comes no sooner than its receiver asks for by Retry-After', async () => {
+    const b = await bench()
+    const headers = { 'retry-after': '3600' }
+    b.ctx.egress = async () => new Response(null, { status: 429, headers })
+    await b.start(failing({ notify: [hook()] }))
+    await work(b)
+    await deliverNotices(b.ctx)
+    const { rows } = await sql<{ seconds: number }>`
+      select extract(epoch from next_attempt_at - app_now())::float8 as seconds from failure_notices`.execute(db)
+    expect(rows[0]!.seconds).toBeGreaterThan(3_000)
+    expect(rows[0]!.seconds).toBeLessThanOrEqual(3_600)
+  })
+
   test('is sent again for a generation of its own when a retry fails too', async () => {
     const b = await bench()
     const id = await b.start(failing({ notify: [hook()] }))
