@@ -1,4 +1,3 @@
-import { canonicalJson } from './canonical.ts'
 import { isObject, type Json } from './json.ts'
 import { pointerTo } from './pointer.ts'
 
@@ -20,7 +19,7 @@ export function diffJson(from: Json, to: Json): Change[] {
 }
 
 function compare(from: Json, to: Json, older: string, newer: string, changes: Change[]): void {
-  if (canonicalJson(from) === canonicalJson(to)) return
+  if (from === to) return
   if (isObject(from) && isObject(to)) return compareObjects(from, to, older, newer, changes)
   if (Array.isArray(from) && Array.isArray(to)) {
     const [before, after] = [byId(from), byId(to)]
@@ -63,12 +62,14 @@ function byId(list: Json[]): Identified | null {
   return found.size === list.length ? found : null
 }
 
+const placesOf = (ids: string[]): Map<string, number> => new Map(ids.map((id, place) => [id, place]))
+
 function compareItems(from: Identified, to: Identified, older: string, newer: string, changes: Change[]): void {
   for (const [id, { index, value }] of from) {
     if (!to.has(id)) changes.push({ op: 'remove', pointer: pointerTo(older, index), from: value })
   }
-  const keptBefore = [...from.keys()].filter((id) => to.has(id))
-  const keptAfter = [...to.keys()].filter((id) => from.has(id))
+  const keptBefore = placesOf([...from.keys()].filter((id) => to.has(id)))
+  const keptAfter = placesOf([...to.keys()].filter((id) => from.has(id)))
   for (const [id, { index, value }] of to) {
     const before = from.get(id)
     const pointer = pointerTo(newer, index)
@@ -77,7 +78,7 @@ function compareItems(from: Identified, to: Identified, older: string, newer: st
       continue
     }
     const from_pointer = pointerTo(older, before.index)
-    if (keptBefore.indexOf(id) !== keptAfter.indexOf(id)) changes.push({ op: 'move', pointer, from_pointer })
+    if (keptBefore.get(id) !== keptAfter.get(id)) changes.push({ op: 'move', pointer, from_pointer })
     compare(before.value, value, from_pointer, pointer, changes)
   }
 }

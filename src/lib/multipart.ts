@@ -8,6 +8,8 @@ export interface FormPart {
 /** Parts that are read at all. */
 export const mostParts = 1000
 const longestHead = 16_384
+/** Of all parts together. */
+const longestHeads = 1_000_000
 
 /**
  * The parts of a multipart/form-data body (RFC 7578) in their order; null where it is none. Not the parsers of the runtimes:
@@ -22,6 +24,7 @@ export function readForm(bytes: Uint8Array, contentType: string): FormPart[] | n
   let at = isFirst ? delimiter.length - 2 : indexOf(bytes, delimiter, 0) + delimiter.length
   if (!isFirst && at < delimiter.length) return null
   const parts: FormPart[] = []
+  let ofHeads = 0
   for (;;) {
     if (startsWith(bytes, at, latin('--'))) return parts
     while (bytes[at] === 0x20 || bytes[at] === 0x09) at++
@@ -30,6 +33,8 @@ export function readForm(bytes: Uint8Array, contentType: string): FormPart[] | n
     // A part may have no header at all: then the empty line follows at once.
     const headEnd = startsWith(bytes, at, crlf) ? at : indexOf(bytes, latin('\r\n\r\n'), at)
     if (headEnd < 0 || headEnd - at > longestHead || parts.length >= mostParts) return null
+    ofHeads += headEnd - at
+    if (ofHeads > longestHeads) return null
     const start = headEnd === at ? at + 2 : headEnd + 4
     // The line break before the delimiter is the delimiter's: of an empty part it is also the one that ends the head.
     const end = indexOf(bytes, delimiter, start - 2)

@@ -16,3 +16,9 @@ export function atPointer(document: unknown, pointer: string): unknown {
   }
   return value
 }
+
+const longestPointer = 2_000
+
+/** Names of a caller's data may be as long as its body, and every fault below one repeats it: then the place around it is told. */
+export const shortPointer = (pointer: string): string =>
+  pointer.length <= longestPointer ? pointer : pointer.slice(0, pointer.lastIndexOf('/', longestPointer))

@@ -1,6 +1,6 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { checkSchema, validateJson } from '../../src/lib/json-schema.ts'
 import type { Json, JsonObject } from '../../src/lib/json.ts'
 
@@ -226,6 +226,85 @@ test('a reference that goes in a circle is cut off', () => {
 
 test('a pattern applied to a huge text is cut off', () => {
   expect(validateJson({ pattern: '(a?){300}b' }, 'a'.repeat(1_000_000))).toEqual(tooMuch)
+})
+
+describe('whatever a keyword walks over is counted, however often a schema names it', () => {
+  const often = (part: JsonObject): JsonObject => ({
+    $defs: { part },
+    allOf: Array.from({ length: 2_000 }, () => ({ $ref: '#/$defs/part' })),
+  })
+  const list = Array<Json>(50_000).fill(0)
+  const members = Object.fromEntries(list.map((_, index) => [`k${index}`, 0]))
+  const text = 'é'.repeat(500_000)
+  const names = Array.from({ length: 5_000 }, (_, index) => `k${index}`)
+
+  test.each<[string, JsonObject, Json]>([
+    ['items', often({ items: true }), list],
+    ['members', often({}), members],
+    ['members that are named', often({ properties: { a: true } }), members],
+    ['items that are compared', often({ uniqueItems: true }), [text]],
+    ['items inside of items that are compared', often({ uniqueItems: true }), [list]],
+    ['a constant', often({ const: list }), list],
+    ['allowed texts', often({ enum: [`${text}a`] }), `${text}b`],
+    ['characters', often({ maxLength: 300_000 }), text],
+    ['characters of a format', often({ format: 'uri' }), `https://example.org/${text}`],
+    ['regular expressions as values', { items: { format: 'regex' } }, list.map((_, index) => `(?:${index}{60}){60}`)],
+    ['names that are required', { contains: { required: names } }, Array<Json>(5_000).fill({})],
+    ['names that depend on one', { contains: { dependentRequired: { a: names } } }, Array<Json>(5_000).fill({ a: 1 })],
+    ['patterns of names', { patternProperties: Object.fromEntries(names.map((name) => [name, true])) }, members],
+    ['patterns', { items: { pattern: '([a-z]?){300}[0-9]' } }, Array<Json>(1_000).fill('a'.repeat(300))],
+    ['what is evaluated', { ...often({ items: true }), unevaluatedItems: false }, list],
+  ])('%s', (_, wide, value) => {
+    expect(checkSchema(wide)).toBeNull()
+    expect(validateJson(wide, value)).toEqual(tooMuch)
+  })
+
+  test('a large value under a plain schema is none of these', () => {
+    const rows = Array.from({ length: 8_000 }, (_, index) => ({ id: index, name: `row ${index}`, tags: ['a'] }))
+    const plain: JsonObject = {
+      items: {
+        type: 'object',
+        properties: {
+          id: { type: 'integer', minimum: 0 },
+          name: { type: 'string', maxLength: 40, pattern: '^row \\d+$' },
+          tags: { items: { enum: ['a', 'b'] } },
+        },
+        required: ['id', 'name'],
+        additionalProperties: false,
+      },
+    }
+    expect(validateJson(plain, rows)).toEqual([])
+  })
+})
+
+test('an anchor is looked up in a schema that is walked once', () => {
+  let walks = 0
+  const watched = new Proxy({ $anchor: 'a' } as JsonObject, {
+    ownKeys(target) {
+      walks += 1
+      return Reflect.ownKeys(target)
+    },
+  })
+  const tree: JsonObject = { $defs: { watched }, allOf: Array.from({ length: 1_000 }, () => ({ $ref: '#a' })) }
+  expect(checkSchema(tree)).toBeNull()
+  expect(walks).toBeLessThan(10)
+})
+
+test('a name as long as a body does not come back with every fault', () => {
+  const faults = validateJson(
+    { additionalProperties: { items: { type: 'string' } } },
+    { ['k'.repeat(100_000)]: [1, 2] },
+  )
+  expect(faults).toEqual([
+    { pointer: '', detail: 'must be a text' },
+    { pointer: '', detail: 'must be a text' },
+  ])
+})
+
+test('a long value that is allowed is shown by its beginning, whatever is in it', () => {
+  const value = { list: [{ b: 'x'.repeat(100), a: 1 }, ...Array<Json>(100).fill(0)] }
+  const text = '{"list":[{"a":1,"b":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'
+  expect(validateJson({ const: value }, 1)).toEqual([{ pointer: '', detail: `must be ${text.slice(0, 57)}…` }])
 })
 
 test('a schema of any depth is checked without a crash', () => {

@@ -6,6 +6,8 @@ import { resolve, typeNames } from './shared.ts'
 
 const maxSubschemas = 5_000
 const maxEnum = 1_000
+/** Instructions of all patterns together: they are compiled in one go, and kept while they are in use. */
+const maxPatterns = 50_000
 
 type Rule = (value: unknown) => string | null
 const when =
@@ -40,7 +42,9 @@ const unsupported =
 /** What the value of a keyword must be, where it is no schema. Keywords that are not here are annotations. */
 const rules: Record<string, Rule> = {
   type: when(
-    (value) => isType(value) || (Array.isArray(value) && value.length > 0 && value.every(isType)),
+    (value) =>
+      isType(value) ||
+      (Array.isArray(value) && value.length > 0 && value.length <= typeNames.length && value.every(isType)),
     `must be one or more of ${typeNames.join(', ')}`,
   ),
   enum: when(
@@ -92,6 +96,8 @@ const schemaKeywords = [
 const listKeywords = ['allOf', 'anyOf', 'oneOf', 'prefixItems']
 const mapKeywords = ['properties', 'patternProperties', 'dependentSchemas', '$defs', 'definitions']
 
+const tooManyPatterns = 'is too large together with the other patterns'
+
 /** The first fault of a schema, in words; null for a schema that validateJson can apply. */
 export function checkSchema(schema: unknown): string | null {
   const fault = faultOfSchema(schema)
@@ -101,6 +107,15 @@ export function checkSchema(schema: unknown): string | null {
 /** As checkSchema, with the place on its own. */
 export function faultOfSchema(schema: unknown): Fault | null {
   const seen = new Set<unknown>()
+  const patterns = new Set<string>()
+  let ofPatterns = 0
+  /** Compiles one only after those before it were found small enough. */
+  const addPattern = (source: unknown): boolean => {
+    if (typeof source !== 'string' || patterns.has(source)) return true
+    patterns.add(source)
+    ofPatterns += patternOf(source).size
+    return ofPatterns <= maxPatterns
+  }
   const pending: { value: unknown; pointer: string }[] = [{ value: schema, pointer: '' }]
   // Last in, first out over a list: a schema a million levels deep does not exhaust the stack.
   for (let next = pending.pop(); next; next = pending.pop()) {
@@ -116,6 +131,7 @@ export function faultOfSchema(schema: unknown): Fault | null {
       const fault = Object.hasOwn(value, keyword) ? rule(value[keyword]) : null
       if (fault) return at(fault, keyword)
     }
+    if (!addPattern(value['pattern'])) return at(tooManyPatterns, 'pattern')
     if (Object.hasOwn(value, '$id') && pointer !== '') return at('may only stand at the root', '$id')
     if (Object.hasOwn(value, '$ref')) {
       const ref = value['$ref']
@@ -145,6 +161,7 @@ export function faultOfSchema(schema: unknown): Fault | null {
       for (const [name, item] of Object.entries(map)) {
         const fault = keyword === 'patternProperties' ? pattern(name) : null
         if (fault) return at(fault, keyword, name)
+        if (keyword === 'patternProperties' && !addPattern(name)) return at(tooManyPatterns, keyword, name)
         pending.push({ value: item, pointer: pointerTo(pointerTo(pointer, keyword), name) })
       }
     }

@@ -1,7 +1,8 @@
 import { LruCache } from '../lru-cache.ts'
-import { ecmascriptRegex, type EcmaScriptRegex } from '../regex/ecmascript.ts'
+import { ecmascriptRegex } from '../regex/ecmascript.ts'
+import type { LinearRegex } from '../regex/program.ts'
 
-const known = new LruCache<EcmaScriptRegex>(500)
+const known = new LruCache<LinearRegex>(500)
 
 /** Compiled once while in use. Throws SyntaxError. */
-export const patternOf = (source: string): EcmaScriptRegex => known.getOrMake(source, () => ecmascriptRegex(source))
+export const patternOf = (source: string): LinearRegex => known.getOrMake(source, () => ecmascriptRegex(source))

@@ -15,12 +15,20 @@ export function resolve(root: JsonObject, ref: string): unknown {
   }
 }
 
+const anchors = new WeakMap<JsonObject, Map<string, unknown>>()
+
+/** Of a schema all at once: thousands of references would each search the whole of it. */
 function anchor(root: JsonObject, name: string): unknown {
+  const known = anchors.get(root)
+  if (known) return known.get(name)
+  const found = new Map<string, unknown>()
   const pending: unknown[] = [root]
   for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
-    if (isObject(value) && value['$anchor'] === name) return value
+    if (isObject(value) && typeof value['$anchor'] === 'string' && !found.has(value['$anchor']))
+      found.set(value['$anchor'], value)
     if (typeof value === 'object' && value !== null)
-      pending.push(...Object.values(value).filter((item) => item !== undefined))
+      for (const item of Object.values(value)) if (item !== undefined) pending.push(item)
   }
-  return undefined
+  anchors.set(root, found)
+  return found.get(name)
 }

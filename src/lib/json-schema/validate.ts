@@ -1,16 +1,19 @@
 import { canonicalJson } from '../canonical.ts'
 import type { Fault } from '../errors.ts'
 import { isObject, type Json, type JsonObject } from '../json.ts'
-import { pointerTo } from '../pointer.ts'
+import { pointerTo, shortPointer } from '../pointer.ts'
 import { formats } from './formats.ts'
+import type { LinearRegex } from '../regex/program.ts'
 import { patternOf } from './patterns.ts'
 import { resolve, type TypeName } from './shared.ts'
-import { articles, equal, isMultiple, isOfType, short } from './values.ts'
+import { articles, equal, isMultiple, isOfType, short, weightOf } from './values.ts'
 
-// References can make a small schema take exponential time or go in circles: a check is cut off here.
-const maxCost = 300_000
+// References can make a small schema take exponential time or go in circles: a check is cut off here. Whatever a keyword
+// walks over is counted, not only subschemas: thousands of them can name one long list.
+const maxCost = 200_000
 const maxDepth = 300
 const maxFaults = 100
+const maxDetail = 1_000
 
 class TooMuch extends Error {}
 
@@ -23,7 +26,11 @@ interface Seen {
 /** All faults of a value under a schema that checkSchema accepts; no fault means valid. Stops at 100 faults. */
 export function validateJson(schema: JsonObject, value: Json): Fault[] {
   try {
-    return new Validation(schema).faultsOf(schema, value).slice(0, maxFaults)
+    const faults = new Validation(schema).faultsOf(schema, value)
+    return faults.slice(0, maxFaults).map(({ pointer, detail }) => ({
+      pointer: shortPointer(pointer),
+      detail: detail.length > maxDetail ? `${detail.slice(0, maxDetail)}…` : detail,
+    }))
   } catch (error) {
     if (error instanceof TooMuch || error instanceof RangeError) {
       return [{ pointer: '', detail: 'is too large or too deep to be checked against its schema' }]
@@ -35,17 +42,25 @@ export function validateJson(schema: JsonObject, value: Json): Fault[] {
 class Validation {
   readonly #root: JsonObject
   readonly #targets = new Map<string, unknown>()
+  /** Those that a schema has may be more than the cache of the process holds. */
+  readonly #patterns = new Map<string, LinearRegex>()
+  /** What a subschema allows, in words: made once, however often a value is not that. */
+  readonly #allowed = new Map<Record<string, unknown>, string>()
   #spent = 0
+  /** Whether anything asks for what has been looked at. */
+  readonly #tracks: boolean
+
   constructor(root: JsonObject) {
     this.#root = root
+    this.#tracks = asksWhatIsSeen(root)
   }
 
   faultsOf(schema: unknown, value: Json, pointer = '', depth = 0, seen: Seen = noneSeen()): Fault[] {
+    this.#spend(1)
     if (schema === true) return []
     if (schema === false) return [{ pointer, detail: 'is not allowed' }]
     if (!isObject(schema)) return []
     if (depth > maxDepth) throw new TooMuch()
-    this.#spend(1)
     const faults: Fault[] = []
     const at = { schema, pointer, depth, seen, faults }
     this.#any(at, value)
@@ -62,36 +77,50 @@ class Validation {
   #any({ schema, pointer, faults }: Place, value: Json): void {
     const { type } = schema
     const types = (Array.isArray(type) ? type : type === undefined ? [] : [type]) as TypeName[]
+    this.#spend(types.length / 10)
     if (types.length > 0 && !types.some((name) => isOfType(value, name))) {
       faults.push({ pointer, detail: `must be ${types.map((name) => articles[name]).join(' or ')}` })
     }
-    if (Object.hasOwn(schema, 'const') && !equal(value, schema['const'])) {
+    if (Object.hasOwn(schema, 'const') && !equal(value, schema['const'], this.#spend)) {
       faults.push({ pointer, detail: `must be ${short(schema['const'])}` })
     }
     const allowed = schema['enum']
     if (Array.isArray(allowed)) {
       this.#spend(allowed.length / 10)
-      if (!allowed.some((item) => equal(value, item)))
-        faults.push({ pointer, detail: `must be one of ${allowed.slice(0, 20).map(short).join(', ')}` })
+      if (!allowed.some((item) => equal(value, item, this.#spend)))
+        faults.push({ pointer, detail: `must be one of ${this.#allowedBy(schema, allowed)}` })
     }
   }
 
   #text({ schema, pointer, faults }: Place, value: string): void {
     const { minLength, maxLength, pattern, format } = schema
-    if (typeof minLength === 'number' || typeof maxLength === 'number') {
-      this.#spend(value.length / 1_000)
-      let length = 0
-      // Characters are code points here, not UTF-16 units.
-      for (const _ of value) length++
-      if (typeof minLength === 'number' && length < minLength)
-        faults.push({ pointer, detail: `must have at least ${minLength} characters` })
-      if (typeof maxLength === 'number' && length > maxLength)
-        faults.push({ pointer, detail: `must have at most ${maxLength} characters` })
-    }
+    if (typeof minLength === 'number' && this.#lengthOf(value, minLength) < minLength)
+      faults.push({ pointer, detail: `must have at least ${minLength} characters` })
+    if (typeof maxLength === 'number' && this.#lengthOf(value, maxLength) > maxLength)
+      faults.push({ pointer, detail: `must have at most ${maxLength} characters` })
     if (typeof pattern === 'string' && !this.#matches(pattern, value))
       faults.push({ pointer, detail: `must match ${pattern}` })
     const known = typeof format === 'string' && Object.hasOwn(formats, format) ? formats[format] : undefined
-    if (known && !known.is(value)) faults.push({ pointer, detail: `must be ${known.named}` })
+    if (!known) return
+    this.#spend(known.cost + value.length / 100)
+    if (!known.is(value)) faults.push({ pointer, detail: `must be ${known.named}` })
+  }
+
+  /** Characters are code points here, not UTF-16 units, of which one takes two at most: mostly that decides already. */
+  #lengthOf(value: string, limit: number): number {
+    if (value.length < limit || value.length > 2 * limit) return value.length
+    this.#spend(value.length / 30)
+    let length = 0
+    for (const _ of value) length++
+    return length
+  }
+
+  #allowedBy(schema: Record<string, unknown>, values: unknown[]): string {
+    const known = this.#allowed.get(schema)
+    if (known !== undefined) return known
+    const words = values.slice(0, 20).map(short).join(', ')
+    this.#allowed.set(schema, words)
+    return words
   }
 
   #number({ schema, pointer, faults }: Place, value: number): void {
@@ -114,16 +143,15 @@ class Validation {
     if (typeof maxItems === 'number' && value.length > maxItems)
       faults.push({ pointer, detail: `must have at most ${maxItems} items` })
     if (schema['uniqueItems'] === true) {
-      this.#spend(value.length)
+      weightOf(value, this.#spend)
       if (new Set(value.map(canonicalJson)).size < value.length)
         faults.push({ pointer, detail: 'must not hold an item twice' })
     }
     const prefix = Array.isArray(prefixItems) ? prefixItems : []
-    for (const [index, item] of value.entries()) {
-      const schemaOfItem = index < prefix.length ? prefix[index] : items
-      if (schemaOfItem === undefined) continue
-      seen.items.add(index)
-      faults.push(...this.#below(at, schemaOfItem, item, index))
+    const checked = items === undefined ? Math.min(prefix.length, value.length) : value.length
+    for (let index = 0; index < checked; index++) {
+      if (this.#tracks) seen.items.add(index)
+      faults.push(...this.#below(at, index < prefix.length ? prefix[index] : items, value[index]!, index))
       if (faults.length > maxFaults) return
     }
     if (contains === undefined) return
@@ -140,34 +168,36 @@ class Validation {
     const { schema, pointer, seen, faults } = at
     const { minProperties, maxProperties, additionalProperties, propertyNames } = schema
     const names = Object.keys(value)
+    this.#spend(names.length / 2)
     if (typeof minProperties === 'number' && names.length < minProperties)
       faults.push({ pointer, detail: `must have at least ${minProperties} members` })
     if (typeof maxProperties === 'number' && names.length > maxProperties)
       faults.push({ pointer, detail: `must have at most ${maxProperties} members` })
-    for (const name of textsOf(schema['required'])) {
+    for (const name of this.#textsOf(schema['required'])) {
       if (!Object.hasOwn(value, name)) faults.push({ pointer: pointerTo(pointer, name), detail: 'is required' })
     }
-    for (const [name, needed] of entriesOf(schema['dependentRequired'])) {
+    for (const [name, needed] of this.#entriesOf(schema['dependentRequired'])) {
       if (!Object.hasOwn(value, name)) continue
-      for (const other of textsOf(needed)) {
+      for (const other of this.#textsOf(needed)) {
         if (!Object.hasOwn(value, other))
           faults.push({ pointer: pointerTo(pointer, other), detail: `is required where ${name} is given` })
       }
     }
     const properties = isObject(schema['properties']) ? schema['properties'] : {}
-    const patterns = entriesOf(schema['patternProperties'])
-    for (const name of names) {
+    const patterns = this.#entriesOf(schema['patternProperties'])
+    const hasRules = [schema['properties'], schema['patternProperties'], additionalProperties, propertyNames]
+    for (const name of hasRules.some((rule) => rule !== undefined) ? names : []) {
       const schemas = patterns.filter(([source]) => this.#matches(source, name)).map(([, item]) => item)
       if (Object.hasOwn(properties, name)) schemas.push(properties[name])
       if (schemas.length === 0 && additionalProperties !== undefined) schemas.push(additionalProperties)
-      if (schemas.length > 0) seen.properties.add(name)
+      if (this.#tracks && schemas.length > 0) seen.properties.add(name)
       for (const item of schemas) faults.push(...this.#below(at, item, value[name]!, name))
       if (propertyNames !== undefined && this.#below(at, propertyNames, name, name).length > 0) {
         faults.push({ pointer: pointerTo(pointer, name), detail: 'is not an allowed name' })
       }
       if (faults.length > maxFaults) return
     }
-    for (const [name, item] of entriesOf(schema['dependentSchemas'])) {
+    for (const [name, item] of this.#entriesOf(schema['dependentSchemas'])) {
       if (Object.hasOwn(value, name)) faults.push(...this.#same(at, item, value))
     }
   }
@@ -200,6 +230,7 @@ class Validation {
   #unevaluatedItems(at: Place, value: Json[]): void {
     const { schema, seen, faults } = at
     if (!Object.hasOwn(schema, 'unevaluatedItems')) return
+    this.#spend(value.length / 2)
     for (const [index, item] of value.entries()) {
       if (!seen.items.has(index)) faults.push(...this.#below(at, schema['unevaluatedItems'], item, index))
       seen.items.add(index)
@@ -209,6 +240,7 @@ class Validation {
   #unevaluatedProperties(at: Place, value: JsonObject): void {
     const { schema, seen, faults } = at
     if (!Object.hasOwn(schema, 'unevaluatedProperties')) return
+    this.#spend(seen.properties.size)
     for (const [name, item] of Object.entries(value)) {
       if (!seen.properties.has(name)) faults.push(...this.#below(at, schema['unevaluatedProperties'], item, name))
       seen.properties.add(name)
@@ -221,15 +253,33 @@ class Validation {
   }
 
   #matches(source: string, text: string): boolean {
-    const pattern = patternOf(source)
-    this.#spend((text.length * pattern.size) / 50)
-    return pattern.test(text)
+    let pattern = this.#patterns.get(source)
+    if (!pattern) {
+      this.#patterns.set(source, (pattern = patternOf(source)))
+      // Whether it had to be compiled for this is the matter of a cache, and must decide nothing.
+      this.#spend(pattern.size / 5)
+    }
+    this.#spend(3)
+    return pattern.test(text, (steps) => this.#spend(steps / 6))
   }
 
   /** One unit is about what evaluating one schema against one value takes. */
-  #spend(cost: number): void {
+  readonly #spend = (cost: number): void => {
     this.#spent += cost
     if (this.#spent > maxCost) throw new TooMuch()
+  }
+
+  #textsOf(value: unknown): string[] {
+    if (!Array.isArray(value)) return []
+    this.#spend(value.length)
+    return value.filter((item) => typeof item === 'string')
+  }
+
+  #entriesOf(value: unknown): [string, unknown][] {
+    if (!isObject(value)) return []
+    const entries = Object.entries(value)
+    this.#spend(entries.length / 5)
+    return entries
   }
 
   #below({ pointer, depth }: Place, schema: unknown, value: Json, key: string | number): Fault[] {
@@ -241,6 +291,7 @@ class Validation {
     const own = noneSeen()
     const faults = this.faultsOf(schema, value, pointer, depth + 1, own)
     if (faults.length === 0) {
+      this.#spend((own.properties.size + own.items.size) / 3)
       for (const name of own.properties) seen.properties.add(name)
       for (const index of own.items) seen.items.add(index)
     }
@@ -263,7 +314,12 @@ function noneOf(pointer: string, attempts: Fault[][]): Fault {
   return { pointer, detail: `matches none of the allowed shapes (${where}${closest?.detail ?? 'nothing is allowed'})` }
 }
 
+const asking = new WeakMap<JsonObject, boolean>()
+
+function asksWhatIsSeen(root: JsonObject): boolean {
+  const known = asking.get(root) ?? JSON.stringify(root).includes('unevaluated')
+  asking.set(root, known)
+  return known
+}
+
 const noneSeen = (): Seen => ({ properties: new Set(), items: new Set() })
-const textsOf = (value: unknown): string[] =>
-  Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []
-const entriesOf = (value: unknown): [string, unknown][] => (isObject(value) ? Object.entries(value) : [])

@@ -15,6 +15,9 @@ export interface Frame {
 
 export type Run = (frame: Frame) => Value
 
+/** A failure that the other side of `||` or `&&` absorbs has been made with its trace, which takes far longer than a step. */
+const failureSteps = 100
+
 /** Loop variables in sight, by name. Every loop of a program has its own slot, and no loop runs inside itself. */
 export type Locals = ReadonlyMap<string, number>
 
@@ -136,6 +139,7 @@ export class Compiler {
         if (bool(left(frame), leftText) === decisive) return decisive
       } catch (error) {
         if (!(error instanceof LanguageError) || error instanceof BudgetError) throw error
+        frame.budget.use(failureSteps)
         failure = error
       }
       if (bool(right(frame), rightText) === decisive) return decisive
@@ -288,11 +292,16 @@ export interface Program {
   references: Reference[]
 }
 
+function distinct(references: Reference[]): Reference[] {
+  const found = new Map(references.map((each) => [JSON.stringify([each.root, ...each.path]), each]))
+  return [...found.values()]
+}
+
 export function compileSource(source: string): Program {
   const compiler = new Compiler(source)
   try {
     const run = compiler.compile(parseSource(source), new Map())
-    return { run, faults: compiler.faults, references: compiler.references }
+    return { run, faults: compiler.faults, references: distinct(compiler.references) }
   } catch (error) {
     if (error instanceof LanguageError)
       return { run: compiler.fault(error.message), faults: [error.message], references: [] }

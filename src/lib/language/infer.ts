@@ -35,6 +35,11 @@ export function inferExpression(source: string, scope: TypeScope): Inference {
   return { type: new Inferrer(source, faults).infer(parseSource(source), scope), faults }
 }
 
+/** Of one expression; nobody reads on. */
+const maxFaults = 20
+
+const shortName = (name: string): string => (name.length > 60 ? `${name.slice(0, 57)}...` : name)
+
 class Inferrer {
   readonly #source: string
   readonly #faults: TypeFault[]
@@ -98,7 +103,8 @@ class Inferrer {
   }
 
   #fault(node: Node, detail: string): Type {
-    this.#faults.push({ detail: `${this.#shown(node)} can never work: ${detail}`, source: this.#text(node) })
+    if (this.#faults.length < maxFaults)
+      this.#faults.push({ detail: `${this.#shown(node)} can never work: ${detail}`, source: this.#text(node) })
     return never
   }
 
@@ -112,7 +118,7 @@ class Inferrer {
     const known = Object.keys(members ?? {})
     return this.#fault(
       node,
-      `there is no '${name}'${known.length > 0 ? ` among ${known.slice(0, 20).join(', ')}` : ''}`,
+      `there is no '${name}'${known.length > 0 ? ` among ${known.slice(0, 20).map(shortName).join(', ')}` : ''}`,
     )
   }
 
@@ -252,8 +258,19 @@ const samples: { [kind in Kind]: Value[] } = {
   duration: [new Duration(0)],
 }
 
-/** By name and the kinds of each argument. */
+/** By name and the kinds of each argument, as bits: a hostile recipe asks for every set of kinds with every other. */
 const known = new LruCache<ReadonlySet<Kind>>(5_000)
+/** Of single kinds, which the sets are made of: there are no more of them than functions and kinds. */
+const ofSingles = new Map<string, ReadonlySet<Kind>>()
+const bits = Object.fromEntries(Object.keys(samples).map((kind, index) => [kind, 1 << index])) as {
+  [kind in Kind]: number
+}
+
+function bitsOf(kinds: ReadonlySet<Kind>): number {
+  let sum = 0
+  for (const kind of kinds) sum |= bits[kind]
+  return sum
+}
 
 /** The kinds of result that values of these types can have; none: they always fail. */
 function resultsOf(
@@ -261,13 +278,16 @@ function resultsOf(
   types: readonly Type[],
   call: (args: Value[], budget: Budget) => Value,
 ): ReadonlySet<Kind> {
-  const kinds = types.map((type) => [...type.kinds])
-  return known.getOrMake([name, ...kinds].join(' '), () => {
-    const results = combinations(kinds).map((each) =>
+  return known.getOrMake(`${name} ${types.map((type) => bitsOf(type.kinds)).join(' ')}`, () => {
+    const results = new Set<Kind>()
+    for (const kinds of combinations(types.map((type) => [...type.kinds]))) {
+      const key = `${name} ${kinds.join(' ')}`
       // Of one combination the same is asked again and again, as a part of others.
-      known.getOrMake([name, ...each].join(' '), () => tried(each, call)),
-    )
-    return new Set(results.flatMap((each) => [...each]))
+      let found = ofSingles.get(key)
+      if (!found) ofSingles.set(key, (found = tried(kinds, call)))
+      for (const kind of found) results.add(kind)
+    }
+    return results
   })
 }
 

@@ -1,6 +1,7 @@
 import { Context, defaultOperators, type Emitter, Liquid, type Operators, Tag, type TagToken } from 'liquidjs'
 import { LanguageError } from './scope.ts'
 import { liquidFilters } from './liquid-filters.ts'
+import { weigh } from './liquid-weight.ts'
 import { secretPlaceholder } from './secrets.ts'
 import { assertSecretRef } from './secret-syntax.ts'
 
@@ -77,11 +78,14 @@ function createEngine(): Liquid {
 /** Comparing lists and searching long texts is work that the engine does not count by itself. */
 function meteredOperators(): Operators {
   const metered: Operators = { ...defaultOperators }
-  for (const name of ['==', '!=', 'contains']) {
+  for (const name of ['==', '!=', '<', '<=', '>', '>=', 'contains']) {
     const operator = defaultOperators[name]
     if (!operator) continue
     metered[name] = (left: unknown, right: unknown, context: Context) => {
-      context.memoryLimit.use(weightOf(left) + weightOf(right))
+      for (const side of [left, right]) context.memoryLimit.use(weightOf(side, context))
+      // A text is searched at every place for all of the other one, at worst.
+      if (name === 'contains' && typeof left === 'string' && typeof right === 'string')
+        context.memoryLimit.use((left.length * right.length) / 50)
       return operator(left, right, context)
     }
   }
@@ -89,9 +93,11 @@ function meteredOperators(): Operators {
 }
 
 /** How much work it is to compare a value: texts are fast, each element of a list is a comparison of its own. */
-function weightOf(value: unknown): number {
-  if (Array.isArray(value)) return value.length * 100
-  return typeof value === 'string' ? value.length : 1
+function weightOf(value: unknown, context: Context): number {
+  if (typeof value === 'string') return value.length
+  if (!Array.isArray(value)) return 1
+  weigh(value, (units) => context.memoryLimit.use(units), 'text')
+  return value.length * 100
 }
 
 /** A rendering of its own: counted renders, and a scope without a prototype that assignments cannot reach. */

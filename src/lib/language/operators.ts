@@ -11,13 +11,13 @@ export function binary(op: BinaryOperator, left: Value, right: Value, budget: Bu
     case '!=':
       return !equals(left, right, budget)
     case '<':
-      return compare(left, right) < 0
+      return compare(left, right, budget) < 0
     case '<=':
-      return compare(left, right) <= 0
+      return compare(left, right, budget) <= 0
     case '>':
-      return compare(left, right) > 0
+      return compare(left, right, budget) > 0
     case '>=':
-      return compare(left, right) >= 0
+      return compare(left, right, budget) >= 0
     case 'in':
       return contains(left, right, budget)
     case '+':

@@ -1,10 +1,17 @@
 import type { Budget } from './budget.ts'
 import { LanguageError } from './scope.ts'
 import { isMap, type Value } from './values.ts'
+import { LruCache } from '../lru-cache.ts'
+
+const read = new LruCache<readonly string[]>(500)
 
 /** The keys of `a.b[0].c`. A key that holds a dot or a bracket is written `["a.b"]`. */
-export function pathKeys(path: string): string[] {
+export function pathKeys(path: string): readonly string[] {
   if (path.length > 500) throw new LanguageError('A path may have at most 500 characters.')
+  return read.getOrMake(path, () => readPath(path))
+}
+
+function readPath(path: string): string[] {
   if (path === '') return []
   const form = /\.?([^.[\]"']+)|\[(\d+)\]|\[(?:"([^"]*)"|'([^']*)')\]/y
   const keys: string[] = []

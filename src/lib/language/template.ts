@@ -1,17 +1,25 @@
 import {
+  CaseTag,
   type Context,
+  type Emitter,
+  evalToken,
   type Filter,
-  type Liquid,
+  ForTag,
   LiquidError,
   Output,
   RawTag,
+  TablerowTag,
   type Template,
   TokenKind,
+  toValue,
   toValueSync,
+  TypeGuards,
 } from 'liquidjs'
 import type { Json } from '../json.ts'
 import { Budget } from './budget.ts'
 import { BoundedEmitter, createContext, liquidEngine, maxTemplateLength, SecretTag, textOf } from './liquid.ts'
+import { nodesOf, referencesOf } from './liquid-outline.ts'
+import { chargeOf, weigh, weighCollection } from './liquid-weight.ts'
 import { LruCache } from '../lru-cache.ts'
 import { LanguageError, type Reference, type Scope } from './scope.ts'
 import { rewriteSecrets } from './secret-syntax.ts'
@@ -19,6 +27,8 @@ import { toJson, type Value } from './values.ts'
 
 /** Blocks inside each other. */
 const maxNesting = 50
+/** Outputs and tags, of which each takes as long to read as thousands of characters. */
+const maxParts = 2_500
 
 export type OnWarning = (message: string) => void
 
@@ -27,7 +37,7 @@ interface ParsedTemplate {
   references: Reference[]
   secrets: string[]
   /** The template is one output and nothing else, so its value can keep its type. */
-  single: Output | undefined
+  single: { output: Output; charge: (context: Context) => void } | undefined
 }
 
 const parsed = new LruCache<ParsedTemplate | LanguageError>(500)
@@ -48,18 +58,36 @@ function parseTemplate(source: string): ParsedTemplate {
   if (source.length > maxTemplateLength) {
     throw new LanguageError(`The template has ${source.length} characters; ${maxTemplateLength} are allowed.`)
   }
+  if (partsOf(source) > maxParts) {
+    throw new LanguageError(`The template has more than ${maxParts} outputs and tags.`)
+  }
   assertNesting(source)
   const liquid = liquidEngine()
   const templates = liquid.parse(rewriteSecrets(source))
-  const references = referencesOf(liquid, templates)
+  const references = referencesOf(templates)
   const secrets: string[] = []
+  const [only] = templates
+  let single: ParsedTemplate['single']
   for (const template of nodesOf(templates)) {
     if (template instanceof SecretTag) secrets.push(template.ref)
-    else if (template instanceof Output) instrument(template)
-    else meter(template)
+    // Before the filters are added, which are no work of the template's own.
+    const charge = meter(template)
+    if (template instanceof Output) instrument(template)
+    if (template instanceof Output && template === only && templates.length === 1) single = { output: template, charge }
   }
-  const [only] = templates
-  return { templates, references, secrets, single: templates.length === 1 && only instanceof Output ? only : undefined }
+  return { templates, references, secrets, single }
+}
+
+/** How many outputs and tags a text may have. */
+export function partsOf(source: string): number {
+  let count = 0
+  for (let at = source.indexOf('{'); at >= 0; at = source.indexOf('{', at + 1)) {
+    const next = source[at + 1]
+    if (next !== '{' && next !== '%') continue
+    count += 1
+    at += 1
+  }
+  return count
 }
 
 /** The engine recurses into blocks; counted first, so the outcome does not hang on the size of a stack. */
@@ -72,35 +100,11 @@ function assertNesting(source: string): void {
   }
 }
 
-function referencesOf(liquid: Liquid, templates: Template[]): Reference[] {
-  const { globals } = liquid.analyzeSync(templates, { partials: false })
-  return Object.values(globals)
-    .flat()
-    .map((variable) => {
-      const [root, ...path] = variable.toArray()
-      const dynamic = path.findIndex(Array.isArray)
-      return { root: String(root), path: path.slice(0, dynamic < 0 ? path.length : dynamic).map(String) }
-    })
-}
-
-/** Every node of a template, those inside of tags too. */
-function nodesOf(templates: Template[]): Template[] {
-  return templates.flatMap((template) => {
-    const children = template.children ? (toValueSync(template.children(false, true)) as Template[]) : []
-    return [template, ...nodesOf(children)]
-  })
-}
-
 const warningRegister = 'warn'
 
 /** Two filters round every output: the first sees that its value is absent, the last makes text of it. */
 function instrument(output: Output): void {
-  const name =
-    output.token
-      .getText()
-      .replace(/^\{\{-?\s*|\s*-?\}\}$/g, '')
-      .split('|')[0]
-      ?.trim() ?? ''
+  const name = output.token.content.split('|', 1)[0]!.trim()
   const { filters } = output.value
   const hasDefault = filters[0]?.name === 'default'
   filters.unshift(
@@ -111,6 +115,7 @@ function instrument(output: Output): void {
   )
   filters.push(
     ownFilter(textFilter, (value, context) => {
+      if (typeof value === 'object') weigh(value, (units) => context.memoryLimit.use(units))
       const text = textOf(value)
       context.memoryLimit.use(text.length)
       return text
@@ -138,21 +143,51 @@ function ownFilter(name: string, apply: (value: unknown, context: Context) => un
   return filter as unknown as Filter
 }
 
-/** Plain text between the outputs counts as often as a loop repeats it. */
-function meter(template: Template): void {
-  const isText = template.token.kind === TokenKind.HTML || template instanceof RawTag
-  if (!isText) return
-  const render = template.render.bind(template)
-  const size = template instanceof RawTag ? template.token.input.length : template.token.getText().length
+/** Counts each rendering of a node, as often as a loop repeats it. */
+function meter(template: Template): (context: Context) => void {
+  const charge = chargeOf(template, textSizeOf(template))
+  const render =
+    template instanceof CaseTag
+      ? (context: Context, emitter: Emitter) => renderCase(template, context, emitter)
+      : template.render.bind(template)
+  const collection = template instanceof ForTag || template instanceof TablerowTag ? template.collection : undefined
   template.render = (context, emitter) => {
-    context.memoryLimit.use(size)
+    charge(context)
+    if (collection && !TypeGuards.isRangeToken(collection)) weighCollection(collection, context)
     return render(context, emitter)
   }
+  return charge
 }
+
+/** Plain text between the outputs. */
+function textSizeOf(template: Template): number {
+  if (template instanceof RawTag) return template.token.input.length
+  return template.token.kind === TokenKind.HTML ? template.token.getText().length : 0
+}
+
+/** As the engine does it, but the comparisons are those that are counted. */
+function* renderCase(tag: CaseTag, context: Context, emitter: Emitter): Generator<unknown, void, unknown> {
+  const { renderer, options } = liquidEngine()
+  const isEqual = options.operators['=='] as (left: unknown, right: unknown, context: Context) => unknown
+  const target = toValue(yield tag.value.value(context))
+  let hit = false
+  for (const { values, templates } of tag.branches)
+    for (const each of values)
+      if (yield isEqual(target, yield evalToken(each, context), context)) {
+        yield renderer.renderTemplates(templates, context, emitter)
+        hit = true
+        break
+      }
+  if (!hit) yield renderer.renderTemplates(tag.elseTemplates, context, emitter)
+}
+
+/** The engine wraps it only where it renders nodes, not where a value is evaluated by itself. */
+const isOverLimit = (error: unknown): boolean => error instanceof Error && /^memory alloc limit/i.test(error.message)
 
 function asFault(error: unknown, source: string): LanguageError {
   if (error instanceof LanguageError) return error
   if (error instanceof RangeError) return new LanguageError('The template is nested too deeply.')
+  if (isOverLimit(error)) return new LanguageError('The template does too much work.')
   if (!LiquidError.is(error)) throw error
   const cause: unknown = error.originalError
   if (cause instanceof LanguageError) return cause
@@ -160,7 +195,6 @@ function asFault(error: unknown, source: string): LanguageError {
   if (/\bsecret\s*\(/.test(source) && error.name !== 'RenderError') {
     return new LanguageError("secret() stands alone in its braces, with a literal name: {{ secret('slug.field') }}.")
   }
-  if (/^memory alloc limit/i.test(error.message)) return new LanguageError('The template does too much work.')
   const message = error.message.split('\n')[0] ?? ''
   return new LanguageError(`${message.charAt(0).toUpperCase()}${message.slice(1, 300)}.`)
 }
@@ -202,8 +236,10 @@ export function renderValue(source: string, scope: Scope, onWarning?: OnWarning)
   if (!single) return renderText(source, scope, onWarning)
   const context = contextFor(scope, onWarning)
   try {
-    let value: unknown = toValueSync(single.value.initial.evaluate(context, false))
-    for (const filter of single.value.filters) {
+    const { initial, filters } = single.output.value
+    single.charge(context)
+    let value: unknown = toValueSync(initial.evaluate(context, false))
+    for (const filter of filters) {
       if (filter.name !== textFilter) value = toValueSync(filter.render(value, context))
     }
     return toJson((value ?? null) as Value, new Budget())

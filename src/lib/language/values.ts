@@ -63,6 +63,7 @@ export function equals(left: Value, right: Value, budget: Budget, depth = 0): bo
   budget.use(1)
   // A limit of our own: the stack of one runtime is deeper than the other's.
   if (depth > maxResultDepth) throw tooDeep()
+  if (typeof left === 'string' && typeof right === 'string') return isSameText(left, right, budget)
   if (left === right) return true
   if (left instanceof Timestamp || right instanceof Timestamp) {
     const instant = instantOf(left)
@@ -81,15 +82,27 @@ export function equals(left: Value, right: Value, budget: Budget, depth = 0): bo
   )
 }
 
+/** Texts that begin alike are compared to where they differ. */
+const textCost = (left: string, right: string): number => Math.min(left.length, right.length) >> 7
+
+function isSameText(left: string, right: string, budget: Budget): boolean {
+  if (left.length !== right.length) return false
+  budget.use(textCost(left, right))
+  return left === right
+}
+
 /** Negative, zero or positive, as Array.sort wants it. Strings sort by code unit, the same on every machine. */
-export function compare(left: Value, right: Value): number {
+export function compare(left: Value, right: Value, budget: Budget): number {
   if (left instanceof Timestamp || right instanceof Timestamp) {
     const [a, b] = [instantOf(left), instantOf(right)]
     if (a !== undefined && b !== undefined) return a - b
   }
   if (left instanceof Duration && right instanceof Duration) return left.ms - right.ms
   if (typeof left === 'number' && typeof right === 'number') return left < right ? -1 : left > right ? 1 : 0
-  if (typeof left === 'string' && typeof right === 'string') return left < right ? -1 : left > right ? 1 : 0
+  if (typeof left === 'string' && typeof right === 'string') {
+    budget.use(textCost(left, right))
+    return left < right ? -1 : left > right ? 1 : 0
+  }
   if (typeof left === 'boolean' && typeof right === 'boolean') return Number(left) - Number(right)
   throw new LanguageError(`A ${kindOf(left)} and a ${kindOf(right)} cannot be ordered.`)
 }

@@ -4,6 +4,11 @@ import { setOwn } from '../language/values.ts'
 import { LanguageError } from '../language/scope.ts'
 
 const maxRows = 100_000
+/** Characters of a table. */
+const maxLength = 3_000_000
+const maxColumns = 10_000
+/** Cells of all rows, those included that a short row lacks: a few bytes of it are as many members as it has columns. */
+const maxCells = 2_000_000
 /** Column names repeat in every row of the value, so few long names and many rows make it huge. */
 const maxNameCharacters = 20_000_000
 
@@ -13,8 +18,12 @@ const maxNameCharacters = 20_000_000
  * lacks are null; a row with more cells than columns is a fault.
  */
 export function parseCsv(text: string): Json[] {
-  const { data, errors } = Papa.parse<string[]>(text, {
+  if (text.length > maxLength)
+    throw new LanguageError(`The table has ${text.length} characters; ${maxLength} can be read.`)
+  const { data, errors, meta } = Papa.parse<string[]>(text, {
     skipEmptyLines: 'greedy',
+    // The header and one too many.
+    preview: maxRows + 2,
     delimitersToGuess: [',', ';', '\t', '|'],
   })
   // A table of one column has no delimiter to detect, which is no fault.
@@ -25,7 +34,14 @@ export function parseCsv(text: string): Json[] {
     )
   const [header, ...rows] = data
   if (!header) return []
-  if (rows.length > maxRows) throw new LanguageError(`The table has ${rows.length} rows; ${maxRows} are allowed.`)
+  if (rows.length > maxRows || meta.truncated)
+    throw new LanguageError(`The table has more than ${maxRows} rows, those counted that are blank.`)
+  if (header.length > maxColumns)
+    throw new LanguageError(`The table has ${header.length} columns; ${maxColumns} are allowed.`)
+  if (rows.length * header.length > maxCells)
+    throw new LanguageError(
+      `The table has ${rows.length} rows of ${header.length} columns; ${maxCells} cells are allowed.`,
+    )
   const names = columnNames(header)
   if (names.join('').length * rows.length > maxNameCharacters) {
     throw new LanguageError('The table is too large: its column names are long and its rows many.')
@@ -45,10 +61,15 @@ function toRecord(names: string[], cells: string[], line: number): Json {
 /** Blank names become column_3, repeated ones name_2. */
 function columnNames(header: string[]): string[] {
   const used = new Set<string>()
+  /** The number that a repeated name was given last: from there on, not each time from the beginning. */
+  const counts = new Map<string, number>()
   return header.map((cell, index) => {
     const base = cell.trim() || `column_${index + 1}`
     let name = base
-    for (let count = 2; used.has(name); count += 1) name = `${base}_${count}`
+    for (let count = (counts.get(base) ?? 1) + 1; used.has(name); count += 1) {
+      name = `${base}_${count}`
+      counts.set(base, count)
+    }
     used.add(name)
     return name
   })

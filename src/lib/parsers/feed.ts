@@ -3,6 +3,8 @@ import type { Json, JsonObject } from '../json.ts'
 import { isoText, parseInstant } from '../language/instant.ts'
 import { LanguageError } from '../language/scope.ts'
 import { markupToText } from './html-text.ts'
+import { slicesOfFeed } from './feed-slices.ts'
+import { nextTurn } from '../next-turn.ts'
 import { parseJson } from './json.ts'
 
 /** The one shape of RSS, Atom, RDF and JSON Feed. Dates are ISO-8601 or null; HTML has become text. */
@@ -27,7 +29,7 @@ export interface FeedItem {
 }
 
 const maxItems = 5000
-/** Characters of a feed. The largest that are published stay below; the XML reader takes about a second for it. */
+/** Characters of a feed. The largest that are published stay below. */
 const maxLength = 3_000_000
 
 /** What a feed can look like at its start; the sniffing of `auto` and a first check of `feed` use it. */
@@ -38,11 +40,22 @@ export function looksLikeFeed(text: string): boolean {
   )
 }
 
-export function parseFeed(text: string): Feed {
+/** In slices of some items each: whoever else waits for this thread comes between two of them. */
+export async function parseFeed(text: string): Promise<Feed> {
   if (text.length > maxLength) {
     throw new LanguageError(`The feed has ${text.length} characters; ${maxLength} can be read.`)
   }
-  const { format, feed } = read(text)
+  let whole: Feed | undefined
+  for (const slice of slicesOfFeed(text)) {
+    if (whole) await nextTurn()
+    const part = toFeed(read(slice))
+    whole = { ...(whole ?? part), items: [...(whole?.items ?? []), ...part.items].slice(0, maxItems) }
+    if (whole.items.length >= maxItems) break
+  }
+  return whole!
+}
+
+function toFeed({ format, feed }: { format: string; feed: JsonObject }): Feed {
   if (format === 'atom') return fromAtom(feed)
   if (format === 'json') return fromJsonFeed(feed)
   return fromRss(feed)

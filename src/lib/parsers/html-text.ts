@@ -1,5 +1,6 @@
 import { Parser } from 'htmlparser2'
 import { LanguageError } from '../language/scope.ts'
+import { nextTurn } from '../next-turn.ts'
 
 const maxLength = 5_000_000
 /** The parser's own bookkeeping grows with the square of the nesting; pages that people read stay far below. */
@@ -70,9 +71,28 @@ const lines = new Set([
  * table cells separated by ` | `. Link targets and images are left out.
  */
 export function htmlToText(html: string): string {
+  const reader = readerOfPages()
+  reader.write(html)
+  return reader.end()
+}
+
+/** Characters that are read in one go: a few milliseconds. */
+const sliceLength = 100_000
+
+/** As htmlToText, for whole pages: whoever else waits for this thread comes between two slices. */
+export async function pageToText(html: string): Promise<string> {
   if (html.length > maxLength) {
     throw new LanguageError(`The page has ${html.length} characters; ${maxLength} can be turned into text.`)
   }
+  const reader = readerOfPages()
+  for (let at = 0; at < html.length; at += sliceLength) {
+    if (at > 0) await nextTurn()
+    reader.write(html.slice(at, at + sliceLength))
+  }
+  return reader.end()
+}
+
+function readerOfPages(): { write(html: string): void; end(): string } {
   const text = new TextBuilder()
   const lists: (number | null)[] = []
   let depth = 0
@@ -108,9 +128,13 @@ export function htmlToText(html: string): string {
       else if (lines.has(name)) text.apart(1)
     },
   })
-  parser.write(html)
-  parser.end()
-  return text.toString()
+  return {
+    write: (html) => parser.write(html),
+    end() {
+      parser.end()
+      return text.toString()
+    },
+  }
 }
 
 const isList = (name: string) => name === 'ul' || name === 'ol'

@@ -2,8 +2,8 @@ import type { Json } from '../json.ts'
 import { LanguageError } from '../language/scope.ts'
 import { parseCsv } from './csv.ts'
 import { decodeText, type MediaType, parseMediaType } from './decode.ts'
-import { looksLikeFeed, parseFeed } from './feed.ts'
-import { htmlToText } from './html-text.ts'
+import { type Feed, looksLikeFeed, parseFeed } from './feed.ts'
+import { pageToText } from './html-text.ts'
 import { parseJson } from './json.ts'
 
 export type ParseMode = 'auto' | 'json' | 'text' | 'csv' | 'feed' | 'html_text'
@@ -15,7 +15,7 @@ const maxBytes = 10_000_000
  * The body of an answer as a value, by mode or, with `auto`, by its media type. An empty body is null for `auto`.
  * Throws LanguageError with what is wrong with the body.
  */
-export function parseBody(bytes: Uint8Array, mediaType: string | null, mode: ParseMode): Json {
+export async function parseBody(bytes: Uint8Array, mediaType: string | null, mode: ParseMode): Promise<Json> {
   if (bytes.length > maxBytes) {
     throw new LanguageError(`The body has ${bytes.length} bytes; ${maxBytes} can be parsed.`)
   }
@@ -26,23 +26,23 @@ export function parseBody(bytes: Uint8Array, mediaType: string | null, mode: Par
   return detected !== 'text' && text.trim() === '' ? null : parseAs(detected, text)
 }
 
-function parseAs(mode: Exclude<ParseMode, 'auto'>, text: string): Json {
+async function parseAs(mode: Exclude<ParseMode, 'auto'>, text: string): Promise<Json> {
   switch (mode) {
     case 'json':
       return parseJson(text)
     case 'csv':
       return parseCsv(text)
     case 'feed':
-      return toJson(parseFeed(text))
+      return toJson(await parseFeed(text))
     case 'html_text':
-      return htmlToText(text)
+      return pageToText(text)
     case 'text':
       return text
   }
 }
 
 /** An interface has no index signature, though its value is plain JSON. */
-function toJson(feed: ReturnType<typeof parseFeed>): Json {
+function toJson(feed: Feed): Json {
   return { ...feed, items: feed.items.map((item) => ({ ...item })) }
 }
 

@@ -4,24 +4,16 @@ import { atBoundary, atEnd, atStart, offBoundary, type PatternNode, remembering 
 
 const maxSource = 1_000
 const maxInstructions = 4_000
-/** About half a second. */
-const maxSteps = 4_000_000
 
 const escape =
   /\\(?:u\{[^}]*\}|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u.{4}|x..|c.|[pP]\{[^}]*\}|.)/uy
 const opening = /\((?:\?:|\?<[^=!>][^>]*>|(?!\?))/y
 
-export interface EcmaScriptRegex {
-  readonly size: number
-  /** As `RegExp.test` with the `u` flag. Throws RangeError on texts too long for the pattern. */
-  test(text: string): boolean
-}
-
 /**
  * The syntax that JSON Schema asks for: ECMAScript's with the `u` flag. Throws SyntaxError for what is no pattern, or
  * needs backtracking (look-around, back references), or is too large; its message continues "the pattern …".
  */
-export function ecmascriptRegex(source: string): EcmaScriptRegex {
+export function ecmascriptRegex(source: string): LinearRegex {
   if (source.length > maxSource) throw new SyntaxError(`is longer than ${maxSource} characters`)
   try {
     // Settles the syntax, so that the parser below meets only valid patterns.
@@ -29,17 +21,7 @@ export function ecmascriptRegex(source: string): EcmaScriptRegex {
   } catch {
     throw new SyntaxError('is not a regular expression')
   }
-  const regex: LinearRegex = compile(new EcmaScriptParser(source, Infinity).parse(), maxInstructions)
-  return {
-    size: regex.size,
-    test(text) {
-      let taken = 0
-      return regex.test(text, (steps) => {
-        taken += steps
-        if (taken > maxSteps) throw new RangeError('The text is too long for this pattern.')
-      })
-    },
-  }
+  return compile(new EcmaScriptParser(source, Infinity).parse(), maxInstructions)
 }
 
 class EcmaScriptParser extends PatternParser {

@@ -95,13 +95,12 @@ class Compiler {
 /** `marks` lets each instruction be visited once a position, which is what keeps the work linear. */
 function search(program: Instruction[], text: string, use: (steps: number) => void): boolean {
   const marks = new Int32Array(program.length).fill(-1)
+  const waiting: number[] = []
   // A match may begin at every position, so the program's start joins what is under way.
-  let pending = [0]
+  const pending = [0]
   let before = -1
   for (let at = 0; ;) {
     const code = text.codePointAt(at) ?? -1
-    const waiting: number[] = []
-    const next = [0]
     let steps = 0
     for (let index = pending.pop(); index !== undefined; index = pending.pop()) {
       if (marks[index] === at) continue
@@ -109,14 +108,15 @@ function search(program: Instruction[], text: string, use: (steps: number) => vo
       steps += 1
       const instruction = program[index]
       if (instruction === undefined || instruction.kind === 'match') return true
-      if (instruction.kind === 'jump') pending.push(...instruction.to)
-      else if (instruction.kind === 'char') waiting.push(index)
+      if (instruction.kind === 'char') waiting.push(index)
+      else if (instruction.kind === 'jump') for (const to of instruction.to) pending.push(to)
       else if (instruction.test(before, code)) pending.push(index + 1)
     }
     use(steps)
     if (code === -1) return false
-    for (const index of waiting) if (accepts(program[index], code)) next.push(index + 1)
-    pending = next
+    for (const index of waiting) if (accepts(program[index], code)) pending.push(index + 1)
+    waiting.length = 0
+    pending.push(0)
     before = code
     at += code > 0xffff ? 2 : 1
   }

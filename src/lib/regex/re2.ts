@@ -171,7 +171,7 @@ class Re2Parser extends PatternParser {
       tests.push(within(from, to))
     }
     this.at += 1
-    const inside = this.#folded(any(tests))
+    const inside = this.#folded(tests.length > 2 ? remembering(any(tests)) : any(tests))
     return negated ? not(inside) : inside
   }
 

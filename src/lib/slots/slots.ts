@@ -52,6 +52,9 @@ function nextOfCronCached(cron: Cron, dst: DstPolicy, after: number): number | n
   return nextTimes.getOrMake(key, () => nextOfCron(cron, dst, after))
 }
 
+const nearMs = 3 * 86_400_000
+const farMs = 2 * nearMs
+
 /**
  * The first slot of an expression after an instant. Time is walked from one change of the zone's offset to the next;
  * between two changes, wall clock and instant differ by a constant.
@@ -74,6 +77,13 @@ export function nextOfCron(cron: Cron, dst: DstPolicy, after: number): number | 
     if (nextWall === null) return null
     const at = nextWall - segment.offset
     if (at < segment.end) return at
+    // Nothing matches for long: the changes of the clocks until then do not matter, and a year of a zone takes a while to
+    // learn. Those that are near may repeat what has matched before.
+    if (nextWall - wall > farMs && segment.end - from > nearMs) {
+      from = nextWall - nearMs
+      segment = segmentAt(cron.zone, from)
+      continue
+    }
     const following = segmentAt(cron.zone, segment.end)
     const gapEnd = segment.end + following.offset
     // The match lies on wall-clock times that the gap leaves out: all of them share its end.

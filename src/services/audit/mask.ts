@@ -23,7 +23,7 @@ const isSecretName = (name: string): boolean =>
 
 /** What is a secret wherever it stands: our keys and webhook secrets, tokens, keys of the usual vendors, userinfo of a URL. */
 const secretTexts =
-  /\bak_(?:srv|pub)_[0-9a-f]{16,}|\bwhsec_[\w+/=-]{8,}|\bsk-[\w-]{16,}|\bxox[a-z]-[\w-]{8,}|\bgh[a-z]_\w{20,}|\bgithub_pat_\w{20,}|\b[sr]k_(?:live|test)_\w{10,}|\bAIza[\w-]{30,}|\bAKIA[0-9A-Z]{16}|\beyJ[\w-]{6,}\.[\w-]{6,}\.[\w-]*|-----BEGIN[^-]*PRIVATE KEY-----[\s\S]*?(?:-----END[^-]*-----|$)|(?<=:\/\/)[^/?#\s@]+@/g
+  /\bak_(?:srv|pub)_[0-9a-f]{16,}|\bwhsec_[\w+/=-]{8,}|\bsk-[\w-]{16,}|\bxox[a-z]-[\w-]{8,}|\bgh[a-z]_\w{20,}|\bgithub_pat_\w{20,}|\b[sr]k_(?:live|test)_\w{10,}|\bAIza[\w-]{30,}|\bAKIA[0-9A-Z]{16}|(?<![\w-])(?=[\w-]*\.[\w-]{6,}\.)[\w-]*?eyJ[\w-]{6,}\.[\w-]{6,}\.[\w-]*|-----BEGIN[^-]*PRIVATE KEY-----[\s\S]*?(?:-----END[^-]*-----|$)|(?<=:\/\/)[^/?#\s@]+@/g
 
 /**
  * What the log keeps of one side of a change: secrets hidden by name and by shape, texts and lists cut, and in all no more

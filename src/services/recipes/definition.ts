@@ -25,6 +25,8 @@ export const definitionLimits = {
   /** Levels of step lists: the recipe's own list is the first. */
   nesting: 5,
   bytes: 256 * 1024,
+  /** Outputs and tags of all templates, expressions, and each 10 characters of one: what takes time to read. */
+  parts: 5_000,
   /** Levels of objects and lists in the whole document, far above what a hand-written recipe has. */
   depth: 64,
 } as const

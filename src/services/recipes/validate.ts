@@ -3,6 +3,7 @@ import { isObject } from '../../lib/json.ts'
 import { faultOfSlug } from '../../lib/slug.ts'
 import { definitionLimits, slugPattern, type RecipeDefinition } from './definition.ts'
 import { toPlainJson } from './validation/document.ts'
+import { FaultList } from './validation/fault-list.ts'
 import { FieldReader, readNotice, readStep, type FieldReport } from './validation/fields.ts'
 import { orderFaults, whyUnseen } from './validation/order.ts'
 import { outlineOf, type Fields, type Outline, type StepPlace } from './validation/outline.ts'
@@ -11,7 +12,6 @@ import { readStartSettings } from './validation/start.ts'
 import { typeFaults } from './validation/types.ts'
 import { visibleAtEnd, visibleTo } from './validation/visibility.ts'
 
-const maxFaults = 200
 const scopeNames = ['input', 'steps', 'trigger', 'run', 'now', 'previous']
 /** What a loop variable may not be called: the scope, and words of CEL and Liquid. */
 const reservedNames = new Set([
@@ -25,29 +25,30 @@ const stepMembers = ['output', 'error', 'status']
 export function validateDefinition(value: unknown): { definition: RecipeDefinition | null; faults: Fault[] } {
   const { json, faults: unreadable } = toPlainJson(value)
   if (unreadable.length > 0) return { definition: null, faults: unreadable }
+  const all = new FaultList()
+  const outline = outlineOf(isObject(json) ? json['steps'] : undefined)
+  // What follows looks at each step together with all others: a multiple of the limit would take minutes.
+  if (outline.count > definitionLimits.steps) all.add(outline.faults)
+  if (all.faults.length > 0) return { definition: null, faults: all.faults }
   const shape = checkShape(json)
-  const faults = [...shape.faults, ...(isObject(json) ? meaningFaults(json) : [])]
-  return { definition: faults.length === 0 ? shape.definition : null, faults: distinct(faults).slice(0, maxFaults) }
+  all.add(shape.faults)
+  if (isObject(json)) all.add(meaningFaults(json, outline))
+  return { definition: all.faults.length === 0 ? shape.definition : null, faults: all.faults }
 }
 
 /** The faults that no shape shows: what texts and expressions say, and how the parts fit together. */
-function meaningFaults(recipe: Fields): Fault[] {
-  const outline = outlineOf(recipe['steps'])
+function meaningFaults(recipe: Fields, outline: Outline): Fault[] {
   const inputs = isObject(recipe['inputs']) ? recipe['inputs'] : null
   const ids = new Map(outline.all.flatMap((place) => (place.id === null ? [] : [[place.id, place] as const])))
-  const faults = [...outline.faults, ...slugFaults(recipe), ...idFaults(outline)]
-  // What follows looks at each step together with all others: a multiple of the limit would take minutes.
-  if (outline.all.length > definitionLimits.steps) return faults
-
+  const found = new FaultList()
+  found.add([...outline.faults, ...slugFaults(recipe), ...idFaults(outline)])
   for (const place of outline.all) {
+    if (found.isFull) return found.faults
     const report = readStep(place)
     const scope = { place, visible: visibleTo(place), variables: place.list.variables, ids, inputs }
-    faults.push(
-      ...report.faults,
-      ...referenceFaults(report, scope),
-      ...orderFaults(place, ids),
-      ...variableFaults(place),
-    )
+    found.add(report.faults)
+    found.add(referenceFaults(report, scope))
+    found.add([...orderFaults(place, ids), ...variableFaults(place)])
   }
 
   const whole = new FieldReader()
@@ -59,18 +60,18 @@ function meaningFaults(recipe: Fields): Fault[] {
   const scope = { place: null, visible: visibleAtEnd(outline.root), variables: [], ids, inputs }
   const notices = readNotices(recipe['settings'])
   const start = readStartSettings(recipe['settings'])
-  const told = [
-    ...faults,
-    ...whole.faults,
-    ...referenceFaults(whole, scope),
-    ...start.faults,
-    ...referenceFaults(start, scope),
-    ...notices.faults,
-    ...referenceFaults(notices, { ...scope, variables: ['error'] }),
-  ]
+  for (const [report, seen] of [
+    [whole, scope],
+    [start, scope],
+    [notices, { ...scope, variables: ['error'] }],
+  ] as const) {
+    found.add(report.faults)
+    found.add(referenceFaults(report, seen))
+  }
+  if (found.isFull) return found.faults
   // What is a fault by itself is told of once.
-  const pointers = new Set(told.map(({ pointer }) => pointer))
-  return [...told, ...typeFaults(recipe, outline).filter(({ pointer }) => !pointers.has(pointer))]
+  found.add(typeFaults(recipe, outline).filter(({ pointer }) => !found.has(pointer)))
+  return found.faults
 }
 
 function readNotices(settings: unknown): FieldReport {
@@ -113,16 +114,17 @@ interface StepScope {
   /** Null at the end, behind all steps. */
   place: StepPlace | null
   visible: ReadonlySet<string>
-  variables: string[]
+  variables: readonly string[]
   ids: ReadonlyMap<string, StepPlace>
   inputs: Fields | null
 }
 
-function referenceFaults({ references }: FieldReport, scope: StepScope): Fault[] {
-  return references.flatMap(({ root, path, pointer }) => {
+/** One by one, so that nobody works out what is not told any more. */
+function* referenceFaults({ references }: FieldReport, scope: StepScope): Generator<Fault> {
+  for (const { root, path, pointer } of references) {
     const detail = referenceFault(root, path, scope)
-    return detail === null ? [] : [{ pointer, detail }]
-  })
+    if (detail !== null) yield { pointer, detail }
+  }
 }
 
 function referenceFault(root: string, path: string[], scope: StepScope): string | null {
@@ -153,12 +155,4 @@ function acceptsInput(inputs: Fields, name: string): boolean {
   return ['patternProperties', 'allOf', 'anyOf', 'oneOf', '$ref', 'if', 'dependentSchemas'].some((keyword) =>
     Object.hasOwn(inputs, keyword),
   )
-}
-
-function distinct(faults: Fault[]): Fault[] {
-  const seen = new Set<string>()
-  return faults.filter(({ pointer, detail }) => {
-    const key = JSON.stringify([pointer, detail])
-    return seen.has(key) ? false : seen.add(key)
-  })
 }

@@ -64,7 +64,7 @@ async function outputOf(answer: InboundAnswer, step: HttpStep, url: string, cont
   // An accepted failure seldom has the form of a success: a 404 may be a page where the 200 is JSON.
   const mode = ok ? (step.parse ?? stepDefaults.http.parse) : 'auto'
   if (mode === 'bytes') return { status, headers, body: await asFile(answer, url, context) }
-  return { status, headers, body: bytes.byteLength === 0 ? null : parsed(bytes, mediaType, mode) }
+  return { status, headers, body: bytes.byteLength === 0 ? null : await parsed(bytes, mediaType, mode) }
 }
 
 /** An answer without a body is a file without bytes: whoever asked for a file gets one. */
@@ -79,9 +79,9 @@ async function asFile({ headers, mediaType, bytes }: InboundAnswer, url: string,
   return file.handle
 }
 
-function parsed(bytes: Uint8Array, mediaType: string | null, mode: ParseMode): Json {
+async function parsed(bytes: Uint8Array, mediaType: string | null, mode: ParseMode): Promise<Json> {
   try {
-    return parseBody(bytes, mediaType, mode)
+    return await parseBody(bytes, mediaType, mode)
   } catch (error) {
     if (!(error instanceof LanguageError)) throw error
     throw new StepError('http-parse', `The body could not be read as ${mode}: ${error.message}`, { cause: error })

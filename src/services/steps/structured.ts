@@ -5,10 +5,9 @@ export type Structured = { data: Json; faults: null } | { data: null; faults: st
 
 /** The value in a model's text, checked against the schema. A code fence around it is taken off. */
 export function parseStructured(text: string, schema: JsonObject): Structured {
-  const fenced = /^\s*```[a-z]*\s*\n([\s\S]*?)\n?```\s*$/i.exec(text)
   let data: Json
   try {
-    data = JSON.parse(fenced?.[1] ?? text) as Json
+    data = JSON.parse(withoutFence(text)) as Json
   } catch {
     return { data: null, faults: 'The answer is not JSON.' }
   }
@@ -16,6 +15,14 @@ export function parseStructured(text: string, schema: JsonObject): Structured {
   if (faults.length === 0) return { data, faults: null }
   const listed = faults.slice(0, 20).map(({ pointer, detail }) => `${pointer || '/'}: ${detail}`)
   return { data: null, faults: listed.join('\n') }
+}
+
+/** JSON takes white space round it, so only the marks are looked for: what stands between them may be megabytes. */
+function withoutFence(text: string): string {
+  const whole = text.trim()
+  const opening = /^```[a-z]*/i.exec(whole)?.[0]
+  if (opening === undefined || !whole.endsWith('```') || whole.length < opening.length + 3) return text
+  return whole.slice(opening.length, -3)
 }
 
 export const repairPrompt = (faults: string): string =>

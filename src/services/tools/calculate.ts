@@ -1,5 +1,6 @@
 import {
   add,
+  beginCalculation,
   CalculationError,
   ceil,
   compare,
@@ -36,6 +37,7 @@ export const calculatorFunctions = Object.keys(functions)
 export function calculate(expression: string): Rational {
   if (expression.length > maxLength)
     throw new CalculationError(`The expression is longer than ${maxLength} characters.`)
+  beginCalculation()
   const tokens = tokenize(expression)
   let at = 0
   let depth = 0

@@ -42,7 +42,7 @@ export const httpRequestTool: Tool = {
       return {
         status: answer.status,
         content_type: answer.mediaType,
-        ...shown(bodyOf(answer.bytes, answer.mediaType)),
+        ...shown(await bodyOf(answer.bytes, answer.mediaType)),
       }
     } catch (error) {
       if (error instanceof EgressError) throw new ToolError(error.kind, error.message)
@@ -52,10 +52,10 @@ export const httpRequestTool: Tool = {
   },
 }
 
-function bodyOf(bytes: Uint8Array, mediaType: string | null): Json {
+async function bodyOf(bytes: Uint8Array, mediaType: string | null): Promise<Json> {
   if (bytes.byteLength === 0) return null
   try {
-    return parseBody(bytes, mediaType, 'auto')
+    return await parseBody(bytes, mediaType, 'auto')
   } catch {
     // A body that is not what it says it is is still worth reading.
     return textOf(bytes)

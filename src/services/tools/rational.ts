@@ -20,8 +20,20 @@ export function rational(n: bigint, d = 1n): Rational {
   return result
 }
 
+/** Divisions of one calculation: of numbers at their largest some hundred milliseconds. */
+const maxDivisions = 100_000
+let divisions = 0
+
+/** One calculation goes on until it is done, so that one count is enough. */
+export function beginCalculation(): void {
+  divisions = 0
+}
+
 function gcd(a: bigint, b: bigint): bigint {
-  while (b !== 0n) [a, b] = [b, a % b]
+  while (b !== 0n) {
+    if (++divisions > maxDivisions) throw new CalculationError('The calculation takes too many divisions.')
+    ;[a, b] = [b, a % b]
+  }
   return a
 }
 

@@ -23,7 +23,13 @@ function decodeText(bytes: Uint8Array): string {
   }
 }
 
+/** Each becomes a member, which costs far more than its few bytes. */
+const mostFields = 10_000
+
 function formOf(text: string): Json {
+  let fields = 1
+  for (let at = text.indexOf('&'); at >= 0 && fields <= mostFields; at = text.indexOf('&', at + 1)) fields += 1
+  if (fields > mostFields) throw new AppError('too-large', `A form takes ${mostFields} fields at most.`)
   return fieldsOf(new URLSearchParams(text))
 }
 

@@ -2,9 +2,11 @@ import { sql, type Kysely } from 'kysely'
 import type { Database } from '../../db/database.ts'
 import type { Fault } from '../../lib/errors.ts'
 import { isObject } from '../../lib/json.ts'
+import { nextTurn } from '../../lib/next-turn.ts'
 import { pointerTo } from '../../lib/pointer.ts'
 import type { Agent } from '../agents/agent.ts'
-import { similarities } from './text-similarity.ts'
+import { definitionLimits } from '../recipes/definition.ts'
+import { similarityTo } from './text-similarity.ts'
 
 /** What a plan writes where it leaves the choice to us. */
 export const anyAgent = 'auto'
@@ -46,7 +48,8 @@ export async function assignAgents(
   candidates: readonly Candidate[],
   insist: boolean,
 ): Promise<Assigned> {
-  const texts = openSteps(steps).map(textOf)
+  // A plan of more steps is refused by the validator; their agents are nobody's concern.
+  const texts = openSteps(steps).slice(0, definitionLimits.steps).map(textOf)
   const scores = await capabilityScores(texts, candidates)
   const scoresOf = new Map(texts.map((text, index) => [text, scores[index]!]))
   const assignments: Assignment[] = []
@@ -80,7 +83,7 @@ export async function assignAgents(
         faults.push({ pointer: `${pointer}/agent`, detail: 'is none of the agents that may be used; "auto" picks one' })
       return value
     }
-    const { chosen, chosen_by, considered } = choose(scoresOf.get(textOf(value))!, candidates, busy, insist)
+    const { chosen, chosen_by, considered } = choose(scoresOf.get(textOf(value)) ?? [], candidates, busy, insist)
     assignments.push({ step_id, ...names(chosen), chosen_by, considered })
     if (!chosen) return { ...rest, kind: 'llm' }
     busy.set(chosen.id, (busy.get(chosen.id) ?? 0) + 1)
@@ -110,8 +113,14 @@ export async function capabilityScores(
   texts: readonly string[],
   candidates: readonly Candidate[],
 ): Promise<number[][]> {
-  const capabilities = candidates.map(capabilitiesOf)
-  return texts.map((text) => similarities(text, capabilities))
+  const score = similarityTo(candidates.map(capabilitiesOf))
+  const scores: number[][] = []
+  for (const text of texts) {
+    // Hundreds of steps against hundreds of agents: whoever else waits for this thread comes in between.
+    if (scores.length > 0) await nextTurn()
+    scores.push(score(text))
+  }
+  return scores
 }
 
 function choose(
@@ -137,11 +146,15 @@ function choose(
   return { chosen: least.agent, chosen_by: least === best ? 'similarity' : 'load', considered }
 }
 
+/** As much of a task as tells what it is about. */
+const maxTaskText = 4_000
+
 /** The task in words, without what templates put in at the time. */
 function textOf({ name, prompt }: Record<string, unknown>): string {
   return [name, prompt]
     .filter((part) => typeof part === 'string')
     .join(' ')
+    .slice(0, maxTaskText)
     .replace(/\{\{.*?\}\}|\{%.*?%\}/gs, ' ')
 }
 

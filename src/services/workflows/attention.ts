@@ -58,22 +58,36 @@ function hostOf(url: string): string | null {
 const hostName = /^(?:[\p{L}\p{N}](?:[\p{L}\p{N}-]*[\p{L}\p{N}])?\.)+\p{L}[\p{L}\p{N}-]+(?::\d{1,5})?$/u
 const address = /https?:\/\/[^\s<>"'`]+/gi
 
-const mailbox = /[^\s<>()[\]"',;:]+@[^\s<>()[\]"',;:]+/g
+const betweenMailboxes = /[\s<>()[\]"',;:]+/
+
+/** Without the marks that a sentence puts behind a word; a pattern would try each of a long row of them anew. */
+function withoutEnd(text: string, marks: string): string {
+  let end = text.length
+  while (end > 0 && marks.includes(text[end - 1]!)) end -= 1
+  return text.slice(0, end)
+}
+
+/** Words with an @ between two characters. */
+const mailboxesIn = (text: string): string[] =>
+  text.split(betweenMailboxes).filter((word) => word.slice(1, -1).includes('@'))
+
+/** No name of a host is longer, with its port. */
+const longestHost = 260
 
 /** The hosts and the e-mail addresses that a goal names. */
 export const namedBy = (goal: string): Named => ({
   hosts: hostsNamed(goal),
-  addresses: new Set((goal.match(mailbox) ?? []).map((each) => each.replace(/[.!?]+$/, '').toLowerCase())),
+  addresses: new Set(mailboxesIn(goal).map((each) => withoutEnd(each, '.!?').toLowerCase())),
 })
 
 /** The hosts of a text's addresses, and those that it writes without one: `news.example`, `news.example:8443/feed`. */
 export function hostsNamed(text: string): Set<string> {
-  const addresses = (text.match(address) ?? []).map((each) => each.replace(/[.,;:!?)\]}]+$/, ''))
+  const addresses = (text.match(address) ?? []).map((each) => withoutEnd(each, '.,;:!?)]}'))
   const names = text
     .replace(address, ' ')
     .split(/[\s<>"'`()[\]{},;!?]+/)
-    .map((word) => word.replace(/\/.*$/, '').replace(/[.:]+$/, ''))
-    .filter((word) => hostName.test(word))
+    .map((word) => withoutEnd(word.split('/', 1)[0]!, '.:'))
+    .filter((word) => word.length <= longestHost && hostName.test(word))
   const written = [...addresses, ...names.flatMap((name) => [`https://${name}`, `http://${name}`])]
   return new Set(written.filter((each) => URL.canParse(each)).map((each) => new URL(each).host))
 }

@@ -24,25 +24,40 @@ const synonyms = new Map(
 )
 
 /**
- * How well each of the candidates fits the text, between 0 and 1: the cosine of their words, weighted by how few of the
- * candidates use them. Plain counting, so the same texts always give the same figures.
+ * How well each of the candidates fits each of the texts, between 0 and 1: the cosine of their words, weighted by how few of
+ * the candidates use them. Plain counting, so the same texts always give the same figures. Words are counted once for all
+ * texts: a plan has as many as it has steps.
  */
-export function similarities(text: string, candidates: readonly string[]): number[] {
+export const similarities = (texts: readonly string[], candidates: readonly string[]): number[][] =>
+  texts.map(similarityTo(candidates))
+
+/** As similarities, of one text after the other. */
+export function similarityTo(candidates: readonly string[]): (text: string) => number[] {
   const vectors = candidates.map(countsOf)
-  const query = countsOf(text)
-  const weight = (term: string) => {
-    const users = vectors.filter((vector) => vector.has(term)).length
-    return Math.log(1 + (vectors.length + 1) / (users + 1))
+  const users = new Map<string, number>()
+  for (const vector of vectors) for (const term of vector.keys()) users.set(term, (users.get(term) ?? 0) + 1)
+  const weight = (term: string) => Math.log(1 + (vectors.length + 1) / ((users.get(term) ?? 0) + 1))
+  const weighted = vectors.map((counts) => ({ counts, length: lengthOf(counts, weight) }))
+  return (text) => {
+    const counts = countsOf(text)
+    const query = { counts, length: lengthOf(counts, weight) }
+    return weighted.map((vector) => cosine(query, vector, weight))
   }
-  return vectors.map((vector) => cosine(query, vector, weight))
 }
 
-function cosine(a: Counts, b: Counts, weight: (term: string) => number): number {
+interface Weighted {
+  counts: Counts
+  length: number
+}
+
+function cosine(a: Weighted, b: Weighted, weight: (term: string) => number): number {
   let shared = 0
-  for (const [term, count] of a)
-    shared += (b.get(term) === undefined ? 0 : Math.sqrt(count * b.get(term)!)) * weight(term) ** 2
+  for (const [term, count] of a.counts) {
+    const other = b.counts.get(term)
+    if (other !== undefined) shared += Math.sqrt(count * other) * weight(term) ** 2
+  }
   if (shared === 0) return 0
-  const value = shared / (lengthOf(a, weight) * lengthOf(b, weight))
+  const value = shared / (a.length * b.length)
   return Math.round(Math.min(1, value) * 10_000) / 10_000
 }
 

@@ -9,6 +9,8 @@ const scope = {
   now: '2026-03-01T10:00:00.000Z',
   previous: null,
   numbers: Array.from({ length: 3000 }, (_, index) => index),
+  long: `${'a'.repeat(100_000)}a`,
+  longer: `${'a'.repeat(100_000)}b`,
 }
 const evaluate = (source: string) => evaluateExpression(source, scope)
 
@@ -167,6 +169,8 @@ describe('hostile input', () => {
     ['a pattern in a loop', 'cel.bind(t, json(numbers), numbers.map(x, t.matches("(a|b|[0-9])*z")))'],
     ['another large pattern each time', 'numbers.all(x, !"".matches("(a{200}){9}" + string(x)))'],
     ['a replacement that grows', 'numbers.map(x, json(numbers).replace(",", json(numbers)))'],
+    ['long texts that differ at their end', 'numbers.all(x, long != longer && long < longer)'],
+    ['failures that are absorbed', 'numbers.slice(0, 200).all(x, numbers.slice(0, 100).all(y, x.nothing || true))'],
   ])('%s ends by its budget', (_, source) => {
     expect(() => evaluate(source)).toThrow(/too much work|too much data|larger than/)
   })

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { LanguageError } from '../../../src/lib/language/scope.ts'
 import { parseBody, type ParseMode } from '../../../src/lib/parsers/index.ts'
 
@@ -19,14 +19,14 @@ describe('auto', () => {
     ['image/svg+xml', '<svg/>', '<svg/>'],
     ['text/xml', '<note>x</note>', '<note>x</note>'],
     [null, '[1]', '[1]'],
-  ])('%s %s', (mediaType, text, expected) => {
-    expect(parse(text, 'auto', mediaType)).toEqual(expected)
+  ])('%s %s', async (mediaType, text, expected) => {
+    expect(await parse(text, 'auto', mediaType)).toEqual(expected)
   })
 
   test.each(['application/rss+xml', 'text/xml; charset=utf-8', 'application/xml'])(
     'a feed served as %s is a feed',
-    (type) => {
-      expect(parse('<rss version="2.0"><channel><title>T</title></channel></rss>', 'auto', type)).toMatchObject({
+    async (type) => {
+      expect(await parse('<rss version="2.0"><channel><title>T</title></channel></rss>', 'auto', type)).toMatchObject({
         title: 'T',
         items: [],
       })
@@ -41,18 +41,18 @@ describe('character sets', () => {
     ['UTF-16 by its mark', 'text/plain', [0xff, 0xfe, 0xe9, 0x00], 'é'],
     ['UTF-8 without any', null, [0xc3, 0xa9], 'é'],
     ['invalid bytes as replacement characters', null, [0x61, 0xff], 'a\ufffd'],
-  ])('%s', (_, mediaType, raw, expected) => {
-    expect(parseBody(Uint8Array.from(raw), mediaType, 'text')).toBe(expected)
+  ])('%s', async (_, mediaType, raw, expected) => {
+    expect(await parseBody(Uint8Array.from(raw), mediaType, 'text')).toBe(expected)
   })
 
-  test('the declaration of an XML document is used when the sender names none', () => {
+  test('the declaration of an XML document is used when the sender names none', async () => {
     const head = bytes('<?xml version="1.0" encoding="ISO-8859-1"?><rss version="2.0"><channel><title>caf')
     const body = Uint8Array.from([...head, 0xe9, ...bytes('</title></channel></rss>')])
-    expect(parseBody(body, 'application/rss+xml', 'feed')).toMatchObject({ title: 'café' })
+    expect(await parseBody(body, 'application/rss+xml', 'feed')).toMatchObject({ title: 'café' })
   })
 
-  test('an unknown character set is named', () => {
-    expect(() => parse('x', 'text', 'text/plain; charset=klingon')).toThrow("the character set 'klingon'")
+  test('an unknown character set is named', async () => {
+    await expect(parse('x', 'text', 'text/plain; charset=klingon')).rejects.toThrow("the character set 'klingon'")
   })
 })
 
@@ -61,19 +61,19 @@ describe('json', () => {
     ['{', 'The text is not JSON.'],
     ['', 'The text is empty, which is not JSON.'],
     ['['.repeat(10_000) + ']'.repeat(10_000), 'nested deeper than 500'],
-  ])('%s is refused', (text, message) => {
-    expect(() => parse(text, 'json')).toThrow(message)
+  ])('%s is refused', async (text, message) => {
+    await expect(parse(text, 'json')).rejects.toThrow(message)
   })
 
-  test('brackets in strings do not count as nesting', () => {
-    expect(parse(JSON.stringify(['['.repeat(2000) + '\\"']), 'json')).toEqual(['['.repeat(2000) + '\\"'])
+  test('brackets in strings do not count as nesting', async () => {
+    expect(await parse(JSON.stringify(['['.repeat(2000) + '\\"']), 'json')).toEqual(['['.repeat(2000) + '\\"'])
   })
 
-  test('whatever JSON can say comes back', () => {
-    fc.assert(
-      fc.property(fc.jsonValue(), (value) => {
+  test('whatever JSON can say comes back', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.jsonValue(), async (value) => {
         const text = JSON.stringify(value)
-        expect(parse(text, 'json')).toEqual(JSON.parse(text))
+        expect(await parse(text, 'json')).toEqual(JSON.parse(text))
       }),
     )
   })
@@ -92,20 +92,33 @@ describe('csv', () => {
     ['blank lines', 'a,b\n\n1,2\n ,\n', [{ a: '1', b: '2' }]],
     ['a header alone', 'a,b\n', []],
     ['nothing', '', []],
-  ])('%s', (_, text, expected) => {
-    expect(parse(text, 'csv')).toEqual(expected)
+  ])('%s', async (_, text, expected) => {
+    expect(await parse(text, 'csv')).toEqual(expected)
   })
 
   test.each([
     ['a,b\n1,2,3\n', 'row 2 has 3 cells for 2 columns'],
     ['a,b\n"1,2\n', 'row 2 has a quoted cell'],
     [`${'x'.repeat(10_000)}\n${'1\n'.repeat(5000)}`, 'too large'],
-  ])('%s is refused', (text, message) => {
-    expect(() => parse(text, 'csv')).toThrow(message)
+    [`${'a,'.repeat(10_000)}a\n1`, '10001 columns'],
+    [`${'a,'.repeat(999)}a\n${'1\n'.repeat(5000)}`, '5000 rows of 1000 columns'],
+  ])('%s is refused', async (text, message) => {
+    await expect(parse(text, 'csv')).rejects.toThrow(message)
   })
 
-  test('a column named __proto__ is a column', () => {
-    expect(JSON.stringify(parse('__proto__,constructor\n1,2\n', 'csv'))).toBe('[{"__proto__":"1","constructor":"2"}]')
+  test('thousands of columns of one name are told apart', async () => {
+    const has = vi.spyOn(Set.prototype, 'has')
+    const [row] = (await parse(`${'a,'.repeat(4_999)}a\n1\n`, 'csv')) as [object]
+    const asked = has.mock.calls.length
+    has.mockRestore()
+    expect(Object.keys(row).at(-1)).toBe('a_5000')
+    expect(asked).toBeLessThan(20_000)
+  })
+
+  test('a column named __proto__ is a column', async () => {
+    expect(JSON.stringify(await parse('__proto__,constructor\n1,2\n', 'csv'))).toBe(
+      '[{"__proto__":"1","constructor":"2"}]',
+    )
   })
 })
 
@@ -144,8 +157,8 @@ const feeds: Record<string, string> = {
 }
 
 describe('feed', () => {
-  test.each(Object.entries(feeds))('%s has the one shape', (_, text) => {
-    expect(parse(text, 'feed')).toEqual({
+  test.each(Object.entries(feeds))('%s has the one shape', async (_, text) => {
+    expect(await parse(text, 'feed')).toEqual({
       title: 'Notes',
       link: 'https://example.org/',
       description: 'About',
@@ -154,20 +167,20 @@ describe('feed', () => {
     })
   })
 
-  test('RSS 1.0 and 0.91 have it too, with null for what they lack', () => {
+  test('RSS 1.0 and 0.91 have it too, with null for what they lack', async () => {
     const rdf = `<?xml version="1.0"?><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns="http://purl.org/rss/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"><channel rdf:about="c"><title>Notes</title><link>https://example.org/</link><description>About</description></channel><item rdf:about="https://example.org/1"><title>One</title><link>https://example.org/1</link><dc:date>2026-03-01T10:00:00Z</dc:date></item></rdf:RDF>`
-    expect(parse(rdf, 'feed')).toMatchObject({
+    expect(await parse(rdf, 'feed')).toMatchObject({
       items: [{ id: 'https://example.org/1', published: '2026-03-01T10:00:00.000Z', summary: null, categories: [] }],
     })
     const old = `<rss version="0.91"><channel><title>Notes</title><link>https://example.org/</link><item><title>One</title><link>https://example.org/1</link></item></channel></rss>`
-    expect(parse(old, 'feed')).toMatchObject({
+    expect(await parse(old, 'feed')).toMatchObject({
       items: [{ id: 'https://example.org/1', title: 'One', published: null }],
     })
   })
 
-  test('plain text of Atom keeps its angle brackets, and a date that cannot be read is null', () => {
+  test('plain text of Atom keeps its angle brackets, and a date that cannot be read is null', async () => {
     const atom = `<feed xmlns="http://www.w3.org/2005/Atom"><title>a &lt; b</title><updated>yesterday</updated></feed>`
-    expect(parse(atom, 'feed')).toMatchObject({ title: 'a < b', updated: null })
+    expect(await parse(atom, 'feed')).toMatchObject({ title: 'a < b', updated: null })
   })
 
   test.each([
@@ -177,20 +190,20 @@ describe('feed', () => {
     ['<rss version="2.0"><channel>' + '<a>'.repeat(50_000)],
     ['{"a":'.repeat(1000)],
     ['<rss>' + ' '.repeat(3_000_001)],
-  ])('what is no feed is refused: %.40s', (text) => {
-    expect(() => parse(text, 'feed')).toThrow(LanguageError)
+  ])('what is no feed is refused: %.40s', async (text) => {
+    await expect(parse(text, 'feed')).rejects.toThrow(LanguageError)
   })
 
-  test('entities of the document itself are not unfolded', () => {
+  test('entities of the document itself are not unfolded', async () => {
     const bomb = `<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "${'a'.repeat(1000)}"><!ENTITY b "${'&a;'.repeat(1000)}">]><rss version="2.0"><channel><title>&b;</title></channel></rss>`
-    expect(JSON.stringify(parse(bomb, 'feed')).length).toBeLessThan(200)
+    expect(JSON.stringify(await parse(bomb, 'feed')).length).toBeLessThan(200)
   })
 
-  test('an external entity is never fetched nor read', () => {
+  test('an external entity is never fetched nor read', async () => {
     const xxe = `<?xml version="1.0"?><!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/hostname">]><rss version="2.0"><channel><title>&f;</title></channel></rss>`
     let title: unknown
     try {
-      title = (parse(xxe, 'feed') as { title: unknown }).title
+      title = ((await parse(xxe, 'feed')) as { title: unknown }).title
     } catch (error) {
       expect(error).toBeInstanceOf(LanguageError)
     }
@@ -198,33 +211,93 @@ describe('feed', () => {
   })
 })
 
+describe('large bodies', () => {
+  /** How often others got their turn while a body was read. */
+  async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
+    let turns = 0
+    let ended = false
+    const beat = () => {
+      turns += 1
+      if (!ended) setImmediate(beat)
+    }
+    setImmediate(beat)
+    await work()
+    ended = true
+    return turns
+  }
+  const itemsOf = (count: number, more = '') =>
+    Array.from({ length: count }, (_, i) => `<item><title>T${i}</title><description>${more}D${i}</description></item>`)
+  const rss = (items: string[]) =>
+    `<rss version="2.0"><channel><title>Whole</title>${items.join('\n')}<link>https://example.org</link></channel></rss>`
+
+  test('a feed is read in slices, which together are what it says', async () => {
+    const text = rss(itemsOf(2_000, 'x'.repeat(200)))
+    let feed: unknown
+    const turns = await turnsDuring(async () => (feed = await parse(text, 'feed')))
+    expect(turns).toBeGreaterThan(4)
+    expect(feed).toMatchObject({ title: 'Whole', link: 'https://example.org' })
+    const { items } = feed as { items: { title: string; summary: string }[] }
+    expect(items).toHaveLength(2_000)
+    expect(items.map(({ title }) => title)).toEqual(items.map((_, i) => `T${i}`))
+  })
+
+  test('tags in plain text and in comments of a large feed begin and end no item', async () => {
+    const odd = '<!-- <item> --><item><title><![CDATA[</item><item>]]></title></item><item/>'
+    const { items } = (await parse(rss([...itemsOf(600, 'x'.repeat(200)), odd, ...itemsOf(600)]), 'feed')) as {
+      items: { title: string | null }[]
+    }
+    expect(items).toHaveLength(1_201)
+    expect(items[599]).toMatchObject({ title: 'T599' })
+    expect(items[601]).toMatchObject({ title: 'T0' })
+  })
+
+  test.each([
+    [
+      'an item of megabytes',
+      rss(itemsOf(1, 'x'.repeat(600_000))),
+      'An item of the feed has more than 500000 characters',
+    ],
+    ['more round the items than in them', `<!--${'x'.repeat(200_000)}-->${rss(itemsOf(1))}`, 'outside of its items'],
+  ])('%s is refused', async (_, text, message) => {
+    await expect(parse(text, 'feed')).rejects.toThrow(message)
+  })
+
+  test('a page is read in slices, which may end anywhere', async () => {
+    const page = '<p>One &amp; <b>two</b></p>\n'.repeat(20_000)
+    let text: unknown
+    const turns = await turnsDuring(async () => (text = await parse(page, 'html_text')))
+    expect(turns).toBeGreaterThan(4)
+    expect(text).toBe(Array(20_000).fill('One & two').join('\n\n'))
+  })
+})
+
 describe('html_text', () => {
-  test('reads as the page does', () => {
+  test('reads as the page does', async () => {
     const page = `<!doctype html><html><head><title>T</title><style>p{}</style></head><body><h1>Release   notes</h1><script>alert(1)</script>
       <p>See <a href="https://example.org">the <b>site</b></a>&nbsp;&amp; more.<br>Next line</p>
       <ul><li>one<ol><li>inner</li><li>second</li></ol></li><li>two</li></ul>
       <table><tr><th>Name</th><th>Value</th></tr><tr><td>a</td><td>1</td></tr></table><pre>  keep
    this</pre><img alt="x" src="y"></body></html>`
-    expect(parse(page, 'html_text')).toBe(
+    expect(await parse(page, 'html_text')).toBe(
       'Release notes\n\nSee the site & more.\nNext line\n\n- one\n  1. inner\n  2. second\n- two\n\nName | Value\na | 1\n\n  keep\n   this',
     )
   })
 
-  test('the same text however it is indented', () => {
-    const compact = parse('<div><p>a <b>b</b></p><p>c</p></div>', 'html_text')
-    expect(parse('<div>\n  <p>a\n <b>b</b></p>\n\n  <p>c</p>\n</div>', 'html_text')).toBe(compact)
+  test('the same text however it is indented', async () => {
+    const compact = await parse('<div><p>a <b>b</b></p><p>c</p></div>', 'html_text')
+    expect(await parse('<div>\n  <p>a\n <b>b</b></p>\n\n  <p>c</p>\n</div>', 'html_text')).toBe(compact)
   })
 
   test.each([
     ['nesting', '<div>'.repeat(100_000), 'nested deeper than 1000'],
     ['size', 'x'.repeat(5_000_001), '5000000 can be turned into text'],
-  ])('%s is bounded', (_, page, message) => {
-    expect(() => parse(page, 'html_text')).toThrow(message)
+  ])('%s is bounded', async (_, page, message) => {
+    await expect(parse(page, 'html_text')).rejects.toThrow(message)
   })
 
-  test('any text is converted or refused with a LanguageError', () => {
-    fc.assert(
-      fc.property(
+  test('any text is converted or refused with a LanguageError', async () => {
+    await fc.assert(
+      fc.asyncProperty(
         fc.array(
           fc.constantFrom(
             '<p>',
@@ -245,14 +318,14 @@ describe('html_text', () => {
           ),
           { maxLength: 20 },
         ),
-        (parts) => {
-          expect(typeof parse(parts.join(''), 'html_text')).toBe('string')
+        async (parts) => {
+          expect(typeof (await parse(parts.join(''), 'html_text'))).toBe('string')
         },
       ),
     )
   })
 })
 
-test('a body of more than ten megabytes is refused before it is decoded', () => {
-  expect(() => parseBody(new Uint8Array(10_000_001), 'text/plain', 'text')).toThrow('10000000 can be parsed')
+test('a body of more than ten megabytes is refused before it is decoded', async () => {
+  await expect(parseBody(new Uint8Array(10_000_001), 'text/plain', 'text')).rejects.toThrow('10000000 can be parsed')
 })

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { describeSlot } from '../../../src/lib/slots/describe.ts'
 import { parseCron } from '../../../src/lib/slots/cron.ts'
 import { nextSlots } from '../../../src/lib/slots/slots.ts'
@@ -240,6 +240,20 @@ test('with fold first no local time comes twice, unless the expression is one of
     }),
     { numRuns: 200 },
   )
+})
+
+test('a date that comes once in decades is found without learning each year of the zone', () => {
+  const asked = vi.spyOn(Intl.DateTimeFormat.prototype, 'formatToParts')
+  const spec = { cron: '30 2 29 2 +1', zone: 'America/Asuncion' }
+  expect(told(spec, '2026-03-07T12:00:00Z', 4).map((local) => local.slice(0, 16))).toEqual([
+    '2044-02-29T02:30',
+    '2072-02-29T02:30',
+    '2112-02-29T02:30',
+    '2140-02-29T02:30',
+  ])
+  // Some years of days round each of them; all the years between are forty thousand.
+  expect(asked.mock.calls.length).toBeLessThan(12_000)
+  asked.mockRestore()
 })
 
 /** An independent reading of the fields that the generators above make. */

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { assignAgents, type Candidate } from '../../../src/services/workflows/assign-agents.ts'
 import { similarities } from '../../../src/services/workflows/text-similarity.ts'
 
@@ -86,10 +86,20 @@ test('steps in loops and in every branch are assigned too', async () => {
   ])
 })
 
+test('the words of the agents are counted once, however many steps a plan has', () => {
+  const agents = Array.from({ length: 20 }, (_, i) => `agent${i} writes reports of kind${i}`)
+  const steps = Array.from({ length: 30 }, (_, i) => `write the report of kind${i % 20}`)
+  const counted = vi.spyOn(String.prototype, 'match')
+  const together = similarities(steps, agents)
+  expect(counted).toHaveBeenCalledTimes(agents.length + steps.length)
+  counted.mockRestore()
+  expect(together).toEqual(steps.map((step) => similarities([step], agents)[0]))
+})
+
 test('similarity is between 0 and 1, and the same each time', async () => {
   const texts = ['writes code', 'translates texts', '']
-  const first = similarities('translate this text', texts)
-  expect(first).toEqual(similarities('translate this text', texts))
+  const [first = []] = similarities(['translate this text'], texts)
+  expect(first).toEqual(similarities(['translate this text'], texts)[0])
   for (const value of first) expect(value).toBeGreaterThanOrEqual(0)
   for (const value of first) expect(value).toBeLessThanOrEqual(1)
   expect(first[1]).toBeGreaterThan(first[0]!)

@@ -12,11 +12,13 @@ export const dataFunctions: FunctionTable = {
   ),
   keys: takes(1, 1, ([map], budget) => {
     const keys = Object.keys(mapArg('keys', map))
+    budget.use(keys.length)
     budget.allocate(keys.length)
     return keys
   }),
   values: takes(1, 1, ([map], budget) => {
     const values = Object.values(mapArg('values', map))
+    budget.use(values.length)
     budget.allocate(values.length)
     return values
   }),
@@ -26,7 +28,7 @@ export const dataFunctions: FunctionTable = {
       const map = mapArg('merge', part)
       const keys = Object.keys(map)
       budget.allocate(keys.length)
-      budget.use(keys.length)
+      budget.use(2 * keys.length)
       for (const key of keys) setOwn(merged, key, map[key] ?? null)
     }
     return merged
@@ -34,7 +36,7 @@ export const dataFunctions: FunctionTable = {
   hash: takes(1, 1, ([value = null], budget) => {
     const text = canonicalJson(toJson(value, budget))
     budget.allocate(text.length)
-    budget.use(text.length >> 2)
+    budget.use(text.length >> 1)
     return sha256Hex(text)
   }),
   json: takes(1, 1, ([value = null], budget) => {

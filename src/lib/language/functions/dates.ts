@@ -5,7 +5,7 @@ import { Duration, Timestamp, type Value } from '../values.ts'
 import { type FunctionTable, instantArg, isDuration, takes, textArg } from './declare.ts'
 
 /** Calendars cost more than other functions, and are counted so. */
-const calendarSteps = 60
+const calendarSteps = 120
 
 /** A field of an instant, in UTC unless a zone is given. */
 function field(name: string, read: (parts: ZonedParts) => number) {
@@ -36,7 +36,8 @@ function toDuration(value: Value | undefined): Duration {
 }
 
 export const dateFunctions: FunctionTable = {
-  timestamp: takes(1, 1, ([value]) => {
+  timestamp: takes(1, 1, ([value], budget) => {
+    budget.use(10)
     if (typeof value === 'number') return new Timestamp(Math.round(value * 1000))
     if (typeof value !== 'string') return new Timestamp(instantArg('timestamp', value))
     try {

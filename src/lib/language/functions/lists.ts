@@ -15,16 +15,16 @@ export function ordered(items: Value[], keys: Value[], budget: Budget, descendin
     .map((item, index) => ({ item, key: keys[index] ?? null }))
     .toSorted((left, right) => {
       if (left.key === null || right.key === null) return Number(left.key === null) - Number(right.key === null)
-      return sign * compare(left.key, right.key)
+      return sign * compare(left.key, right.key, budget)
     })
     .map(({ item }) => item)
 }
 
-function extreme(name: string, args: Value[], sign: 1 | -1): Value {
+function extreme(name: string, args: Value[], sign: 1 | -1, budget: Budget): Value {
   const values = args.length === 1 ? listArg(name, args[0]) : args
   const [first, ...rest] = values
   if (first === undefined) throw new LanguageError(`${name}() of an empty list is not defined.`)
-  return rest.reduce((best, value) => (sign * compare(value, best) > 0 ? value : best), first)
+  return rest.reduce((best, value) => (sign * compare(value, best, budget) > 0 ? value : best), first)
 }
 
 function flat(list: Value[], depth: number, budget: Budget, into: Value[] = []): Value[] {
@@ -60,14 +60,14 @@ export const listFunctions: FunctionTable = {
   sum: takes(1, 1, ([list]) =>
     finite(listArg('sum', list).reduce<number>((total, item) => total + numberArg('sum', item), 0)),
   ),
-  min: takes(1, Infinity, (args) => extreme('min', args, -1)),
-  max: takes(1, Infinity, (args) => extreme('max', args, 1)),
+  min: takes(1, Infinity, (args, budget) => extreme('min', args, -1, budget)),
+  max: takes(1, Infinity, (args, budget) => extreme('max', args, 1, budget)),
   unique: takes(1, 1, ([list], budget) => {
     const seen = new Set<string>()
     return listArg('unique', list).filter((item) => {
       const key = canonicalJson(toJson(item, budget))
       budget.allocate(key.length)
-      budget.use(4 + (key.length >> 2))
+      budget.use(4 + (key.length >> 1))
       if (seen.has(key)) return false
       seen.add(key)
       return true
@@ -94,7 +94,11 @@ export const listFunctions: FunctionTable = {
       return [...value].length
     }
     if (Array.isArray(value)) return value.length
-    if (isMap(value)) return Object.keys(value).length
+    if (isMap(value)) {
+      const { length } = Object.keys(value)
+      budget.use(length)
+      return length
+    }
     throw new LanguageError(`size() wants a string, a list or a map, not a ${kindOf(value)}.`)
   }),
 }

@@ -1,4 +1,5 @@
 import type { Fault } from '../../../lib/errors.ts'
+import { partsOf } from '../../../lib/language/template.ts'
 import { pointerTo } from '../../../lib/pointer.ts'
 import { definitionLimits } from '../definition.ts'
 
@@ -10,9 +11,12 @@ export function toPlainJson(value: unknown): { json: unknown; faults: Fault[] } 
   const faults: Fault[] = []
   const pending: { value: unknown; pointer: string; depth: number }[] = [{ value, pointer: '', depth: 0 }]
   let nodes = 0
+  let parts = 0
   for (let next = pending.pop(); next; next = pending.pop()) {
     // Each value takes a byte at least.
     if (++nodes > definitionLimits.bytes) return { json: undefined, faults: [tooLarge] }
+    if (typeof next.value === 'string') parts += partsOf(next.value)
+    if (parts > definitionLimits.parts) return { json: undefined, faults: [tooManyParts] }
     if (typeof next.value !== 'object' || next.value === null) continue
     if (next.depth >= definitionLimits.depth) {
       return {
@@ -23,7 +27,9 @@ export function toPlainJson(value: unknown): { json: unknown; faults: Fault[] } 
     for (const [key, item] of Object.entries(next.value)) {
       const pointer = pointerTo(next.pointer, key)
       if (key === '__proto__') faults.push({ pointer, detail: 'is not an allowed name' })
-      else if (typeof item === 'object' && item !== null) pending.push({ value: item, pointer, depth: next.depth + 1 })
+      else if ((key === '$expr' || key === 'when') && typeof item === 'string') parts += 1 + item.length / 10
+      else if ((typeof item === 'object' && item !== null) || typeof item === 'string')
+        pending.push({ value: item, pointer, depth: next.depth + 1 })
     }
   }
   if (faults.length > 0) return { json: undefined, faults }
@@ -33,4 +39,8 @@ export function toPlainJson(value: unknown): { json: unknown; faults: Fault[] } 
   return { json: JSON.parse(text), faults }
 }
 
+const tooManyParts: Fault = {
+  pointer: '',
+  detail: `must have at most ${definitionLimits.parts} expressions, outputs and tags in all; long expressions count as several`,
+}
 const tooLarge: Fault = { pointer: '', detail: `must be at most ${definitionLimits.bytes / 1024} KB of JSON` }

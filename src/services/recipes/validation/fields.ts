@@ -242,6 +242,19 @@ function readHttpStep(reader: FieldReader, fields: Fields, pointer: string): voi
   reader.tree(request['body'], `${at}/body`, 'allowed')
 }
 
+/** Where the query begins: at the first question mark outside of the braces. */
+function queryOf(url: string): number {
+  const mark = /\?|\{[{%]/g
+  for (let found = mark.exec(url); found; found = mark.exec(url)) {
+    if (found[0] === '?') return found.index
+    const end = url.indexOf(found[0] === '{{' ? '}}' : '%}', mark.lastIndex)
+    // Nothing closes what has been opened: that is a fault of its own.
+    if (end < 0) return -1
+    mark.lastIndex = end + 2
+  }
+  return -1
+}
+
 function readUrl(reader: FieldReader, url: unknown, pointer: string): void {
   if (typeof url !== 'string' || url === '') return
   reader.text(url, pointer, 'allowed')
@@ -250,7 +263,7 @@ function readUrl(reader: FieldReader, url: unknown, pointer: string): void {
     return
   }
   // A secret in the host or the path would reach logs and redirects.
-  const query = url.replace(/\{\{.*?\}\}|\{%.*?%\}/gs, (tag) => 'x'.repeat(tag.length)).indexOf('?')
+  const query = queryOf(url)
   const beforeQuery = query < 0 ? url : url.slice(0, query)
   if (/\bsecret\s*\(/.test(beforeQuery)) reader.fault(pointer, 'may use secret() in its query only')
 }

@@ -26,17 +26,19 @@ export interface Outline {
   root: StepList
   /** In document order. */
   all: StepPlace[]
+  /** Those included that are no objects. */
+  count: number
   faults: Fault[]
 }
 
 /** Where each step stands, however faulty the rest is, so that one report can hold every fault. */
 export function outlineOf(steps: unknown): Outline {
-  const outline: Outline = { root: { steps: [], parent: null, variables: [] }, all: [], faults: [] }
+  const outline: Outline = { root: { steps: [], parent: null, variables: [] }, all: [], count: 0, faults: [] }
   fill(outline, outline.root, steps, '/steps', 1)
-  if (outline.all.length > definitionLimits.steps) {
+  if (outline.count > definitionLimits.steps) {
     outline.faults.push({
       pointer: '/steps',
-      detail: `must be at most ${definitionLimits.steps} steps in all, not ${outline.all.length}`,
+      detail: `must be at most ${definitionLimits.steps} steps in all, not ${outline.count}`,
     })
   }
   return outline
@@ -48,6 +50,7 @@ function fill(outline: Outline, list: StepList, steps: unknown, pointer: string,
     outline.faults.push({ pointer, detail: `is nested deeper than ${definitionLimits.nesting} levels of steps` })
     return
   }
+  outline.count += steps.length
   for (const [index, fields] of steps.entries()) {
     if (!isObject(fields)) continue
     const id = typeof fields['id'] === 'string' && identifierPattern.test(fields['id']) ? fields['id'] : null

@@ -7,11 +7,14 @@ import { recipeDefinitionSchema, stepKinds, type RecipeDefinition } from '../def
 const laterFields = new Set(['concurrency', 'state_key'])
 const laterKinds = new Set(['document'])
 
+/** More than are told of, of which some are the same. */
+const maxIssues = 1_000
+
 /** Every fault of the shape: fields, types, ranges. */
 export function checkShape(json: unknown): { definition: RecipeDefinition | null; faults: Fault[] } {
   const parsed = recipeDefinitionSchema.safeParse(json)
   if (parsed.success) return { definition: parsed.data, faults: [] }
-  return { definition: null, faults: parsed.error.issues.flatMap((issue) => toFaults(issue, json)) }
+  return { definition: null, faults: parsed.error.issues.slice(0, maxIssues).flatMap((issue) => toFaults(issue, json)) }
 }
 
 function toFaults(issue: z.core.$ZodIssue, json: unknown): Fault[] {
