@@ -102,8 +102,17 @@ export function resolveConfig(
     .filter((variable) => !Object.hasOwn(table, variable) && ownText(env, variable) !== undefined)
     .flatMap((variable) => unsupportedWarning(variable) ?? [])
     .toSorted()
-    .concat(identityProviderWarnings(lookup))
+    .concat(identityProviderWarnings(lookup), addressWarnings(env, lookup))
   return { config: toConfig({ ...values, warnings, effective }), effective }
+}
+
+/** What the address falls back to leads whoever is given a link to their own machine. */
+function addressWarnings(env: Record<string, unknown>, lookup: Lookup): string[] {
+  if (lookup('ENVIRONMENT') !== 'production' || (ownText(env, 'API_URL') ?? ownText(env, 'BACKEND_URL'))) return []
+  const address = lookup('API_URL')
+  return [
+    `API_URL is not set: links in e-mails, approvals, webhooks and files begin with ${address}, which leads nobody here.`,
+  ]
 }
 
 /** The first is of no use without the second. */

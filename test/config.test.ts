@@ -215,6 +215,21 @@ test("warns of the original's settings that nothing reads, and of nothing else",
   ])
 })
 
+test('names of the command line are no settings of the original', () => {
+  expect(parseConfig({ AUTOMATOS_URL: 'http://x', AUTOMATOS_API_KEY: 'k' }).warnings).toEqual([])
+  expect(parseConfig({ AUTOMATOS_HOME: '/x' }).warnings).toHaveLength(1)
+})
+
+test('in production a server that does not know its own address says what becomes of its links', () => {
+  const production = { ENVIRONMENT: 'production', DATA_DIR: '/data' }
+  expect(parseConfig(production).warnings).toEqual([
+    'API_URL is not set: links in e-mails, approvals, webhooks and files begin with http://localhost:8000, which leads nobody here.',
+  ])
+  expect(parseConfig({ ...production, API_URL: 'https://a.example' }).warnings).toEqual([])
+  expect(parseConfig({ ...production, BACKEND_URL: 'https://a.example' }).warnings).toEqual([])
+  expect(parseConfig({}).warnings).toEqual([])
+})
+
 test('says of each value where it comes from', () => {
   const sources = Object.fromEntries(
     resolveConfig({ PORT: '9000', POSTGRES_DB: 'x' }).effective.map(({ variable, source }) => [variable, source]),
@@ -239,7 +254,7 @@ test('prints the effective values, or every fault and a failing exit code', asyn
   expect(stdout).not.toContain('very-secret')
   expect(stderr).toContain('LOKI_URL')
   await expect(run({ PORT: 'x', LOG_LEVEL: 'loud' })).rejects.toMatchObject({
-    code: 1,
+    code: 78,
     stderr: expect.stringMatching(/LOG_LEVEL expects[^]*PORT expects/),
   })
 })

@@ -50,7 +50,7 @@ function documentation(): string {
     '',
     '## Settings of the original product',
     '',
-    'A variable of the original that this version does not read yet (`REDIS_URL`, `CLERK_SECRET_KEY`, `COMPOSIO_API_KEY`,',
+    'A variable of the original that this version does not read yet (`CLERK_SECRET_KEY`, `COMPOSIO_API_KEY`,',
     '`CHANNELS_ENABLED` and others) changes nothing and is named in a warning at start.',
   )
   return `${lines.join('\n')}\n`

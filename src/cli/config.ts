@@ -1,5 +1,6 @@
-import { ConfigError, resolveConfig } from '../config.ts'
+import { resolveConfig } from '../config.ts'
 import { readEnvironment } from '../runtime/node/environment.ts'
+import { reportStartFault } from '../runtime/node/start-faults.ts'
 
 /** `npm run config`: what is in effect and why. Secrets are `***`. */
 try {
@@ -11,7 +12,5 @@ try {
   }
   for (const warning of config.warnings) console.error(`warning: ${warning}`)
 } catch (error) {
-  if (!(error instanceof ConfigError)) throw error
-  console.error(error.message)
-  process.exitCode = 1
+  process.exitCode = reportStartFault(error)
 }

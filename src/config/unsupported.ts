@@ -19,6 +19,9 @@ PREMIUM_TO_BUDGET_SAVINGS_RATIO VOICE_* AUTO_VOICE_* BOOT_REAPER_* PLATFORM_STAF
 const exact = new Set(names.filter((name) => !name.endsWith('*')))
 const prefixes = names.filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1))
 
+/** Our own command line reads these, in the same folder and container. */
+const ofTheCommandLine = new Set(['AUTOMATOS_URL', 'AUTOMATOS_API_KEY'])
+
 const insteadOf: Record<string, string> = {
   GEMINI_API_KEY: 'use GOOGLE_API_KEY',
   API_KEY: 'use ADMIN_API_KEY',
@@ -29,6 +32,7 @@ const insteadOf: Record<string, string> = {
 
 /** A line for a variable that an installation of the original may carry over; undefined for anything else. */
 export function unsupportedWarning(variable: string): string | undefined {
+  if (ofTheCommandLine.has(variable)) return undefined
   if (!exact.has(variable) && !prefixes.some((prefix) => variable.startsWith(prefix))) return undefined
   const hint = insteadOf[variable]
   return `${variable} is set but not supported by this version${hint ? `: ${hint}` : ''}.`

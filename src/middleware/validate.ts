@@ -4,6 +4,7 @@ import { parseJsonBody } from '../lib/json-body.ts'
 import type { Operation } from '../lib/operation.ts'
 import { readBody } from './body-limit.ts'
 import type { Exchange } from './exchange.ts'
+import { wordingOf } from './issue-wording.ts'
 import { refuseNulInAddress, refuseNulInBody } from './refuse-nul.ts'
 
 export interface ValidInput {
@@ -50,7 +51,7 @@ const summary = (faults: Fault[]) =>
     : `${faults.length} values are invalid: ${faults.map((fault) => fault.pointer || '/').join(', ')}.`
 
 function parse(schema: z.ZodType, value: unknown, prefix: string, faults: Fault[]): unknown {
-  const result = schema.safeParse(value)
+  const result = schema.safeParse(value, { error: wordingOf })
   if (result.success) return result.data
   for (const issue of result.error.issues) {
     const pointer = prefix + issue.path.map((part) => `/${escape(String(part))}`).join('')

@@ -77,13 +77,21 @@ const limits = {
   }),
 }
 
+/** A union says of none of its parts what is wrong: whoever mistypes one permission wants to know which. */
+function scopesFault(input: unknown): string {
+  const known = new Set<unknown>(permissions)
+  const unknown = Array.isArray(input) ? input.filter((scope) => typeof scope === 'string' && !known.has(scope)) : []
+  if (unknown.length === 0) return 'must be a list of permissions, or the slug of a role'
+  return `${unknown.slice(0, 3).join(', ').slice(0, 200)}: no such permission; GET /api/permissions lists them`
+}
+
 const NewApiKey = z
   .strictObject({
     name,
     kind: z.enum(['server', 'widget']).default('server'),
     scopes: z
       .union([z.array(z.enum(permissions)).max(permissions.length), z.string().min(1).max(63)], {
-        error: 'must be a list of permissions, or the slug of a role',
+        error: ({ input }) => scopesFault(input),
       })
       .default([])
       .openapi({ description: 'Permissions, or the slug of a role. A key never holds more than its maker.' }),

@@ -14,7 +14,7 @@ test.each(names)('%s is a valid recipe with a description and an example for eac
 })
 
 test('the feed digest summarizes the newest items, newest first, and writes Markdown', async () => {
-  const output = runExample(await readExample('feed-digest'), {
+  const output = await runExample(await readExample('feed-digest'), {
     input: { feed_url: 'http://127.0.0.1/feed.xml', limit: 2, zone: 'Europe/Berlin' },
     body: await readData('feed.xml'),
     mediaType: 'application/rss+xml',
@@ -45,9 +45,11 @@ About RFC 9457: Problem Details for HTTP APIs.
 test('the feed digest takes five items where no limit is given, and an empty feed gives an empty digest', async () => {
   const recipe = await readExample('feed-digest')
   const input = { feed_url: 'http://127.0.0.1/feed.xml' }
-  expect(runExample(recipe, { input, body: await readData('feed.xml'), mediaType: 'text/xml' })['items']).toBe(5)
+  expect(await runExample(recipe, { input, body: await readData('feed.xml'), mediaType: 'text/xml' })).toMatchObject({
+    items: 5,
+  })
   const body = new TextEncoder().encode('<rss version="2.0"><channel><title>Quiet</title></channel></rss>')
-  expect(runExample(recipe, { input, body, mediaType: 'text/xml' })).toEqual({
+  expect(await runExample(recipe, { input, body, mediaType: 'text/xml' })).toEqual({
     items: 0,
     newest: null,
     markdown: '# Quiet\n\n0 of 0 items\n',
@@ -69,23 +71,23 @@ test('the page watch acts only on change', async () => {
       },
     })
 
-  const first = watch(page, null)
+  const first = await watch(page, null)
   expect(first).toMatchObject({ changed: false, report: expect.stringContaining('First look') })
 
   const asked: string[] = []
   const previous = { output: first, finished_at: '2026-02-28T10:00:00.000Z' }
-  expect(watch(page, previous, asked)).toMatchObject({
+  expect(await watch(page, previous, asked)).toMatchObject({
     changed: false,
     hash: first['hash'],
     report: 'http://127.0.0.1/page.html has not changed since 2026-02-28T10:00:00.000Z.',
   })
   // White space and styles are no change: what a reader reads is.
   const restyled = new TextDecoder().decode(page).replaceAll(/\n\s*/g, '\n').replace('sans-serif', 'serif')
-  expect(watch(new TextEncoder().encode(restyled), previous, asked)['changed']).toBe(false)
+  expect(await watch(new TextEncoder().encode(restyled), previous, asked)).toMatchObject({ changed: false })
   expect(asked).toEqual([])
 
   const edited = new TextDecoder().decode(page).replace('<li>404 Not Found</li>', '<li>410 Gone</li>')
-  expect(watch(new TextEncoder().encode(edited), previous, asked)).toMatchObject({
+  expect(await watch(new TextEncoder().encode(edited), previous, asked)).toMatchObject({
     changed: true,
     report: `# http://127.0.0.1/page.html has changed
 
@@ -104,7 +106,7 @@ One entry was replaced.
 })
 
 test('the data check counts good rows and names what is wrong with each bad one', async () => {
-  const output = runExample(await readExample('data-check'), {
+  const output = await runExample(await readExample('data-check'), {
     input: { data_url: 'http://127.0.0.1/orders.csv' },
     body: await readData('orders.csv'),
     mediaType: 'text/csv',
@@ -136,7 +138,12 @@ test('the data check accepts a JSON list of good rows, and fails on what is no t
       body: new TextEncoder().encode(JSON.stringify(value)),
       mediaType: 'application/json',
     })
-  expect(check(rows)).toMatchObject({ ok: true, rows: 1, bad_rows: 0, report: '# Data check: all 1 rows are good\n' })
-  expect(() => check({ error: 'gone' })).toThrow(StepFailure)
-  expect(() => check(['not a row'])).toThrow(StepFailure)
+  expect(await check(rows)).toMatchObject({
+    ok: true,
+    rows: 1,
+    bad_rows: 0,
+    report: '# Data check: all 1 rows are good\n',
+  })
+  await expect(check({ error: 'gone' })).rejects.toThrow(StepFailure)
+  await expect(check(['not a row'])).rejects.toThrow(StepFailure)
 })

@@ -31,7 +31,7 @@ export interface Sources {
 export class StepFailure extends Error {}
 
 /** The texts and expressions of a recipe over captured data: the language without the engine, which has its own tests. */
-export function runExample(recipe: RecipeDefinition, sources: Sources): JsonObject {
+export async function runExample(recipe: RecipeDefinition, sources: Sources): Promise<JsonObject> {
   const base: Scope = {
     input: sources.input,
     trigger: { kind: 'api' },
@@ -40,25 +40,25 @@ export function runExample(recipe: RecipeDefinition, sources: Sources): JsonObje
     previous: sources.previous ?? null,
   }
   const steps: JsonObject = {}
-  runSteps(recipe.steps, { ...base, steps }, sources)
+  await runSteps(recipe.steps, { ...base, steps }, sources)
   return renderTree(recipe.output ?? null, { ...base, steps }) as JsonObject
 }
 
-function runSteps(list: Step[], scope: Scope, sources: Sources): Json {
+async function runSteps(list: Step[], scope: Scope, sources: Sources): Promise<Json> {
   let last: Json = null
   for (const step of list) {
-    last = runStep(step, scope, sources)
+    last = await runStep(step, scope, sources)
     ;(scope['steps'] as JsonObject)[step.id] = { status: 'succeeded', output: last, error: null }
   }
   return last
 }
 
-function runStep(step: Step, scope: Scope, sources: Sources): Json {
+async function runStep(step: Step, scope: Scope, sources: Sources): Promise<Json> {
   switch (step.kind) {
     case 'http':
       renderText(step.request.url, scope)
       if (step.parse === 'bytes') throw new Error('There is no workspace here that could keep a file.')
-      return { status: 200, headers: {}, body: parseBody(sources.body, sources.mediaType, step.parse ?? 'auto') }
+      return { status: 200, headers: {}, body: await parseBody(sources.body, sources.mediaType, step.parse ?? 'auto') }
     case 'transform':
       return renderTree(step.value, scope)
     case 'agent': {
@@ -72,7 +72,8 @@ function runStep(step: Step, scope: Scope, sources: Sources): Json {
     case 'foreach': {
       const items = renderTree(step.items, scope) as Json[]
       const outer = scope['steps'] as JsonObject
-      return items.map((item) => runSteps(step.steps, { ...scope, [step.as]: item, steps: { ...outer } }, sources))
+      const run = (item: Json) => runSteps(step.steps, { ...scope, [step.as]: item, steps: { ...outer } }, sources)
+      return Promise.all(items.map(run))
     }
     case 'fail':
       throw new StepFailure(renderText(step.message, scope))

@@ -1,35 +1,18 @@
 import { sql } from 'kysely'
 import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { parseConfig } from '../../src/config.ts'
 import { uuidv7 } from '../../src/lib/ids.ts'
 import { scopedTo } from '../../src/db/scope.ts'
 import { askModel } from '../../src/services/models/ask.ts'
 import { recoverRuns } from '../../src/services/runs/claim.ts'
 import { Engine } from '../../src/services/runs/engine.ts'
 import { engineOf, runsService } from '../../src/services/runs/index.ts'
-import { createTestApp, testConfig, type Client } from '../support/app.ts'
-import { startProviderServer } from '../support/provider-server.ts'
+import type { Client } from '../support/app.ts'
+import { createDearApp } from '../support/dear-model.ts'
 import { workOff } from '../support/workflows.ts'
 
-const provider = await startProviderServer()
+const { app, provider } = await createDearApp()
+const { runtime, db, database, signIn } = app
 afterAll(() => provider.close())
-const { openaiApiKey, openaiBaseUrl } = parseConfig({ ENVIRONMENT: 'test', ...provider.env })
-const { runtime, db, database, signIn } = await createTestApp({
-  config: { ...testConfig(), openaiApiKey, openaiBaseUrl, llmProvider: 'offline', llmModel: 'offline' },
-})
-// A call is 1000 tokens in and 50 out: at a hundred dollars a million, 0.105.
-await db
-  .insertInto('models')
-  .values({
-    id: uuidv7(),
-    provider: 'openai',
-    model: 'dear',
-    name: 'Dear',
-    input_usd: '100',
-    cached_input_usd: '100',
-    output_usd: '100',
-  } as never)
-  .execute()
 beforeEach(() => void (provider.requests.length = 0))
 
 type Body = { [key: string]: any }

@@ -21,6 +21,7 @@ Exit codes: 0 done · 1 the run failed · 2 wrong usage · 3 not found · 4 not 
 
 Examples:
   $ automatos status
+  $ automatos agent apply examples/summarizer.agent.json
   $ automatos recipe apply examples/feed-digest.json
   $ automatos recipe run feed-digest --input feed_url=https://example.org/feed.xml --follow
   $ automatos runs list --status failed`

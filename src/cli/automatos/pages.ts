@@ -1,6 +1,6 @@
 import type { Session } from './session.ts'
 import { printTable, type Column } from './table.ts'
-import { CliError } from './cli-error.ts'
+import { wholeNumber } from './whole-number.ts'
 
 interface Page<T> {
   items: T[]
@@ -15,11 +15,7 @@ export interface ListOptions {
 }
 
 /** For `--limit <n>`. */
-export function parseLimit(text: string): number {
-  const limit = Number(text)
-  if (!Number.isInteger(limit) || limit < 1) throw new CliError(`--limit takes a whole number from 1 on, not ${text}.`)
-  return limit
-}
+export const parseLimit = wholeNumber('--limit')
 
 /** As many items as are asked for, in as few pages as it takes; the cursor goes on where they end. */
 export async function takeItems<T>(

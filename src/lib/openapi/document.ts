@@ -88,7 +88,7 @@ const Fault = z
       .openapi({ description: 'JSON pointer; `/query/…`, `/params/…`, `/headers/…` outside the body.' }),
     detail: z.string(),
   })
-  .openapi('Fault', { example: { pointer: '/name', detail: 'Too small: expected string to have >=1 characters' } })
+  .openapi('Fault', { example: { pointer: '/name', detail: 'must not be empty' } })
 
 const Problem = z
   .object({

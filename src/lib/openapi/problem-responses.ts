@@ -12,7 +12,7 @@ const exampleDetails: Partial<Record<ProblemKind, string>> = {
   'precondition-failed': 'It was changed since the version that If-Match names. Read it again.',
   'too-large': 'The request body is larger than 10485760 bytes.',
   'unsupported-media-type': 'The body must be sent as application/json.',
-  invalid: '/name: expected string, received number',
+  invalid: '/name: must be a text',
   'idempotency-key-reused': 'This Idempotency-Key was used for another request.',
   'rate-limited': 'Too many requests: 600 are allowed. Try again in 12 s.',
   internal: 'The server failed to answer.',
@@ -72,6 +72,6 @@ function exampleOf(kind: ProblemKind, path: string) {
     detail: exampleDetails[kind] ?? title,
     instance: path,
     request_id: '9f2c41d07be3',
-    ...(kind === 'invalid' && { errors: [{ pointer: '/name', detail: 'expected string, received number' }] }),
+    ...(kind === 'invalid' && { errors: [{ pointer: '/name', detail: 'must be a text' }] }),
   }
 }

@@ -27,7 +27,10 @@ export async function openEmbedded(
   onQuery?: OnQuery,
 ): Promise<EmbeddedDatabase> {
   const folder = join(dataDir, 'pglite')
-  if (!existsSync(folder)) await createCluster(folder, log, preparedPath ?? preparedDatabasePath())
+  if (!existsSync(folder)) {
+    refuseMoved(folder)
+    await createCluster(folder, log, preparedPath ?? preparedDatabasePath())
+  }
   let pglite: PGlite
   try {
     pglite = await PGlite.create(folder, { startParams, ...(await pgliteFiles()) })
@@ -43,6 +46,21 @@ export async function openEmbedded(
     label: `embedded PostgreSQL (PGlite) in ${folder}`,
   }
 }
+
+/** An empty database in its place would come with a first key of its own, over the file of the one that counts. */
+function refuseMoved(folder: string): void {
+  const moved = movedFolder(folder)
+  if (!existsSync(moved)) return
+  throw new StartupError(
+    `The embedded database of this folder was moved to PostgreSQL: set DATABASE_URL. To begin with an empty one here, ` +
+      `give another DATA_DIR, or move ${moved} away.`,
+    undefined,
+    78,
+  )
+}
+
+/** Where `move-to-postgres` leaves an embedded database that it has copied. */
+export const movedFolder = (folder: string): string => `${folder}.moved`
 
 /** The folder gets its name only once it is whole, so a kill at any moment leaves either no database or a good one. */
 async function createCluster(folder: string, log: Log, preparedPath: string): Promise<void> {

@@ -53,24 +53,32 @@ ${
   approval.payload === null
     ? ''
     : `<label for="payload">What is decided on. You may edit it before you approve.</label>
-<textarea id="payload" name="payload" rows="14" spellcheck="false">\n${escapeHtml(payload)}</textarea>`
+<textarea id="payload" name="payload" rows="${rowsFor(payload)}" spellcheck="false">\n${escapeHtml(payload)}</textarea>`
 }
 <label for="comment">Comment (may stay empty)</label>
 <textarea id="comment" name="comment" rows="3" maxlength="4000">\n${escapeHtml(draft?.comment ?? '')}</textarea>
 <p><button name="decision" value="approved">Approve</button> <button name="decision" value="rejected">Reject</button></p>
 </form>
-${approval.expires_at === null ? '' : `<p class="soft">Possible until ${escapeHtml(approval.expires_at)}.</p>`}`
+${approval.expires_at === null ? '' : `<p class="soft">Possible until ${escapeHtml(timeOf(approval.expires_at))}.</p>`}`
 }
+
+/** `23 November 2026 at 13:33 UTC`: whoever reads it may be anywhere, and the page runs no script that would know. */
+const timeOf = (iso: string) =>
+  `${new Intl.DateTimeFormat('en-GB', { dateStyle: 'long', timeStyle: 'short', timeZone: 'UTC' }).format(new Date(iso))} UTC`
+
+/** On a telephone the buttons should not lie below an empty box. */
+const rowsFor = (text: string) => Math.min(14, Math.max(3, text.split('\n').length + Math.floor(text.length / 40)))
 
 export const pretty = ({ payload }: Approval): string => JSON.stringify(payload, null, 2)
 
 function outcome(approval: Approval): string {
   const { status, decided_at, comment, decided_by } = approval
+  const at = decided_at === null ? '' : `, on ${timeOf(decided_at)}`
   const by = typeof decided_by?.['name'] === 'string' ? ` by ${decided_by['name']}` : ''
   const lines = {
     pending: '',
-    approved: `It was approved${by} at ${decided_at}.`,
-    rejected: `It was rejected${by} at ${decided_at}.`,
+    approved: `It was approved${by}${at}.`,
+    rejected: `It was rejected${by}${at}.`,
     expired: 'The time for a decision is over.',
     canceled: 'The run has ended, or has gone on without this decision.',
   }

@@ -235,7 +235,8 @@ async function scopeIdOf(
     `.execute(tx)
     if (rows.length > 0) return id.toLowerCase()
   }
-  const detail = `must be the id of ${type === 'workspace' ? 'this workspace' : `a${type === 'agent' ? 'n' : ''} ${type} of it`}`
+  const thing = { workspace: '', key: 'a key of ', agent: 'an agent of ', recipe: 'a recipe of ' }[type]
+  const detail = `must be the id (a UUID) of ${thing}this workspace`
   throw new AppError('invalid', 'There is nothing that the budget could be for.', {
     errors: [{ pointer: '/scope/id', detail }],
   })

@@ -18,6 +18,9 @@ const overridable = {
   RETENTION_EXECUTIONS_DAYS: { field: 'retentionExecutionsDays', range: [0, 36_500] },
   RETENTION_SCHEDULE_SLOTS_DAYS: { field: 'retentionScheduleSlotsDays', range: [0, 36_500] },
   RETENTION_WEBHOOK_LOGS_DAYS: { field: 'retentionWebhookLogsDays', range: [0, 36_500] },
+  RETENTION_WORKFLOWS_DAYS: { field: 'retentionWorkflowsDays', range: [0, 36_500] },
+  RETENTION_REPLAYS_DAYS: { field: 'retentionReplaysDays', range: [0, 36_500] },
+  RETENTION_MODEL_USAGE_DAYS: { field: 'retentionModelUsageDays', range: [0, 36_500] },
   RETENTION_FILES_DAYS: { field: 'retentionFilesDays', range: [0, 36_500] },
   RETENTION_AUDIT_DAYS: { field: 'retentionAuditDays', range: [0, 36_500] },
 } as const satisfies { [K in keyof Settings]?: About }

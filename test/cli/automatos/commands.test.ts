@@ -256,6 +256,14 @@ test('each kind of failure has its exit code and a sentence that helps', patienc
     [['recipe', 'list', '--colour'], 2, /unknown option '--colour'/],
     [['recipe', 'run'], 2, /missing required argument 'recipe'/],
     [['recipe', 'list', '--limit', 'all'], 2, /--limit takes a whole number/],
+    // The API takes null for a rate and means the default: what is no number must not become one.
+    [['key', 'create', 'ci', '--rate-limit', '10/minute'], 2, /--rate-limit takes a whole number/],
+    [['runs', 'stuck', '--days', 'week'], 2, /--days takes a whole number/],
+    [['recipe', 'diff', 'once', '--from', '0'], 2, /--from takes a whole number/],
+    [['recipe', 'export', 'once', '--output', '/nowhere/once.yaml'], 2, /once\.yaml cannot be written \(ENOENT\)/],
+    [['runs', 'approve', crypto.randomUUID()], 3, /Nothing waits for a decision as/],
+    [['agent', 'apply', 'examples/data-check.json'], 5, /is a recipe: use automatos recipe apply/],
+    [['agent', 'apply', 'package.json'], 5, /needs a slug/],
     [['runs', 'show', 'nothing'], 3, /Execution nothing does not exist/],
     [['recipe', 'run', 'once', '--idempotency-key', 'k1', '--input', 'other=1'], 5, /key/i],
     [['schedule', 'preview', '--cron', 'never'], 5, /\/cron {2}must have 5 fields/],
@@ -316,4 +324,31 @@ withTerminal('Ctrl-C lets go of a run, which goes on', patience, async () => {
   expect(terminal.output()).toContain(`Cancel it:       automatos runs cancel ${run.id}`)
   const { data } = await api.getExecution({ path: { execution: run.id } })
   expect(data.finished_at).toBeNull()
+})
+
+test('agents are made of files, changed by them, and lose what a file no longer says', patience, async () => {
+  const file = join(await folderForTest(), 'helper.agent.yaml')
+  const apply = async (text: string) => {
+    await writeFile(file, text)
+    return (await automatos(['agent', 'apply', file])).stdout
+  }
+  const first =
+    'name: Helper\nslug: helper\nsystem_prompt: You help.\ntools: [now]\nlimits: { max_rounds: 3, timeout: 30s }\n'
+  expect(await apply(first)).toBe('created helper, version 1\n')
+  expect(await apply(first)).toBe('unchanged helper, version 1\n')
+  expect(await apply('name: Helper\nslug: helper\nlimits: { max_rounds: 4 }\n')).toBe('updated helper, version 2\n')
+  const { data } = await api.getAgent({ path: { agent: 'helper' } })
+  expect(data).toMatchObject({ name: 'Helper', system_prompt: null, tools: [], limits: { max_rounds: 4 } })
+  expect(data.limits).not.toHaveProperty('timeout')
+})
+
+test('a key may take a role of the workspace', patience, async () => {
+  await api.createRole({
+    path: { workspace: 'current' },
+    body: { slug: 'operations', name: 'Operations', permissions: ['recipes:read'] },
+  })
+  const made = await asked<{ scopes: string[] }>('key', 'create', 'ops', '--scopes', 'operations')
+  expect(made.scopes).toEqual(['recipes:read'])
+  const refused = await automatos(['key', 'create', 'ops', '--scopes', 'recipe:read'])
+  expect(refused).toMatchObject({ code: 5, stdout: '' })
 })

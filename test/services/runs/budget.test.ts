@@ -1,36 +1,16 @@
 import { sql } from 'kysely'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
-import { parseConfig } from '../../../src/config.ts'
-import { uuidv7 } from '../../../src/lib/ids.ts'
 import { getExecution, replayExecution, retryRun } from '../../../src/services/executions.service.ts'
 import { startRun } from '../../../src/services/runs/start-run.ts'
 import { validateDefinition } from '../../../src/services/recipes/validate.ts'
 import type { ServiceContext } from '../../../src/context.ts'
-import { createTestApp, testConfig } from '../../support/app.ts'
+import { createDearApp } from '../../support/dear-model.ts'
 import { recipe } from '../../support/engine.ts'
-import { startProviderServer } from '../../support/provider-server.ts'
 import { workOff } from '../../support/workflows.ts'
 
-const provider = await startProviderServer()
-afterAll(() => provider.close())
-const { openaiApiKey, openaiBaseUrl } = parseConfig({ ENVIRONMENT: 'test', ...provider.env })
-const app = await createTestApp({
-  config: { ...testConfig(), openaiApiKey, openaiBaseUrl, llmProvider: 'offline', llmModel: 'offline' },
-})
+const { app, provider } = await createDearApp()
 const { runtime, db, workspaceId } = app
-// A call is 1000 tokens in and 50 out: at a hundred dollars a million, 0.105.
-await db
-  .insertInto('models')
-  .values({
-    id: uuidv7(),
-    provider: 'openai',
-    model: 'dear',
-    name: 'Dear',
-    input_usd: '100',
-    cached_input_usd: '100',
-    output_usd: '100',
-  } as never)
-  .execute()
+afterAll(() => provider.close())
 beforeEach(() => void (provider.requests.length = 0))
 
 const ctx: ServiceContext = {

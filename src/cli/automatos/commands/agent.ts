@@ -20,6 +20,10 @@ export function addAgentCommands(program: Command, { run }: Outcome): void {
     .option('-n, --limit <n>', 'how many at most', parseLimit, 50)
     .action(run<[], ListOptions>(listAgents))
 
+  addCommand(agent, 'apply <path...>', 'Create or update agents from YAML or JSON files, or - for standard input.', [
+    'agent apply examples/summarizer.agent.json',
+  ]).action(run<[string[]], object>(apply))
+
   addCommand(
     agent,
     'run <agent> [prompt...]',
@@ -51,6 +55,16 @@ async function listAgents(session: Session, { limit }: ListOptions): Promise<voi
     ],
     { many: 'agents' },
   )
+}
+
+async function apply({ api, terminal }: Session, _: object, paths: string[]): Promise<void> {
+  const { applyAgents } = await import('../agent-apply.ts')
+  const applied = await applyAgents(api, paths)
+  if (terminal.json) return terminal.document({ items: applied })
+  const { green, yellow, dim } = terminal.style
+  const paint = { created: green, updated: yellow, unchanged: dim }
+  for (const { slug, outcome, version } of applied)
+    terminal.line(`${paint[outcome](outcome)} ${slug}, version ${version}`)
 }
 
 async function runAgent(session: Session, options: RunOptions, agent: string, words: string[]): Promise<number | void> {

@@ -6,15 +6,15 @@ import { parseLimit, showPage, takeItems, type ListOptions } from '../pages.ts'
 import { addCommand, addGroup, type Outcome, type Session } from '../session.ts'
 import type { Terminal } from '../terminal.ts'
 import { localTime } from '../text.ts'
+import { wholeNumber } from '../whole-number.ts'
 
 interface CreateOptions {
   scopes?: string
   expires?: string
   kind?: 'server' | 'widget'
-  rateLimit?: string
+  rateLimit?: number
   domain?: string[]
 }
-const roles = ['owner', 'admin', 'editor', 'viewer']
 
 export function addKeyCommands(program: Command, { run }: Outcome): void {
   const key = addGroup(program, 'key', 'API keys of the workspace.')
@@ -23,10 +23,13 @@ export function addKeyCommands(program: Command, { run }: Outcome): void {
     'key create "Deploy pipeline" --scopes recipes:read,recipes:execute,executions:read --expires 90d',
     'AUTOMATOS_API_KEY=$(automatos key create ci --scopes editor)',
   ])
-    .option('--scopes <list>', 'permissions with commas between them, or a role: owner, admin, editor, viewer')
+    .option(
+      '--scopes <list>',
+      'permissions with commas between them, or a role: owner, admin, editor, viewer or one of the workspace',
+    )
     .option('--expires <when>', 'a duration from now (90d, 12h) or an ISO time; default never')
     .option('--kind <kind>', 'server or widget')
-    .option('--rate-limit <n>', 'requests a minute')
+    .option('--rate-limit <n>', 'requests a minute', wholeNumber('--rate-limit'))
     .option('--domain <domain...>', 'widget keys: pages that may use it')
     .action(run<[string], CreateOptions>(createKey))
 
@@ -53,13 +56,15 @@ async function createKey({ api, terminal }: Session, options: CreateOptions, nam
 
 function toNewKey(name: string, { scopes, expires, kind, rateLimit, domain }: CreateOptions): NewApiKey {
   const list = scopes?.split(',').map((scope) => scope.trim())
+  // Every permission has a colon and no role has one.
+  const isRole = list?.length === 1 && list[0] !== '' && !list[0]!.includes(':')
   return {
     name,
     // Safe: the server knows what permissions there are, and says which of these is none.
-    ...(list && { scopes: (list.length === 1 && roles.includes(list[0]!) ? list[0] : list) as NewApiKey['scopes'] }),
+    ...(list && { scopes: (isRole ? list[0] : list) as NewApiKey['scopes'] }),
     ...(expires !== undefined && { expires_at: instantOf(expires) }),
     ...(kind && { kind }),
-    ...(rateLimit !== undefined && { rate_limit: Number(rateLimit) }),
+    ...(rateLimit !== undefined && { rate_limit: rateLimit }),
     ...(domain && { allowed_domains: domain }),
   }
 }

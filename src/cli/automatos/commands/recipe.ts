@@ -9,6 +9,7 @@ import { parseLimit, showPage, takeItems, type ListOptions } from '../pages.ts'
 import { collectInput, toInput } from '../recipe-input.ts'
 import { addCommand, addGroup, type Outcome, type Session } from '../session.ts'
 import { localTime, oneLine, truncate } from '../text.ts'
+import { wholeNumber } from '../whole-number.ts'
 
 interface RunOptions {
   input?: string[]
@@ -62,8 +63,8 @@ export function addRecipeCommands(program: Command, { run }: Outcome): void {
     'recipe diff digest.yaml',
     'recipe diff digest --from 1 --to 3',
   ])
-    .option('--from <version>', 'the older version; default the one before the latest', parseVersion)
-    .option('--to <version>', 'the newer version; default the latest', parseVersion)
+    .option('--from <version>', 'the older version; default the one before the latest', wholeNumber('--from'))
+    .option('--to <version>', 'the newer version; default the latest', wholeNumber('--to'))
     .option('--exit-code', 'exit with 1 where there is a difference')
     .action(run<[string], DiffOptions>(diff))
 
@@ -71,7 +72,7 @@ export function addRecipeCommands(program: Command, { run }: Outcome): void {
     'recipe export digest > digest.yaml',
     'recipe export digest --version 2 --output digest.json',
   ])
-    .option('--version <n>', 'this version; default the latest', parseVersion)
+    .option('--version <n>', 'this version; default the latest', wholeNumber('--version'))
     .option('-o, --output <file>', 'write to a file; JSON where its name ends in .json')
     .action(run<[string], { version?: number; output?: string }>(exportRecipe))
 }
@@ -212,7 +213,9 @@ async function exportRecipe(
   const asJson = output === undefined ? terminal.json : /\.json$/i.test(output)
   const text = asJson ? `${JSON.stringify(data, null, 2)}\n` : await toYaml(data as Json)
   if (output === undefined) return terminal.result(text.replace(/\n$/, ''))
-  await writeFile(output, text)
+  await writeFile(output, text).catch((error: NodeJS.ErrnoException) => {
+    throw new CliError(`${output} cannot be written (${error.code ?? error.message}).`)
+  })
   if (terminal.json) terminal.document({ file: output })
   else terminal.note(`Written to ${output}.`)
 }
@@ -220,9 +223,4 @@ async function exportRecipe(
 async function toYaml(value: Json): Promise<string> {
   const { stringify } = await import('yaml')
   return stringify(value, { lineWidth: 100 })
-}
-
-function parseVersion(text: string): number {
-  if (!/^[1-9]\d*$/.test(text)) throw new CliError(`A version is a whole number from 1 on, not ${text}.`)
-  return Number(text)
 }

@@ -1,8 +1,10 @@
 import type { Command } from 'commander'
 import { CliError } from '../cli-error.ts'
+import { exitCodes } from '../exit-codes.ts'
 import { followToEnd } from '../follow.ts'
 import { collectInput, toInput } from '../recipe-input.ts'
 import { addCommand, type Outcome, type Session } from '../session.ts'
+import { wholeNumber } from '../whole-number.ts'
 
 interface FollowOption {
   follow?: boolean
@@ -62,7 +64,7 @@ export function addRunControlCommands(runs: Command, { run }: Pick<Outcome, 'run
     'runs replay 01939f3c-… --recipe-version 4 --input feed_url=https://example.org/feed.xml',
   ])
     .option('--from <step>', 'path of a step; those before it keep their results')
-    .option('--recipe-version <n>', 'go on in this version of the recipe', parseVersion)
+    .option('--recipe-version <n>', 'go on in this version of the recipe', wholeNumber('--recipe-version'))
     .option('-i, --input <name=value>', 'change one input; may be repeated', collectInput)
     .option('-f, --follow', 'show the run while it goes; the exit code is that of the run')
     .action(run<[string], ReplayOptions>(replay))
@@ -79,10 +81,10 @@ export function addRunControlCommands(runs: Command, { run }: Pick<Outcome, 'run
         run<[string], DecideOptions>(async (session, { comment }, id) => {
           const { api, terminal } = session
           const approval = await pendingApproval(session, id)
-          const { data } = await api.decideApproval({
-            path: { approval },
-            body: { decision, ...(comment !== undefined && { comment }) },
-          })
+          const body = { decision, ...(comment !== undefined && { comment }) }
+          const { data } = await api
+            .decideApproval({ path: { approval }, body })
+            .catch((error: unknown) => nothingToDecide(error, id))
           if (terminal.json) return terminal.document(data)
           terminal.line(`Step ${data.step_path} of run ${data.execution_id} is ${data.status}.`)
         }),
@@ -132,7 +134,9 @@ async function pendingApproval({ api }: Session, id: string): Promise<string> {
   return approval?.id ?? id
 }
 
-function parseVersion(text: string): number {
-  if (!/^[1-9]\d*$/.test(text)) throw new CliError(`A version is a whole number from 1 on, not ${text}.`)
-  return Number(text)
+/** Of a run that waits for nobody there is no approval either, and the server speaks of what it was asked for. */
+async function nothingToDecide(error: unknown, id: string): Promise<never> {
+  const { ApiError } = await import('../../../../clients/typescript/src/index.ts')
+  if (!(error instanceof ApiError) || error.status !== 404) throw error
+  throw new CliError(`Nothing waits for a decision as ${id}: no run, and no approval.`, exitCodes.notFound)
 }

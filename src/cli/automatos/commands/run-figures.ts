@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { addCommand, type Outcome, type Session } from '../session.ts'
 import { printFields, printTable } from '../table.ts'
 import { localTime, timeSpan } from '../text.ts'
+import { wholeNumber } from '../whole-number.ts'
 
 interface StatsOptions {
   recipe?: string
@@ -20,8 +21,12 @@ export function addRunFiguresCommands(runs: Command, { run }: Pick<Outcome, 'run
     .action(run<[], StatsOptions>(showStats))
 
   addCommand(runs, 'stuck', 'Find runs that are stuck or orphaned, by facts of the database.', ['runs stuck --json'])
-    .option('--days <n>', 'how far back to look for runs that nothing points to any more; default 7')
-    .action(run<[], { days?: string }>(showStuck))
+    .option(
+      '--days <n>',
+      'how far back to look for runs that nothing points to any more; default 7',
+      wholeNumber('--days'),
+    )
+    .action(run<[], { days?: number }>(showStuck))
 }
 
 async function showStats({ api, terminal }: Session, { recipe, from, to }: StatsOptions): Promise<void> {
@@ -36,8 +41,8 @@ async function showStats({ api, terminal }: Session, { recipe, from, to }: Stats
     ['to', localTime(data.to)],
     ['runs', counts.length === 0 ? '0' : `${data.total}: ${counts.map(([name, n]) => `${n} ${name}`).join(', ')}`],
     ['succeeded', data.success_rate === null ? 'not measured' : `${(data.success_rate * 100).toFixed(1)} %`],
-    ['took', `${took(data.duration_ms.p50)} in the middle, ${took(data.duration_ms.p95)} at 95 %`],
-    ['queued for', `${took(data.queue_ms.p50)} in the middle, ${took(data.queue_ms.p95)} at 95 %`],
+    ['took', `${took(data.duration_ms.p50)} (median), ${took(data.duration_ms.p95)} (95 %)`],
+    ['queued for', `${took(data.queue_ms.p50)} (median), ${took(data.queue_ms.p95)} (95 %)`],
     ['cost', data.usage.cost_usd === null ? 'not known' : `${data.usage.cost_usd} USD`],
     ['now', `${data.now.running} running, ${data.now.ready} ready`],
   ])
@@ -52,8 +57,8 @@ async function showStats({ api, terminal }: Session, { recipe, from, to }: Stats
   ])
 }
 
-async function showStuck({ api, terminal }: Session, { days }: { days?: string }): Promise<void> {
-  const { data } = await api.findStuckExecutions({ query: days === undefined ? {} : { days: Number(days) } })
+async function showStuck({ api, terminal }: Session, { days }: { days?: number }): Promise<void> {
+  const { data } = await api.findStuckExecutions({ query: days === undefined ? {} : { days } })
   if (terminal.json) return terminal.document(data)
   const found = data.findings.filter(({ count }) => count > 0)
   if (found.length === 0) return terminal.note('Nothing is stuck.')

@@ -22,7 +22,7 @@ export function addRunsCommands(program: Command, { run }: Outcome): void {
     'runs list',
     'runs list --recipe feed-digest --status failed --json',
   ])
-    .option('--status <status>', 'queued, running, waiting, paused, succeeded, failed, canceled, timed_out')
+    .option('--status <status>', 'queued, blocked, running, waiting, paused, succeeded, failed, canceled, timed_out')
     .option('--recipe <recipe>', 'of this recipe: slug or id')
     .option('--schedule <id>', 'of this schedule')
     .option('-n, --limit <n>', 'how many at most', parseLimit, 50)

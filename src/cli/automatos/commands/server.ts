@@ -19,5 +19,14 @@ export function addServerCommands(program: Command, outcome: Outcome): void {
   add('serve', 'Run the server until it is told to stop.', () => import('../../../node-server.ts'))
   add('migrate', 'Bring the database up to date: schema and seeds.', () => import('../../migrate.ts'))
   add('config', 'Show the effective settings and where each comes from.', () => import('../../config.ts'))
-  add('rotate-keys', 'Seal every credential anew with the first key of the ring.', () => import('../../rotate-keys.ts'))
+  add(
+    'move-to-postgres',
+    'Move the embedded database into the empty PostgreSQL of DATABASE_URL.',
+    () => import('../../move-to-postgres.ts'),
+  )
+  add(
+    'rotate-keys',
+    'Seal every stored secret anew with the first key of the ring.',
+    () => import('../../rotate-keys.ts'),
+  )
 }
