@@ -221,12 +221,15 @@ export async function recoverRuns(db: Kysely<Database>, limit: number): Promise<
   return rows.length
 }
 
-/** Milliseconds until the next run that is parked or held back is due; null when none has a time. Never negative. */
+/**
+ * Milliseconds until the next run that is parked or held back is due; null when none has a time. Never negative. What was
+ * held back until now and is held by somebody's lock besides is left to the next period.
+ */
 export async function nextWakeInMs(db: Kysely<Database>): Promise<number | null> {
   const { rows } = await sql<{ ms: number | null }>`
     select (extract(epoch from least(
       (select min(wake_at) from waits where wake_at is not null),
-      (select min(until) from held_runs where until is not null)) - app_now()) * 1000)::double precision as ms`.execute(
+      (select min(until) from held_runs where until > app_now())) - app_now()) * 1000)::double precision as ms`.execute(
     db,
   )
   return untilMs(rows[0]?.ms)

@@ -156,7 +156,7 @@ export class Engine {
       return
     }
     this.#passAgain = false
-    this.#passing = answered(passSlots(this.#runtime.db))
+    this.#passing = answered(passSlots(this.#runtime.db, this.#runtime))
       .then((ready) => {
         for (const id of ready) this.#runtime.wake.runReady(id)
         if (ready.length > 0 && !this.#stopped) this.#claimSoon()

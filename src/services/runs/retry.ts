@@ -52,6 +52,9 @@ export async function requestRetry(tx: Transaction<Database>, runId: string): Pr
         last_seq = last_seq + 1, output = null, error = null, finished_at = null, deadline_at = null, recoveries = 0,
         pending_commands = 0
       where id = ${runId} returning id, workspace_id, priority, last_seq, generation
+    ), over as (
+      -- A command that was left while its end was being written: it was for the generation before.
+      update run_inbox set applied_at = app_now() where run_id = ${runId} and applied_at is null
     ), queued as (
       insert into run_queue (run_id, workspace_id, priority) select id, workspace_id, priority from retried
     )

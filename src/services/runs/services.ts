@@ -44,9 +44,10 @@ export const runsService: BackgroundService = {
 }
 
 /** Moves to the queue what may go on by now. True where more of it is left than was moved. */
-async function readyRuns({ db, wake }: Runtime): Promise<boolean> {
+async function readyRuns(runtime: Runtime): Promise<boolean> {
+  const { db, wake, log } = runtime
   const [woken, begun, passed] = await answered(
-    Promise.all([wakeDueRuns(db, batch), wakeHeldRuns(db, batch), passSlots(db)]),
+    Promise.all([wakeDueRuns(db, batch), wakeHeldRuns(db, batch, log), passSlots(db, runtime)]),
   )
   // Another worker may have the room that this one lacks.
   for (const id of [...begun, ...passed]) wake.runReady(id)
@@ -77,8 +78,8 @@ export const holdsService: BackgroundService = {
   name: 'holds',
   periodMs: 5_000,
   async tick(runtime) {
-    const { db, wake } = runtime
-    for (const id of await answered(sweepPaused(db))) wake.runReady(id)
+    const { db, wake, log } = runtime
+    for (const id of await answered(sweepPaused(db, log))) wake.runReady(id)
     const mended = await lookAround(runtime)
     await answered(forgetThrottles(db))
     const more = await readyRuns(runtime)

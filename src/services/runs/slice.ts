@@ -33,8 +33,8 @@ export async function runSlice(
   try {
     for (;;) {
       await wakeDueRuns(runtime.db, wakeBatch)
-      await wakeHeldRuns(runtime.db, wakeBatch)
-      await passSlots(runtime.db)
+      await wakeHeldRuns(runtime.db, wakeBatch, runtime.log)
+      await passSlots(runtime.db, runtime)
       done += await engine.claim()
       if (engine.inFlight === 0) break
       const leftMs = endMs - runtime.clock.monotonicMs()

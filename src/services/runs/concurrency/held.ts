@@ -1,16 +1,25 @@
-import { sql, type Kysely } from 'kysely'
+import { sql, type Kysely, type RawBuilder } from 'kysely'
+import type { Log } from '../../../context.ts'
 import type { Database } from '../../../db/database.ts'
 import { untilMs } from '../claim.ts'
+import { isOfStatement } from './each-alone.ts'
 
 /**
  * Moves to the queue what is held until a time that has come: starts that were put off, and blocked runs whose own time is
- * up, which are to end and need no slot for it. Answers their ids.
+ * up, which are to end and need no slot for it. One that cannot be moved is put off and holds up no other. Answers the ids
+ * of those that were.
  */
-export async function wakeHeldRuns(db: Kysely<Database>, limit: number): Promise<string[]> {
+export async function wakeHeldRuns(db: Kysely<Database>, limit: number, log?: Pick<Log, 'error'>): Promise<string[]> {
+  const due = sql`held_runs.until <= app_now()`
+  return orEachAlone(db, due, limit, log, (only) => wakeHeld(db, limit, only))
+}
+
+async function wakeHeld(db: Kysely<Database>, limit: number, only: string | null): Promise<string[]> {
   const { rows } = await sql<{ run_id: string }>`
     with due as materialized (
       select h.run_id from held_runs h join runs r on r.id = h.run_id
-      where h.until <= app_now() order by h.until limit ${limit} for update of h, r skip locked
+      where h.until <= app_now()${only === null ? sql`` : sql` and h.run_id = ${only}`}
+      order by h.until limit ${limit} for update of h, r skip locked
     ), gone as (
       delete from held_runs h using due where h.run_id = due.run_id
     ), unblocked as (
@@ -23,11 +32,49 @@ export async function wakeHeldRuns(db: Kysely<Database>, limit: number): Promise
   return rows.map((row) => row.run_id)
 }
 
-/** Milliseconds until the first of them is due; null when none has a time. */
+/** Before what cannot be moved is tried again. */
+const putOffSeconds = 60
+
+/** All in one statement; where that fails, each in its own. What fails by itself has another time from then on. */
+async function orEachAlone(
+  db: Kysely<Database>,
+  which: RawBuilder<unknown>,
+  limit: number,
+  log: Pick<Log, 'error'> | undefined,
+  move: (only: string | null) => Promise<string[]>,
+): Promise<string[]> {
+  try {
+    return await move(null)
+  } catch (error) {
+    // A transaction that has failed takes nothing more.
+    if (!isOfStatement(error) || db.isTransaction) throw error
+  }
+  const { rows } = await sql<{ run_id: string }>`
+    select run_id from held_runs where ${which} order by until, run_id limit ${limit}`.execute(db)
+  const moved: string[] = []
+  for (const { run_id } of rows) {
+    try {
+      moved.push(...(await move(run_id)))
+    } catch (error) {
+      if (!isOfStatement(error)) throw error
+      log?.error('An execution that is held back could not be moved to the queue and is put off.', { run_id, error })
+      await sql`
+        update held_runs set until = app_now() + ${putOffSeconds}::integer * interval '1 second'
+        where run_id = ${run_id} and coalesce(until <= app_now(), true)`.execute(db)
+    }
+  }
+  return moved
+}
+
+/**
+ * Milliseconds until the first of them is due; null when none has a time. What is due already and was left because somebody
+ * is just changing it is looked at again in a second.
+ */
 export async function nextHeldInMs(db: Kysely<Database>): Promise<number | null> {
   const { rows } = await sql<{ ms: number | null }>`
-    select (extract(epoch from min(until) - app_now()) * 1000)::double precision as ms
-    from held_runs where until is not null`.execute(db)
+    select least(
+      (select extract(epoch from min(until) - app_now()) * 1000 from held_runs where until > app_now()),
+      (select 1000 where exists (select from held_runs where until <= app_now())))::double precision as ms`.execute(db)
   return untilMs(rows[0]?.ms)
 }
 
@@ -38,7 +85,7 @@ const mostSwept = 1_000
  * Takes what is ready in paused workspaces out of the queue, so that no claim walks past it for as long as the pause lasts,
  * and brings back what was taken out beside the end of a pause. Answers what is ready by it.
  */
-export async function sweepPaused(db: Kysely<Database>): Promise<string[]> {
+export async function sweepPaused(db: Kysely<Database>, log?: Pick<Log, 'error'>): Promise<string[]> {
   await sql`
     with swept as (
       delete from run_queue where run_id = any(array(
@@ -54,6 +101,7 @@ export async function sweepPaused(db: Kysely<Database>): Promise<string[]> {
   return releasePaused(
     db,
     sql`held_runs.reason = 'paused' and not exists (select from workspace_pauses p where p.workspace_id = held_runs.workspace_id)`,
+    log,
   )
 }
 
@@ -65,7 +113,19 @@ export const releaseWorkspace = (db: Kysely<Database>, workspaceId: string): Pro
  * In the order of ids, and without waiting: what somebody else is just changing is left to the next sweep. Of a run that has
  * ended or was paused meanwhile only the row goes.
  */
-async function releasePaused(db: Kysely<Database>, which: ReturnType<typeof sql>): Promise<string[]> {
+async function releasePaused(
+  db: Kysely<Database>,
+  which: RawBuilder<unknown>,
+  log?: Pick<Log, 'error'>,
+): Promise<string[]> {
+  // A time it has only where it could not be released before; when that comes it is woken as all that have one.
+  const now = sql`${which} and held_runs.until is null`
+  return orEachAlone(db, now, mostSwept, log, (only) =>
+    release(db, only === null ? now : sql`${now} and held_runs.run_id = ${only}`),
+  )
+}
+
+async function release(db: Kysely<Database>, which: RawBuilder<unknown>): Promise<string[]> {
   const { rows } = await sql<{ run_id: string }>`
     with released as materialized (
       select held_runs.run_id, r.state from held_runs join runs r on r.id = held_runs.run_id where ${which}

@@ -1,18 +1,40 @@
 import { sql, type Kysely } from 'kysely'
 import type { Database } from '../../../db/database.ts'
+import { isOfStatement } from './each-alone.ts'
+import { passAlone, troubledLines, type Hand } from './troubled-lines.ts'
 
 /** Notes that one pass reads at most. */
 const mostNotes = 200
 
 /**
  * Hands on what has become free: the first in line gets the slot and goes to the queue. Whoever ends or parks a run that
- * held one calls it afterwards; the tick calls it for those who died in between. Answers the runs that are ready by it.
+ * held one calls it afterwards; the tick calls it for those who died in between. A run that cannot be given its slot waits
+ * a while for the next try, and the next in its line gets it. Answers the runs that are ready by it.
  */
-export async function passSlots(db: Kysely<Database>): Promise<string[]> {
+export async function passSlots(db: Kysely<Database>, hand: Hand = {}): Promise<string[]> {
+  const lines = troubledLines(db)
+  const ready: string[] = []
+  let alone = [...lines.keys()]
+  try {
+    ready.push(...(await passTogether(db, alone)))
+  } catch (error) {
+    if (!isOfStatement(error)) throw error
+    const noted = await sql<{ counter: string }>`
+      select distinct counter from (select counter from freed_slots order by id limit ${mostNotes}::integer) n`.execute(
+      db,
+    )
+    alone = [...new Set([...alone, ...noted.rows.map(({ counter }) => counter)])]
+  }
+  for (const counter of alone) ready.push(...(await passAlone(db, counter, hand)))
+  return ready
+}
+
+async function passTogether(db: Kysely<Database>, except: readonly string[]): Promise<string[]> {
   const { rows } = await sql<{ run_id: string }>`
     with noted as (
       delete from freed_slots where id = any(array(
-        select id from freed_slots order by id limit ${mostNotes}::integer for update skip locked))
+        select id from freed_slots where counter <> all(${`{${except.join(',')}}`}::text::uuid[])
+        order by id limit ${mostNotes}::integer for update skip locked))
       returning counter
     )
     select passed.run_id from (select array_agg(distinct counter) as counters from noted) n
