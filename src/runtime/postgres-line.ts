@@ -101,8 +101,8 @@ export class PostgresLine implements DatabaseConnection {
       this.#connect()
       return results
     } catch (error) {
-      if (!isLoss(error)) throw error
-      this.lose(error)
+      if (isLoss(error)) this.lose(error)
+      else if (!isDiskFull(error)) throw error
       throw new DatabaseAway(error)
     } finally {
       clearTimeout(giveUp)
@@ -164,16 +164,24 @@ export const wasPreparedForAnother = (error: unknown): boolean =>
 const changing = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE'])
 
 /**
- * SQLSTATEs by which the server says that it does not serve (connection, authorization, resources, shutdown, start-up, no
- * such database, a standby after a failover). Every other speaks of the statement.
+ * SQLSTATEs by which the server says that it does not serve (connection, authorization, too many connections, shutdown,
+ * start-up, no such database, a standby after a failover). Of the others of class 53 a disk that is full has the connection
+ * go on; memory and temporary files are what one statement has too little of, and it alone fails.
  */
-const unserved = /^(?:08...|28...|53...|57P0.|3D000|25006|25P03)$/
+const unserved = /^(?:08...|28...|53300|57P0.|3D000|25006|25P03)$/
+/** With these the server ends the session, whatever the code: memory that is short at the log-in, a transaction that took too long. */
+const endsSession = new Set(['FATAL', 'PANIC'])
 /** What the driver refuses to send. */
 const unsendable = new Set(['UNDEFINED_VALUE', 'MAX_PARAMETERS_EXCEEDED', 'NOT_TAGGED_CALL', 'MESSAGE_NOT_SUPPORTED'])
 
+type ServerError = { name?: string; code?: string; severity?: string }
+
 function isLoss(error: unknown): boolean {
   if (error instanceof TypeError || error instanceof RangeError) return false
-  const { name, code = '' } = error as { name?: string; code?: string }
+  const { name, code = '', severity = '' } = error as ServerError
   // Sockets and TLS fail in too many words to list them.
-  return name === 'PostgresError' ? unserved.test(code) : !unsendable.has(code)
+  return name === 'PostgresError' ? unserved.test(code) || endsSession.has(severity) : !unsendable.has(code)
 }
+
+/** Nothing can be written until there is room again, whatever the statement: callers come back, as when it is away. */
+const isDiskFull = (error: unknown): boolean => (error as ServerError | null)?.code === '53100'

@@ -9,7 +9,7 @@ import { startRun } from '../../src/services/runs/start-run.ts'
 import type { StepContext, StepExecutor, StepExecutors } from '../../src/services/runs/step-executor.ts'
 import type { RecipeDefinition } from '../../src/services/recipes/definition.ts'
 import type { EngineDatabase } from './engine.ts'
-import { FaultyLine, type FaultKind } from './faulty-database.ts'
+import { FaultyLine, type AnyFaultKind } from './faulty-database.ts'
 import { expectWholeRuns } from './invariants.ts'
 import { createServiceContext } from './service-context.ts'
 
@@ -63,17 +63,21 @@ export async function createFaultBench(database: EngineDatabase) {
     options: {
       input?: Json
       answer?: Answer
-      fault?: { at: number; kind: FaultKind } | null
+      fault?: { at: number; kind: AnyFaultKind } | null
       /** Cuts the line when this many effects have answered, before anything of it is committed. */
       cutAfterEffect?: number
+      /** Another worker has had the run before and is gone since this many effects had answered. */
+      fallenAfterEffect?: number
     } = {},
   ): Promise<Trial> {
     const effects: Effect[] = []
     const line = new FaultyLine(db, options.fault ?? null)
+    const fallen = new FaultyLine(db, null)
     const make = (context: StepContext, step: { id: string }, request: Json) => async (idempotencyKey: string) => {
       const key = idempotencyKey.slice(context.runId.length + 1)
       effects.push({ key, request: canonicalJson(request) })
       const nth = effects.filter((effect) => effect.key === key).length
+      if (effects.length === options.fallenAfterEffect) fallen.cutNow()
       if (effects.length === options.cutAfterEffect) line.cutNow()
       return options.answer?.({ key, step, context, nth }) ?? { key }
     }
@@ -81,11 +85,17 @@ export async function createFaultBench(database: EngineDatabase) {
     const engine = (owner: string, through: ServiceContext['db']) =>
       new Engine({ ...ctx, db: through, clock } as Runtime, { owner, concurrency: 10, executors: executorsOf(make) })
 
+    const isTakenUp = options.fallenAfterEffect !== undefined
+    if (isTakenUp) {
+      await Promise.race([turn(engine('fallen', fallen.db), fallen.db), fallen.cut])
+      await pass(leaseMs)
+    }
     const first = engine('first', line.db)
     let cut = false
     void line.cut.then(() => (cut = true))
     for (let turns = 0; turns < 6 && !cut && !ended.includes(await stateOf(id)); turns++) {
       if ((await stateOf(id)) === 'waiting') await pass(25_000)
+      if (isTakenUp) await Promise.race([recoverRuns(line.db, 10).catch(() => {}), line.cut])
       await Promise.race([turn(first, line.db), line.cut])
     }
     const finishedAlone = ended.includes(await stateOf(id))

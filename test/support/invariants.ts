@@ -92,9 +92,10 @@ export async function expectTrueCounters(db: Db): Promise<void> {
     'executions that are blocked and in no line, or in a line and not blocked': sql`
       select r.id, r.state, h.reason from runs r full join held_runs h on h.run_id = r.id
       where (r.state = 'blocked') <> (coalesce(h.reason, '') = 'slot')`,
+    // Of one that was left while its run's end was being written nobody speaks any more: a retry passes over it.
     'runs that count other commands than wait for them': sql`
       select r.id, r.pending_commands from runs r
-      where r.pending_commands <> (select count(*) from run_inbox i where i.run_id = r.id and i.applied_at is null)`,
+      where r.state not in (${sql.join(endStates)}) and r.pending_commands <> (select count(*) from run_inbox i where i.run_id = r.id and i.applied_at is null)`,
     'workflows whose runs are not numbered from one on, or twice': sql`
       select workflow_id, array_agg(number order by number) as numbers from workflow_runs group by workflow_id
       having min(number) <> 1 or max(number) <> count(*) or count(distinct run_id) <> count(*)`,

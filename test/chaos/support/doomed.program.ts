@@ -9,7 +9,7 @@ import type { ConnectLine } from '../../../src/runtime/postgres-line.ts'
 import { asLogin } from '../../../src/db/scope.ts'
 import { postgresScopes } from '../../../src/runtime/postgres-dialect.ts'
 import { PostgresPool } from '../../../src/runtime/postgres-pool.ts'
-import { deathName, live, type Lifetime } from './life.ts'
+import { deathName, live, type Lifetime, type Sent } from './life.ts'
 
 /**
  * A process of the product that lives some runs through, each on a database of its own, and dies by SIGKILL where their
@@ -19,7 +19,7 @@ import { deathName, live, type Lifetime } from './life.ts'
  */
 let standing = 0
 let lives = 0
-const ends: (string[] | null)[] = []
+const ends: (Sent[] | null)[] = []
 
 /** Of something that will not come any more. */
 const never = new Promise<never>(() => {})
@@ -39,8 +39,9 @@ function finish(): void {
 async function liveThrough({ env, recipe, key, death }: Lifetime, nth: number): Promise<void> {
   const config = parseConfig(env)
   const opened = await openNodeRuntime(config)
-  const statements: string[] = []
+  const statements: Sent[] = []
   let effects = 0
+  let [underWay, effectsSeen] = [0, 0]
   let isStanding = false
   const standHere = () => {
     isStanding = true
@@ -54,9 +55,11 @@ async function liveThrough({ env, recipe, key, death }: Lifetime, nth: number): 
     const send = client.unsafe.bind(client)
     const counted = async (...query: Parameters<typeof send>) => {
       if (isStanding) return never
-      const at = statements.push(query[0])
+      const at = statements.push({ text: query[0], isApart: underWay > 0 || effects > effectsSeen })
+      effectsSeen = effects
       if (death?.kind === 'before' && death.at === at) return standHere()
-      const result = await send(...query)
+      underWay++
+      const result = await send(...query).finally(() => underWay--)
       if (death?.kind === 'after' && death.at === at) return standHere()
       // Whatever was sent beside it is carried out, and nobody hears of it.
       return isStanding ? never : result

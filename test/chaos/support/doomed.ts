@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { repository } from '../../support/process.ts'
-import type { Lifetime } from './life.ts'
+import type { Lifetime, Sent } from './life.ts'
 
 const program = fileURLToPath(new URL('./doomed.program.ts', import.meta.url))
 
@@ -48,7 +48,7 @@ export class Doomed {
   readonly #child: ChildProcess
   readonly #ready: Promise<unknown>
   readonly #ended: Promise<unknown>
-  #ends: (string[] | null)[] | null = null
+  #ends: (Sent[] | null)[] | null = null
 
   constructor({ file, cache }: DoomedProgram) {
     this.#child = spawn(process.execPath, [file], {
@@ -57,7 +57,7 @@ export class Doomed {
     })
     this.#ended = once(this.#child, 'close')
     this.#ready = new Promise((resolve, reject) => {
-      this.#child.on('message', (message: { ready: true } | { ends: (string[] | null)[] }) => {
+      this.#child.on('message', (message: { ready: true } | { ends: (Sent[] | null)[] }) => {
         if ('ready' in message) resolve(null)
         else this.#ends = message.ends
       })
@@ -67,7 +67,7 @@ export class Doomed {
   }
 
   /** Of each life, the statements where it came to its end before the process was killed, and null where it was in its middle. */
-  async live(lifetimes: Lifetime[]): Promise<(string[] | null)[]> {
+  async live(lifetimes: Lifetime[]): Promise<(Sent[] | null)[]> {
     await this.#ready
     this.#child.send(lifetimes)
     await this.#ended

@@ -30,6 +30,12 @@ export interface Lifetime {
   death: Death | null
 }
 
+/** A statement of a process, and whether anything had happened since the one before it: an effect, or another under way. */
+export interface Sent {
+  text: string
+  isApart: boolean
+}
+
 /** What the connections of a process that is to die call themselves. */
 export const deathName = 'automatos-doomed'
 

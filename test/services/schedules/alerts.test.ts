@@ -180,6 +180,22 @@ test('what is not taken is sent again under the same id, further and further apa
   expect(posted[0]?.credential).toBe('pager')
 })
 
+test('whoever asks for more time by Retry-After has it; of our own errors nothing is told', async () => {
+  await setClock('2033-01-08T16:30:00Z')
+  await aSchedule({ cron: '0 * * * *', misfire: 'skip', alerts })
+  await setClock('2033-01-08T17:30:00Z')
+  await tickAll(bench)
+  const headers = { 'retry-after': '3600' }
+  await alertsTick({ ...ctx, egress: async () => new Response(null, { status: 429, headers }) })
+  expect((await onlyAlert()).delivery).toMatchObject({ last_status: 429, next_attempt_at: '2033-01-08T18:30:00.000Z' })
+  await setClock('2033-01-08T18:30:00Z')
+  await world(() => new Error('password=secret')).tick()
+  expect((await onlyAlert()).delivery).toMatchObject({
+    status: 'pending',
+    last_error: 'The message could not be sent.',
+  })
+})
+
 test('processes that deliver at once send each event once; one that dies leaves it to the next', async () => {
   await setClock('2033-01-09T06:30:00Z')
   await aSchedule({ cron: '0 * * * *', misfire: 'skip', alerts })
