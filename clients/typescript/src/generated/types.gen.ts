@@ -969,6 +969,18 @@ export type Retention = {
      * The audit log. What is left of it still verifies.
      */
     audit_days: number
+    /**
+     * What each model call has used and cost; at least 32, for budgets count their months from it, and no shorter than executions.
+     */
+    model_usage_days: number
+    /**
+     * Comparisons that have ended, with their reports.
+     */
+    replays_days: number
+    /**
+     * Workflows that have ended, with their plans; no shorter than executions.
+     */
+    workflows_days: number
   }
   /**
    * Of the workspace. Null = the default of the installation.
@@ -994,6 +1006,18 @@ export type Retention = {
      * The audit log. What is left of it still verifies.
      */
     audit_days: number | null
+    /**
+     * What each model call has used and cost; at least 32, for budgets count their months from it, and no shorter than executions.
+     */
+    model_usage_days: number | null
+    /**
+     * Comparisons that have ended, with their reports.
+     */
+    replays_days: number | null
+    /**
+     * Workflows that have ended, with their plans; no shorter than executions.
+     */
+    workflows_days: number | null
   }
   /**
    * What was deleted so far.
@@ -1008,6 +1032,18 @@ export type Retention = {
       last_deleted_at: string | null
     }
     webhook_logs: {
+      count: number
+      last_deleted_at: string | null
+    }
+    model_usage: {
+      count: number
+      last_deleted_at: string | null
+    }
+    replays: {
+      count: number
+      last_deleted_at: string | null
+    }
+    workflows: {
       count: number
       last_deleted_at: string | null
     }
@@ -1035,6 +1071,18 @@ export type RetentionPatch = {
    * The audit log. What is left of it still verifies.
    */
   audit_days?: number | null
+  /**
+   * What each model call has used and cost; at least 32, for budgets count their months from it, and no shorter than executions.
+   */
+  model_usage_days?: number | null
+  /**
+   * Comparisons that have ended, with their reports.
+   */
+  replays_days?: number | null
+  /**
+   * Workflows that have ended, with their plans; no shorter than executions.
+   */
+  workflows_days?: number | null
 }
 
 export type WorkspaceLimits = {
