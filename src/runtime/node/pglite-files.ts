@@ -2,18 +2,20 @@ import { readFileSync } from 'node:fs'
 import type { PGliteOptions } from '@electric-sql/pglite'
 
 type PgliteFiles = Pick<Required<PGliteOptions>, 'pgliteWasmModule' | 'fsBundle'>
-let files: Promise<PgliteFiles> | undefined
+let begun: Promise<PgliteFiles> | undefined
 
-/**
- * PostgreSQL as WebAssembly and its files, which PGlite loads by itself where it is not given them. Reading at once and
- * compiling in other threads means that whoever calls this early can load his own code meanwhile.
- */
+/** Reads them at once and compiles in other threads, so that whoever calls this early can load his own code meanwhile. */
+export function beginPgliteFiles(): void {
+  begun = load()
+  // Whoever opens the database hears of what is wrong, when he does.
+  begun.catch(() => {})
+}
+
+/** PostgreSQL as WebAssembly and its files, which PGlite loads by itself where it is not given them. */
 export function pgliteFiles(): Promise<PgliteFiles> {
-  if (!files) {
-    files = load()
-    // Whoever opens the database hears of what is wrong, when he does.
-    files.catch(() => {})
-  }
+  const files = begun ?? load()
+  // They are good for one database, and 6 MB that the next one need not have.
+  begun = undefined
   return files
 }
 
