@@ -18,6 +18,9 @@ export default defineConfig({
           exclude: [
             ...['workers', 'browser', 'chaos', 'postgres', 'redis'].map((folder) => `test/${folder}/**`),
             // Statements by the thousand, which PostgreSQL answers in half the time.
+            'test/services/retention/**',
+            'test/services/runs/{faults,outside}.test.ts',
+            'test/services/sealing/reseal.test.ts',
             'test/services/subscriptions/deliveries.test.ts',
           ],
           globalSetup: ['test/support/global-setup.ts'],
