@@ -102,7 +102,7 @@ export class PostgresLine implements DatabaseConnection {
       return results
     } catch (error) {
       if (isLoss(error)) this.lose(error)
-      else if (!isDiskFull(error)) throw error
+      else if (!isShort(error)) throw error
       throw new DatabaseAway(error)
     } finally {
       clearTimeout(giveUp)
@@ -165,8 +165,7 @@ const changing = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE'])
 
 /**
  * SQLSTATEs by which the server says that it does not serve (connection, authorization, too many connections, shutdown,
- * start-up, no such database, a standby after a failover). Of the others of class 53 a disk that is full has the connection
- * go on; memory and temporary files are what one statement has too little of, and it alone fails.
+ * start-up, no such database, a standby after a failover).
  */
 const unserved = /^(?:08...|28...|53300|57P0.|3D000|25006|25P03)$/
 /** With these the server ends the session, whatever the code: memory that is short at the log-in, a transaction that took too long. */
@@ -183,5 +182,8 @@ function isLoss(error: unknown): boolean {
   return name === 'PostgresError' ? unserved.test(code) || endsSession.has(severity) : !unsendable.has(code)
 }
 
-/** Nothing can be written until there is room again, whatever the statement: callers come back, as when it is away. */
-const isDiskFull = (error: unknown): boolean => (error as ServerError | null)?.code === '53100'
+/**
+ * What the whole server is short of (room on its disk, memory, locks, or it does not say what), whatever the statement: callers
+ * come back, as when it is away, and the connection goes on. 53400 is what the configuration gives one statement, which fails.
+ */
+const isShort = (error: unknown): boolean => /^53[012]00$/.test((error as ServerError | null)?.code ?? '')

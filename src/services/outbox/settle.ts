@@ -3,12 +3,18 @@ import type { Database } from '../../db/database.ts'
 import type { Fate } from './backoff.ts'
 import type { Message, Outbox } from './outbox.ts'
 
+/** It waits, and is not due before somebody asks for it. */
+export interface Held {
+  state: 'pending'
+  inMs: null
+}
+
 /** Writes what became of a try, and of what `set` says. False: somebody has claimed the message since, and nothing is written. */
 export async function settle(
   db: Kysely<Database>,
   outbox: Outbox,
   message: Message,
-  fate: Fate,
+  fate: Fate | Held,
   set: RawBuilder<unknown>,
 ): Promise<boolean> {
   const state = fate.state === 'taken' ? outbox.state.taken : fate.state

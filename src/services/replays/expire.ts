@@ -12,7 +12,7 @@ export async function expireReplays({ db, config }: Pick<Runtime, 'db' | 'config
   const columns = sql`x.id, x.workspace_id, x.finished_at as at, x.total as weight`
   const done = await countedDelete(db, 'replays', {
     before: sql`${dueWorkspaces(old, config)},
-      candidates as materialized (${sharesOf(old, columns, { locked: true })}), ${weighed(mostReports)},`,
+      candidates as materialized (${sharesOf(old, columns)}), ${weighed(mostReports)},`,
     deleting: sql`delete from replays where id in (select id from weighed) returning workspace_id`,
   })
   return { done, more: done > 0 }

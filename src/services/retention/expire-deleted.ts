@@ -1,16 +1,16 @@
 import { sql, type RawBuilder } from 'kysely'
 import type { Runtime, TickReport } from '../../context.ts'
 import { scopedTo } from '../../db/scope.ts'
-import { dueWorkspaces, type Overdue } from './overdue.ts'
+import { foundBy, lookForDue, type Conditional } from './looks.ts'
 
 const most = 100
 
 /** Executions are counted from their end, so what they were made of stays for as long behind its own. */
-const deleted = (table: string, and: RawBuilder<unknown>): Overdue => ({
+const deleted = (table: string, goes: RawBuilder<unknown>): Conditional => ({
   table,
   time: 'deleted_at',
   field: 'executions_days',
-  and,
+  goes,
   most,
 })
 
@@ -32,23 +32,26 @@ const agents = deleted(
   sql`not exists (select from budgets b where b.workspace_id = x.workspace_id and b.scope_id = x.id)`,
 )
 
-/** Deletes the rows of recipes and agents that somebody has deleted, once nothing that is left names them. */
-export async function expireDeleted(runtime: Pick<Runtime, 'db' | 'config'>): Promise<TickReport> {
-  const done = (await expire(runtime, recipes)) + (await expire(runtime, agents))
+/**
+ * Deletes the rows of recipes and agents that somebody has deleted, once nothing that is left names them. Looks at `looked` of
+ * a workspace at most.
+ */
+export async function expireDeleted(runtime: Pick<Runtime, 'db' | 'config'>, looked?: number): Promise<TickReport> {
+  const done = (await expire(runtime, recipes, looked)) + (await expire(runtime, agents, looked))
   return { done, more: done > 0 }
 }
 
 /** As the workspace itself, for the engine has no say over what people write. */
-async function expire({ db, config }: Pick<Runtime, 'db' | 'config'>, what: Overdue): Promise<number> {
-  const { rows } = await sql<{ id: string; until: Date; share: number }>`
-    with ${dueWorkspaces(what, config)} select id, until, share from due`.execute(db)
+async function expire(
+  { db, config }: Pick<Runtime, 'db' | 'config'>,
+  what: Conditional,
+  looked: number | undefined,
+): Promise<number> {
   let done = 0
-  for (const { id, until, share } of rows) {
+  for (const each of await lookForDue(db, config, what, looked)) {
     const { numAffectedRows } = await sql`
-      delete from ${sql.table(what.table)} where id in (
-        select x.id from ${sql.table(what.table)} x
-        where x.workspace_id = ${id}::text::uuid and x.deleted_at <= ${until.toISOString()}::text::timestamptz and ${what.and}
-        order by x.deleted_at limit ${share}::integer for update of x skip locked)`.execute(scopedTo(db, id))
+      delete from ${sql.table(what.table)}
+      where id in (${foundBy(what, [each], sql`x.id`, { locked: true })})`.execute(scopedTo(db, each.id))
     done += Number(numAffectedRows ?? 0)
   }
   return done

@@ -9,8 +9,9 @@ const mostEvents = 20_000
 
 /**
  * Deletes runs that ended long enough ago; triggers take along what belongs to them and note the bytes that are to go.
- * Kept are those that others still look at: a parent of open runs, a child of an open one, all runs of an open workflow, an end
- * that is not told or taken up yet by whoever waits for it, and the last success of a schedule or state key, which is what `previous` shows.
+ * Kept are those that others still look at: a parent of open runs, a child of an open one, all runs of an open workflow and
+ * what is below them, an end that is not told or taken up yet by whoever waits for it, and the last success of a schedule or
+ * state key, which is what `previous` shows.
  */
 export async function expireRuns({ db, config }: Pick<Runtime, 'db' | 'config'>): Promise<TickReport> {
   const old = sql`app_now() - ${effectiveDays('executions_days', config)} * interval '1 day'`
@@ -28,6 +29,9 @@ export async function expireRuns({ db, config }: Pick<Runtime, 'db' | 'config'>)
             and not exists (select from workflows f where f.run_id = r.id and f.state in ('planning', 'running'))
             and not exists (select from workflows f where f.finished_at is null
               and f.id = case r.trigger ->> 'kind' when 'workflow' then (r.trigger ->> 'workflow_id')::uuid end)
+            and not exists (select from runs t join workflows f on f.finished_at is null
+                and f.id = case t.trigger ->> 'kind' when 'workflow' then (t.trigger ->> 'workflow_id')::uuid end
+              where t.id = case when r.trigger ->> 'kind' in ('recipe', 'on_failure') then (r.trigger ->> 'root')::uuid end)
             and not exists (select from replay_runs q join replays l on l.id = q.replay_id
               where q.run_id = r.id and q.state = 'pending' and l.state in ('queued', 'running'))
             and not exists (select from schedule_backfill_runs b where b.run_id = r.id)

@@ -7,8 +7,6 @@ export interface Overdue {
   table: string
   time: string
   field: RetentionField
-  /** What else is asked of `x`. */
-  and?: RawBuilder<unknown>
   /** Of one pass. */
   most: number
 }
@@ -19,7 +17,7 @@ export interface Overdue {
  * rows of a pass chance takes some. Each is asked for its oldest by the index: an `exists` the planner would rather answer
  * by reading the whole table.
  */
-export const dueWorkspaces = ({ table, time, field, and = sql`true`, most }: Overdue, config: Config) => sql`
+export const dueWorkspaces = ({ table, time, field, most }: Overdue, config: Config) => sql`
   due as materialized (
     select w.id, o.until, greatest(1, ${most}::integer / count(*) over ())::integer as share
     from workspaces w
@@ -27,23 +25,19 @@ export const dueWorkspaces = ({ table, time, field, and = sql`true`, most }: Ove
     cross join lateral (select app_now() - ${effectiveDays(field, config)} * interval '1 day' as until) o
     cross join lateral (
       select from ${sql.table(table)} x
-      where x.workspace_id = w.id and ${sql.ref(`x.${time}`)} <= o.until and ${and}
+      where x.workspace_id = w.id and ${sql.ref(`x.${time}`)} <= o.until
       order by ${sql.ref(`x.${time}`)} limit 1
     ) oldest
     order by random() limit ${most}::integer
   )`
 
-/** The share of each workspace `d` of `due`: the columns of its oldest rows. `locked` leaves what somebody holds to a later pass. */
-export const sharesOf = (
-  { table, time, and = sql`true` }: Overdue,
-  columns: RawBuilder<unknown>,
-  { locked }: { locked: boolean },
-) => sql`
+/** The share of each workspace `d` of `due`: the columns of its oldest rows. What somebody holds is left to a later pass. */
+export const sharesOf = ({ table, time }: Overdue, columns: RawBuilder<unknown>) => sql`
   select o.* from due d cross join lateral (
     select ${columns} from ${sql.table(table)} x
-    where x.workspace_id = d.id and ${sql.ref(`x.${time}`)} <= d.until and ${and}
+    where x.workspace_id = d.id and ${sql.ref(`x.${time}`)} <= d.until
     order by ${sql.ref(`x.${time}`)} limit d.share
-    ${locked ? sql`for update of x skip locked` : sql``}
+    for update of x skip locked
   ) o`
 
 /**

@@ -16,7 +16,7 @@ export async function expireBackfills({ db, config }: Pick<Runtime, 'db' | 'conf
   const done = await countedDelete(db, 'schedule_slots', {
     before: sql`${dueWorkspaces(old, config)},`,
     deleting: sql`
-      delete from schedule_backfills where id in (${sharesOf(old, sql`x.id`, { locked: true })}) returning workspace_id`,
+      delete from schedule_backfills where id in (${sharesOf(old, sql`x.id`)}) returning workspace_id`,
   })
   return { done, more: done > 0 }
 }

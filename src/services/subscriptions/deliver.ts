@@ -124,14 +124,16 @@ async function failed(
 ): Promise<void> {
   await db.transaction().execute(async (tx) => {
     // First the subscription, then what is its own: the order in which everybody locks them.
-    await tx
+    const subscription = await tx
       .selectFrom('webhook_subscriptions')
-      .select('id')
+      .select('active')
       .where('id', '=', delivery.subscription_id)
       .forNoKeyUpdate()
-      .execute()
+      .executeTakeFirst()
     const noted = fate.state === 'failed' ? finished(entry) : sql`log = ${logged(entry)}`
-    if (!(await settle(tx, outbox, delivery, fate, noted))) return
+    // Switched off meanwhile: it waits with the others until somebody switches it on again.
+    const isHeld = fate.state === 'pending' && subscription?.active === false
+    if (!(await settle(tx, outbox, delivery, isHeld ? { state: 'pending', inMs: null } : fate, noted))) return
     // While it fails the other messages wait too, so that nobody is called again and again for nothing.
     await sql`
       update webhook_subscriptions set failures = failures + 1, failing_since = coalesce(failing_since, app_now()),

@@ -9,6 +9,7 @@ import { byCreation, toPage, type Page, type PageRequest } from '../../lib/pagin
 import { requirePermission } from '../../lib/require-permission.ts'
 import { loadRecipeForRun } from '../recipes.service.ts'
 import { changesOf, recordAudit, type AuditContext } from '../audit/record.ts'
+import { lockRecipe } from '../schedules/recipe-input.ts'
 import { requireRoom } from '../workspaces/require-room.ts'
 import { newSecret, overlapOf, type Rotation } from '../subscriptions/rotation.ts'
 import { hasPrevious, openSecrets, sealSecret } from '../subscriptions/secrets.ts'
@@ -43,6 +44,8 @@ export async function createWebhook(
   const holder = { id: uuidv7(), workspace_id: ctx.actor.workspaceId }
   const sealed = await sealSecret(ctx.cipher, 'webhooks', holder, secret)
   const row = await ctx.db.transaction().execute(async (tx) => {
+    // It may have gone since it was read.
+    await lockRecipe(tx, ctx, recipe.id)
     await requireRoom(tx, ctx.actor.workspaceId, { table: 'webhooks', most: mostWebhooks, noun: 'webhooks' })
     const made = await tx
       .insertInto('webhooks')

@@ -1,33 +1,55 @@
-import { sql } from 'kysely'
+import { sql, type Transaction } from 'kysely'
 import type { Runtime, TickReport } from '../../context.ts'
+import type { Database } from '../../db/database.ts'
 import { countedDelete } from '../retention/figures.ts'
-import { dueWorkspaces, sharesOf, type Overdue } from '../retention/overdue.ts'
+import { foundBy, lookForDue, type Conditional, type Due } from '../retention/looks.ts'
 
 /** One that was taken up again by hand has a run that is younger than its end. */
-const old: Overdue = {
+const old: Conditional = {
   table: 'workflows',
   time: 'finished_at',
   field: 'workflows_days',
-  and: sql`not exists (select from workflow_runs n join runs r on r.id = n.run_id where n.workflow_id = x.id)`,
+  goes: sql`not exists (select from workflow_runs n join runs r on r.id = n.run_id where n.workflow_id = x.id)`,
   most: 100,
 }
 
 /**
  * Deletes workflows that ended long enough ago, each with its plans and its budget. Their recipes leave the lists as they do
- * where somebody deletes a workflow, and their rows follow with `expireRecipes`.
+ * where somebody deletes a workflow, and their rows follow with `expireDeleted`.
  */
 export async function expireWorkflows({ db, config }: Pick<Runtime, 'db' | 'config'>): Promise<TickReport> {
-  const done = await countedDelete(db, 'workflows', {
-    before: sql`${dueWorkspaces(old, config)},
-      candidates as materialized (${sharesOf(old, sql`x.id`, { locked: true })}),`,
-    deleting: sql`
-      delete from workflows where id in (select id from candidates) returning id, workspace_id, recipe_id`,
-    after: sql`, ${namedByOthers}, retired as (
-      update workflow_recipes w set deleted_at = app_now() from deleted d
-      where w.id = d.recipe_id and w.deleted_at is null and not (${livesOn})
-    )`,
+  const due = await lookForDue(db, config, old)
+  if (due.length === 0) return { done: 0, more: false }
+  const done = await db.transaction().execute(async (tx) => {
+    const ids = await lockWithRecipes(tx, due)
+    if (ids.length === 0) return 0
+    // A statement of its own: it sees what was put on a recipe before that was locked.
+    return countedDelete(tx, 'workflows', {
+      deleting: sql`
+        delete from workflows x where x.id = any(${`{${ids.join(',')}}`}::text::uuid[]) and ${old.goes}
+        returning x.id, x.workspace_id, x.recipe_id`,
+      after: sql`, ${namedByOthers}, retired as (
+        update workflow_recipes w set deleted_at = app_now() from deleted d
+        where w.id = d.recipe_id and w.deleted_at is null and not (${livesOn})
+      )`,
+    })
   })
   return { done, more: done > 0 }
+}
+
+/**
+ * Workflows that are over, held with their recipes. One whose recipe somebody holds, because a schedule, a webhook or a run
+ * of it is just being added, is left to a later pass.
+ */
+async function lockWithRecipes(tx: Transaction<Database>, due: readonly Due[]): Promise<string[]> {
+  const found = await sql<{ id: string; recipe_id: string | null }>`
+    ${foundBy(old, due, sql`x.id, x.recipe_id`, { locked: true })}`.execute(tx)
+  const recipes = found.rows.flatMap(({ recipe_id }) => recipe_id ?? [])
+  const locked = await sql<{ id: string }>`
+    select id from workflow_recipes where id = any(${`{${recipes.join(',')}}`}::text::uuid[])
+    order by id for update skip locked`.execute(tx)
+  const held = new Set(locked.rows.map(({ id }) => id))
+  return found.rows.flatMap(({ id, recipe_id }) => (recipe_id === null || held.has(recipe_id) ? [id] : []))
 }
 
 /** Slugs and ids of recipes that others start, in the workspaces of what goes. What the planner has written starts none. */

@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { uuidv7 } from '../../../src/lib/ids.ts'
+import { expireDeleted } from '../../../src/services/retention/expire-deleted.ts'
 import { getRetention, updateRetention } from '../../../src/services/retention.service.ts'
 import { getPlan, getWorkflow } from '../../../src/services/workflows/read-workflows.ts'
 import { workspaceWithOldRows } from '../../support/old-rows.ts'
@@ -69,6 +70,18 @@ test('a deleted recipe stays while anything shows it, and everything that shows 
   expect(await idsOf('agents')).toEqual([agent])
   expect(await getWorkflow(ctx, workflow)).toMatchObject({ recipe_id: ofPlan })
   expect(await getPlan(ctx, workflow)).toMatchObject({ definition: { name: 'R' } })
+})
+
+test('those that stay are passed over part by part', async () => {
+  const { database, ctx, aRecipe, aRun, idsOf } = await workspaceWithOldRows()
+  const kept: string[] = []
+  for (const days of [500, 499]) kept.push(await aRecipe({ deletedDaysAgo: days }))
+  for (const recipeId of kept) await aRun(null, { recipeId })
+  await aRecipe({ deletedDaysAgo: 400 })
+  const done: number[] = []
+  for (let n = 0; n < 3; n++) done.push((await expireDeleted({ ...ctx, db: database.engine }, 2)).done)
+  expect(done).toEqual([0, 1, 0])
+  expect(await idsOf('workflow_recipes')).toEqual(kept.toSorted())
 })
 
 test('a workflow, its recipe and what they have cost leave nothing behind', async () => {

@@ -5,6 +5,10 @@ import { uuidv7 } from '../../../src/lib/ids.ts'
 import { getRecipe } from '../../../src/services/recipes/read-recipes.ts'
 import { getRetention } from '../../../src/services/retention.service.ts'
 import { getPlan, getResult, getWorkflow, listWorkflows } from '../../../src/services/workflows/read-workflows.ts'
+import { createSchedule } from '../../../src/services/schedules.service.ts'
+import { createWebhook } from '../../../src/services/webhooks/manage.ts'
+import { expireWorkflows } from '../../../src/services/workflows/expire.ts'
+import { FaultyLine } from '../../support/faulty-database.ts'
 import { workspaceWithOldRows } from '../../support/old-rows.ts'
 
 test('a workflow goes with its plans and its budget when its days are over, and its recipe leaves the list', async () => {
@@ -46,6 +50,22 @@ test('a workflow that has not ended keeps all its executions, and what they have
     [failed, '0.5'],
     [last, '0'],
   ])
+})
+
+test('and whatever these have started by their steps, however deep', async () => {
+  const { db, aRecipe, aRun, aWorkflow, ago, drain, idsOf } = await workspaceWithOldRows()
+  const root = await aRun(690)
+  const child = await aRun(691, { trigger: { kind: 'recipe', execution_id: root, root } })
+  const grandchild = await aRun(692, { trigger: { kind: 'recipe', execution_id: child, root } })
+  const caught = await aRun(689, { trigger: { kind: 'on_failure', execution_id: child, root } })
+  const other = await aRun(693)
+  await aRun(694, { trigger: { kind: 'recipe', execution_id: other, root: other } })
+  const workflow = await aWorkflow(null, { recipe: await aRecipe(), runs: [root] })
+  await drain()
+  expect(await idsOf('runs')).toEqual([root, child, grandchild, caught].toSorted())
+  await sql`update workflows set state = 'succeeded', finished_at = ${ago(1)} where id = ${workflow}`.execute(db)
+  await drain()
+  expect(await idsOf('runs')).toEqual([])
 })
 
 test('a workflow whose execution was taken up again stays for as long as that', async () => {
@@ -105,4 +125,58 @@ test.each(ownLives)('the recipe of a workflow that went stays where it %s', asyn
   await drain()
   expect(await idsOf('workflows')).toEqual([])
   expect(await getRecipe(ctx, recipe)).toMatchObject({ id: recipe })
+})
+
+test.each(ownLives.slice(0, 3))(
+  'a recipe that just gets what it has not had stays with its workflow for a later pass: it %s',
+  async (_, begin) => {
+    const rows = await workspaceWithOldRows()
+    const { db, ctx, aRecipe, aRun, aWorkflow, tick, drain, idsOf } = rows
+    const [recipe, other] = [await aRecipe(), await aRecipe()]
+    const workflow = await aWorkflow(401, { recipe, runs: [await aRun(401)] })
+    await aWorkflow(401, { recipe: other, runs: [await aRun(401)] })
+    await db.transaction().execute(async (tx) => {
+      await begin({ ...rows, db: tx }, recipe)
+      await tick()
+      expect(await idsOf('workflows')).toEqual([workflow])
+    })
+    await drain()
+    expect(await idsOf('workflows')).toEqual([])
+    expect(await getRecipe(ctx, recipe)).toMatchObject({ id: recipe })
+    await expect(getRecipe(ctx, other)).rejects.toMatchObject({ kind: 'not-found' })
+  },
+)
+
+test('a schedule that comes when the expiry has begun keeps its recipe', async () => {
+  const { database, ctx, aRecipe, aRun, aWorkflow, idsOf } = await workspaceWithOldRows()
+  const recipe = await aRecipe()
+  await aWorkflow(401, { recipe, runs: [await aRun(1)] })
+  await sql`delete from workflow_runs`.execute(database.db)
+  const line = new FaultyLine(database.engine, null)
+  const within = line.within.bind(line)
+  let added = 0
+  line.within = async (tx, place, query) => {
+    if (query.sql.includes('from workflow_recipes') && added++ === 0)
+      await createSchedule(ctx, { recipe_id: recipe, cron: '0 7 * * *' })
+    return within(tx, place, query)
+  }
+  expect(await expireWorkflows({ ...ctx, db: line.db })).toEqual({ done: 1, more: true })
+  expect(added).toBeGreaterThan(0)
+  expect(await idsOf('workflows')).toEqual([])
+  expect(await getRecipe(ctx, recipe)).toMatchObject({ id: recipe })
+})
+
+test('a webhook that is being made when its recipe goes is refused', async () => {
+  const { db, ctx, aRecipe, countOf } = await workspaceWithOldRows()
+  const recipe = await aRecipe()
+  const line = new FaultyLine(db, null)
+  const within = line.within.bind(line)
+  line.within = async (tx, place, query) => {
+    if (place === 0) await sql`update workflow_recipes set deleted_at = app_now()`.execute(db)
+    return within(tx, place, query)
+  }
+  await expect(createWebhook({ ...ctx, db: line.db }, { recipe_id: recipe })).rejects.toMatchObject({
+    kind: 'not-found',
+  })
+  expect(await countOf('webhooks')).toBe(0)
 })

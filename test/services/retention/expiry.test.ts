@@ -1,9 +1,12 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
+import { DatabaseAway } from '../../../src/lib/database-away.ts'
 import { createBudget } from '../../../src/services/budgets/write.ts'
+import { expireUsage } from '../../../src/services/models/expire-usage.ts'
 import { expireReplays } from '../../../src/services/replays/expire.ts'
 import { getReplay, listReplayedExecutions, listReplays } from '../../../src/services/replays/read-replays.ts'
-import { getRetention, updateRetention } from '../../../src/services/retention.service.ts'
+import { getRetention, retentionService, updateRetention } from '../../../src/services/retention.service.ts'
+import { FaultyLine } from '../../support/faulty-database.ts'
 import { workspaceWithOldRows } from '../../support/old-rows.ts'
 
 test('what a call has cost goes when its days are over, that of an execution not before the execution', async () => {
@@ -131,4 +134,49 @@ test('a pass over comparisons is bounded by their reports', async () => {
     [0, true],
     [0, false],
   ])
+})
+
+test('calls that stay are passed over part by part, and looked at again from the oldest', async () => {
+  const { database, db, ctx, ago, aRun, aCall, idsOf } = await workspaceWithOldRows()
+  const quiet = await workspaceWithOldRows(database)
+  const run = await aRun(null)
+  const kept: string[] = []
+  for (let n = 0; n < 5; n++) kept.push(await aCall(500, { run }))
+  await sql`update model_usage set created_at = ${ago(500)}`.execute(db)
+  await aCall(450)
+  await quiet.aCall(450)
+  const passes = async (count: number) => {
+    const done: number[] = []
+    for (let n = 0; n < count; n++) done.push((await expireUsage({ ...ctx, db: database.engine }, 2)).done)
+    return done
+  }
+  expect(await passes(1), 'what another workspace deletes does not wait').toEqual([1])
+  expect(await quiet.idsOf('model_usage')).toEqual([])
+  expect(await passes(3)).toEqual([0, 1, 0])
+  expect(await idsOf('model_usage')).toEqual(kept.toSorted())
+  await sql`delete from runs`.execute(db)
+  expect(await passes(4)).toEqual([2, 2, 1, 0])
+})
+
+test('a kind that cannot be deleted holds up no other, and is told', async () => {
+  const { db, aRun, aCall, tick, idsOf } = await workspaceWithOldRows()
+  const run = await aRun(91)
+  await aCall(500)
+  await sql`create function refuse() returns trigger language plpgsql as $$
+    begin raise exception 'No execution goes.'; end $$`.execute(db)
+  await sql`create trigger refuse before delete on runs for each row execute function refuse()`.execute(db)
+  await expect(tick()).rejects.toThrow('No execution goes.')
+  expect([await idsOf('runs'), await idsOf('model_usage')]).toEqual([[run], []])
+})
+
+test('a database that is away is asked no further', async () => {
+  const { database, ctx } = await workspaceWithOldRows()
+  const line = new FaultyLine(database.engine, null)
+  let asked = 0
+  line.execute = async () => {
+    asked++
+    throw new DatabaseAway(new Error('connect ECONNREFUSED'))
+  }
+  await expect(retentionService.tick({ ...ctx, db: line.db })).rejects.toBeInstanceOf(DatabaseAway)
+  expect(asked).toBe(1)
 })

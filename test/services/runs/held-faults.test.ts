@@ -226,10 +226,15 @@ describe('a slot that cannot be handed to the first in line', () => {
     expect(await passSlots(db, { clock: { monotonicMs: () => performance.now() + 1_000 } })).toEqual([bad])
   })
 
-  test('that becomes free while the notes of others are put away is handed on as well', async () => {
+  test.each([
+    ['is noted behind them', false],
+    ['was noted before them, in a commit that comes later', true],
+  ])('that becomes free while the notes of others are put away is handed on as well: it %s', async (_, isEarlier) => {
     const b = await line(1, 2)
     const [bad, second] = b.ids as [string, string]
     await poison(bad)
+    const next = sql<{ id: string }>`select nextval(pg_get_serial_sequence('freed_slots', 'id'))::text as id`
+    const earlier = (await next.execute(db)).rows[0]!.id
     await b.free()
     let nowMs = 0
     const onLine = new FaultyLine(db, null)
@@ -240,7 +245,9 @@ describe('a slot that cannot be handed to the first in line', () => {
     onLine.execute = async (query) => {
       if (query.sql.includes('delete from freed_slots where counter')) {
         noted = true
-        await sql`insert into freed_slots (counter) select counter from run_slots where run_id = ${bad}`.execute(db)
+        const id = isEarlier ? earlier : (await next.execute(db)).rows[0]!.id
+        await sql`insert into freed_slots (id, counter) overriding system value
+          select ${id}::text::bigint, counter from run_slots where run_id = ${bad}`.execute(db)
       }
       return execute(query)
     }

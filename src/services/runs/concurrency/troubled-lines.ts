@@ -34,10 +34,11 @@ export async function passAlone(db: Kysely<Database>, counter: string, { log, cl
   const putOff: PutOff = lines.get(counter) ?? new Map()
   const nowMs = clock?.monotonicMs() ?? performance.now()
   const passedOver = [...putOff].flatMap(([run, { dueMs }]) => (dueMs > nowMs ? [run] : []))
-  const notes = await sql<{ last: string | null }>`
-    select max(id)::text as last from freed_slots where counter = ${counter}`.execute(db)
-  const last = notes.rows[0]?.last ?? null
-  if (last === null) {
+  // Each by its id: one that is smaller than these may still be to commit, and nobody has read that one.
+  const notes = await sql<{ ids: string | null }>`
+    select array_agg(id)::text as ids from freed_slots where counter = ${counter}`.execute(db)
+  const read = notes.rows[0]?.ids ?? null
+  if (read === null) {
     // Nothing has become free since. Who has left the line in another way is remembered no longer than a pause.
     if (passedOver.length === 0) lines.delete(counter)
     return []
@@ -67,7 +68,7 @@ export async function passAlone(db: Kysely<Database>, counter: string, { log, cl
     }
   }
   if (left !== 'somebody')
-    await sql`delete from freed_slots where counter = ${counter} and id <= ${last}::bigint`.execute(db)
+    await sql`delete from freed_slots where counter = ${counter} and id = any(${read}::text::bigint[])`.execute(db)
   if (left === 'somebody' || passedOver.length > 0) lines.set(counter, putOff)
   else lines.delete(counter)
   return ready
