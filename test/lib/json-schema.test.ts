@@ -275,6 +275,21 @@ describe('whatever a keyword walks over is counted, however often a schema names
     }
     expect(validateJson(plain, rows)).toEqual([])
   })
+
+  test('twenty thousand rows of ten required fields are none of these either', () => {
+    const fields = Array.from({ length: 10 }, (_, index) => `field_${index}`)
+    const row = Object.fromEntries(fields.map((name) => [name, name]))
+    const table: JsonObject = {
+      type: 'array',
+      items: {
+        type: 'object',
+        properties: Object.fromEntries(fields.map((name) => [name, { type: 'string' }])),
+        required: fields,
+        additionalProperties: false,
+      },
+    }
+    expect(validateJson(table, Array<Json>(20_000).fill(row))).toEqual([])
+  })
 })
 
 test('an anchor is looked up in a schema that is walked once', () => {

@@ -10,7 +10,9 @@ import { articles, equal, isMultiple, isOfType, short, weightOf } from './values
 
 // References can make a small schema take exponential time or go in circles: a check is cut off here. Whatever a keyword
 // walks over is counted, not only subschemas: thousands of them can name one long list.
-const maxCost = 200_000
+const maxCost = 400_000
+/** To list one name of a member, or to look for it. */
+const nameCost = 0.12
 const maxDepth = 300
 const maxFaults = 100
 const maxDetail = 1_000
@@ -168,19 +170,20 @@ class Validation {
     const { schema, pointer, seen, faults } = at
     const { minProperties, maxProperties, additionalProperties, propertyNames } = schema
     const names = Object.keys(value)
-    this.#spend(names.length / 2)
+    // Those of a large object are listed from a table.
+    this.#spend(names.length * (names.length > 1_000 ? 0.5 : nameCost))
     if (typeof minProperties === 'number' && names.length < minProperties)
       faults.push({ pointer, detail: `must have at least ${minProperties} members` })
     if (typeof maxProperties === 'number' && names.length > maxProperties)
       faults.push({ pointer, detail: `must have at most ${maxProperties} members` })
     for (const name of this.#textsOf(schema['required'])) {
-      if (!Object.hasOwn(value, name)) faults.push({ pointer: pointerTo(pointer, name), detail: 'is required' })
+      if (!Object.hasOwn(value, name)) faults.push(this.#missing(pointer, name, 'is required'))
     }
     for (const [name, needed] of this.#entriesOf(schema['dependentRequired'])) {
       if (!Object.hasOwn(value, name)) continue
       for (const other of this.#textsOf(needed)) {
         if (!Object.hasOwn(value, other))
-          faults.push({ pointer: pointerTo(pointer, other), detail: `is required where ${name} is given` })
+          faults.push(this.#missing(pointer, other, `is required where ${name} is given`))
       }
     }
     const properties = isObject(schema['properties']) ? schema['properties'] : {}
@@ -271,8 +274,14 @@ class Validation {
 
   #textsOf(value: unknown): string[] {
     if (!Array.isArray(value)) return []
-    this.#spend(value.length)
+    this.#spend(value.length * nameCost)
     return value.filter((item) => typeof item === 'string')
+  }
+
+  /** To tell of a name takes much longer than to look for it. */
+  #missing(pointer: string, name: string, detail: string): Fault {
+    this.#spend(1)
+    return { pointer: pointerTo(pointer, name), detail }
   }
 
   #entriesOf(value: unknown): [string, unknown][] {

@@ -1,6 +1,9 @@
 import {
+  CycleTag,
+  ForTag,
   type PropertyAccessToken,
   type RangeToken,
+  TablerowTag,
   type Template,
   type Token,
   toValueSync,
@@ -122,3 +125,13 @@ export function rangesOf(template: Template): RangeToken[] {
   for (const argument of template.arguments?.() ?? []) operandsOf(argument).forEach(visit)
   return ranges
 }
+
+/** What a loop is told by numbers: `limit`, `offset` and `cols`. */
+export function modifiersOf(template: Template): [string, Token][] {
+  const hash = template instanceof ForTag ? template.hash : template instanceof TablerowTag ? template.args : undefined
+  return Object.entries(hash?.hash ?? {}).flatMap(([name, token]) => (token ? [[name, token]] : []))
+}
+
+/** The name that a cycle has before its colon, of which the engine makes a text. */
+export const groupOf = (template: Template): Token | undefined =>
+  template instanceof CycleTag ? (template as unknown as { group?: Token }).group : undefined

@@ -1,5 +1,6 @@
 import { type Context, evalToken, type Template, type Token, toValueSync } from 'liquidjs'
-import { evaluationsOf, rangesOf } from './liquid-outline.ts'
+import { evaluationsOf, groupOf, modifiersOf, rangesOf } from './liquid-outline.ts'
+import { numberOf, scalarOf } from './liquid-scalars.ts'
 import { LanguageError } from './scope.ts'
 
 type Use = (units: number) => void
@@ -31,12 +32,16 @@ const lastInRange = 2 ** 53
 export function chargeOf(template: Template, textSize: number): (context: Context) => void {
   const cost = textSize + evaluationsOf(template) * evaluationCost
   const ranges = rangesOf(template)
+  const modifiers = modifiersOf(template)
+  const group = groupOf(template)
   return (context) => {
     context.memoryLimit.use(cost)
+    for (const [name, token] of modifiers) numberOf(valueOf(token, context), name)
+    if (group) scalarOf(valueOf(group, context), 'The name of a cycle', (units) => context.memoryLimit.use(units))
     for (const { lhs, rhs } of ranges)
       for (const end of [lhs, rhs])
         // Above it adding one changes nothing, and the engine would never come to the end.
-        if (Math.abs(Number(valueOf(end, context))) >= lastInRange)
+        if (Math.abs(Number(numberOf(valueOf(end, context), 'The end of a range'))) >= lastInRange)
           throw new LanguageError('A range ends at a number that is too large.')
   }
 }
@@ -45,7 +50,7 @@ export function chargeOf(template: Template, textSize: number): (context: Contex
 export function weighCollection(collection: Token, context: Context): void {
   const value = valueOf(collection, context)
   if (Array.isArray(value)) context.memoryLimit.use(value.length)
-  else if (typeof value === 'object' && value !== null) context.memoryLimit.use(Object.keys(value).length * 40)
+  else if (typeof value === 'object' && value !== null) context.memoryLimit.use(Object.keys(value).length * 100)
 }
 
 const valueOf = (token: Token, context: Context): unknown => toValueSync(evalToken(token, context))

@@ -1,6 +1,17 @@
-import { Context, defaultOperators, type Emitter, Liquid, type Operators, Tag, type TagToken } from 'liquidjs'
+import {
+  Context,
+  defaultOperators,
+  Drop,
+  type Emitter,
+  Liquid,
+  type Operators,
+  Tag,
+  type TagToken,
+  toValue,
+} from 'liquidjs'
 import { LanguageError } from './scope.ts'
 import { liquidFilters } from './liquid-filters.ts'
+import { isCompound, useMembers } from './liquid-scalars.ts'
 import { weigh } from './liquid-weight.ts'
 import { secretPlaceholder } from './secrets.ts'
 import { assertSecretRef } from './secret-syntax.ts'
@@ -8,11 +19,11 @@ import { assertSecretRef } from './secret-syntax.ts'
 /** Characters of a template. */
 export const maxTemplateLength = 100_000
 /** Characters of a rendered text. */
-export const maxTextLength = 1_000_000
+export const maxTextLength = 2_000_000
 /** Nodes rendered, loops included. Counted, because a time limit would make the outcome depend on the machine. */
 const maxRenders = 100_000
 /** Characters and list elements that one rendering may touch. */
-const maxMemory = 10_000_000
+const maxMemory = 40_000_000
 
 /** Tags that only compute. What reads files (include, render, layout, block) or re-parses (liquid, echo) is left out. */
 const allowedTags = [
@@ -83,6 +94,8 @@ function meteredOperators(): Operators {
     if (!operator) continue
     metered[name] = (left: unknown, right: unknown, context: Context) => {
       for (const side of [left, right]) context.memoryLimit.use(weightOf(side, context))
+      if (left instanceof Drop || right instanceof Drop)
+        for (const side of [left, right].flat()) useMembers(side, (units) => context.memoryLimit.use(units))
       // A text is searched at every place for all of the other one, at worst.
       if (name === 'contains' && typeof left === 'string' && typeof right === 'string')
         context.memoryLimit.use((left.length * right.length) / 50)
@@ -100,11 +113,30 @@ function weightOf(value: unknown, context: Context): number {
   return value.length * 100
 }
 
+/** What is looked up by a list is absent: the engine would make a text of the list each time. */
+class CountedContext extends Context {
+  override _get(paths: Parameters<Context['_get']>[0]): IterableIterator<unknown> {
+    return super._get(isCompound(toValue(paths[0])) ? [''] : paths)
+  }
+
+  override readProperty(...[from, key]: Parameters<Context['readProperty']>): unknown {
+    if (isCompound(toValue(key))) return undefined
+    if (key === 'size') useMembers(from, (units) => this.memoryLimit.use(units))
+    return super.readProperty(from, key)
+  }
+
+  override spawn(scope: object = {}): Context {
+    const { sync, globals, strictVariables, ownPropertyOnly, memoryLimit, renderLimit, liquid } = this
+    const options = { sync, globals, strictVariables, ownPropertyOnly }
+    return new CountedContext(scope, this.opts, options, { memoryLimit, renderLimit, liquid })
+  }
+}
+
 /** A rendering of its own: counted renders, and a scope without a prototype that assignments cannot reach. */
 export function createContext(liquid: Liquid, scope: object): Context {
   let renders = 0
   const environment = Object.assign(Object.create(null), scope)
-  return new Context(
+  return new CountedContext(
     environment,
     liquid.options,
     { sync: true },

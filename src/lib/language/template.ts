@@ -1,6 +1,7 @@
 import {
   CaseTag,
   type Context,
+  CycleTag,
   type Emitter,
   evalToken,
   type Filter,
@@ -113,17 +114,17 @@ function instrument(output: Output): void {
       return value
     }),
   )
-  filters.push(
-    ownFilter(textFilter, (value, context) => {
-      if (typeof value === 'object') weigh(value, (units) => context.memoryLimit.use(units))
-      const text = textOf(value)
-      context.memoryLimit.use(text.length)
-      return text
-    }),
-  )
+  filters.push(ownFilter(textFilter, weighedText))
 }
 
 const textFilter = 'text'
+
+function weighedText(value: unknown, context: Context): string {
+  if (typeof value === 'object') weigh(value, (units) => context.memoryLimit.use(units))
+  const text = textOf(value)
+  context.memoryLimit.use(text.length)
+  return text
+}
 
 function warn(context: Context, name: string): void {
   const report = context.getRegister<OnWarning | undefined>(warningRegister)
@@ -149,7 +150,9 @@ function meter(template: Template): (context: Context) => void {
   const render =
     template instanceof CaseTag
       ? (context: Context, emitter: Emitter) => renderCase(template, context, emitter)
-      : template.render.bind(template)
+      : template instanceof CycleTag
+        ? renderCycle.bind(null, template.render.bind(template))
+        : template.render.bind(template)
   const collection = template instanceof ForTag || template instanceof TablerowTag ? template.collection : undefined
   template.render = (context, emitter) => {
     charge(context)
@@ -179,6 +182,15 @@ function* renderCase(tag: CaseTag, context: Context, emitter: Emitter): Generato
         break
       }
   if (!hit) yield renderer.renderTemplates(tag.elseTemplates, context, emitter)
+}
+
+/** The engine gives what comes next to the emitter as it is. */
+function* renderCycle(
+  render: CycleTag['render'],
+  context: Context,
+  emitter: Emitter,
+): Generator<unknown, string, unknown> {
+  return weighedText(yield render(context, emitter), context)
 }
 
 /** The engine wraps it only where it renders nodes, not where a value is evaluated by itself. */

@@ -12,14 +12,14 @@ const maxItemLength = 500_000
  */
 export function* slicesOfFeed(text: string): Generator<string> {
   const isJson = text.trimStart().startsWith('{')
-  const items = text.length <= sliceLength || isJson ? [] : itemsOf(text)
+  const items = text.length <= sliceLength || isJson ? [] : elementsOf(text, 'item|entry')
   const [first, last] = [items[0], items.at(-1)]
   if (!first || !last) {
     if (text.length > maxItemLength && !isJson)
       throw new LanguageError(`The feed has more than ${maxItemLength} characters and no items.`)
     return yield text
   }
-  const [head, tail] = [text.slice(0, first.start), text.slice(last.end)]
+  const [head, tail] = [withoutSequence(text.slice(0, first.start)), text.slice(last.end)]
   if (head.length + tail.length > maxAround)
     throw new LanguageError(`The feed has more than ${maxAround} characters outside of its items.`)
   let { start } = first
@@ -33,9 +33,20 @@ export function* slicesOfFeed(text: string): Generator<string> {
   }
 }
 
-/** Where the outermost items begin and end. In sections of plain text and in comments their tags are none. */
-function itemsOf(text: string): { start: number; end: number }[] {
-  const tags = /<!\[CDATA\[|<!--|<(\/?)(?:[\w-]+:)?(?:item|entry)(?=[\s/>])/gi
+/** RSS 1.0 names every item before the first one, in `<items><rdf:Seq>`, from which nothing is read. */
+function withoutSequence(head: string): string {
+  let kept = ''
+  let from = 0
+  for (const { start, end } of elementsOf(head, 'Seq')) {
+    kept += head.slice(from, start)
+    from = end
+  }
+  return kept + head.slice(from)
+}
+
+/** Where the outermost of such elements begin and end. In sections of plain text and in comments their tags are none. */
+function elementsOf(text: string, names: string): { start: number; end: number }[] {
+  const tags = new RegExp(`<!\\[CDATA\\[|<!--|<(/?)(?:[\\w-]+:)?(?:${names})(?=[\\s/>])`, 'gi')
   const items: { start: number; end: number }[] = []
   let depth = 0
   let start = 0

@@ -49,7 +49,13 @@ export async function parseFeed(text: string): Promise<Feed> {
   for (const slice of slicesOfFeed(text)) {
     if (whole) await nextTurn()
     const part = toFeed(read(slice))
-    whole = { ...(whole ?? part), items: [...(whole?.items ?? []), ...part.items].slice(0, maxItems) }
+    whole = {
+      title: whole?.title ?? part.title,
+      link: whole?.link ?? part.link,
+      description: whole?.description ?? part.description,
+      updated: whole?.updated ?? part.updated,
+      items: [...(whole?.items ?? []), ...part.items].slice(0, maxItems),
+    }
     if (whole.items.length >= maxItems) break
   }
   return whole!

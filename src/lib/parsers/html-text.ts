@@ -180,7 +180,8 @@ class TextBuilder {
 
   write(raw: string): void {
     const text = this.verbatim > 0 ? raw : raw.replaceAll(/[ \t\n\r\f\u00a0]+/g, ' ')
-    const body = this.verbatim > 0 ? text : text.trim()
+    // Other spaces, such as wide ones, are text: one that ends a slice still stands between two words.
+    const body = this.verbatim > 0 ? text : text.replaceAll(/^ | $/g, '')
     if (body === '') {
       this.#space ||= text !== ''
       return

@@ -117,7 +117,7 @@ describe('hostile input', () => {
     ['a search in a loop', '{% for i in (1..40000) %}{% if big contains "zz" %}{% endif %}{% endfor %}'],
     ['a filter in a loop', "{% for i in (1..40000) %}{% assign f = list | has: 'x', 1 %}{% endfor %}"],
     ['json in a loop', '{% for i in (1..40000) %}{% assign f = list | json %}{% endfor %}'],
-    ['more than a megabyte', '{% for i in (1..300) %}{{ big }}{% endfor %}'],
+    ['more than two megabytes', '{% for i in (1..500) %}{{ big }}{% endfor %}'],
   ])('%s ends by its budget', (_, source) => {
     const large = { big: 'y'.repeat(5000), list: Array.from({ length: 2000 }, (__, index) => ({ index })) }
     expect(() => renderText(source, large)).toThrow(LanguageError)

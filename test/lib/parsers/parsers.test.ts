@@ -251,6 +251,18 @@ describe('large bodies', () => {
     expect(items[601]).toMatchObject({ title: 'T0' })
   })
 
+  test('RSS 1.0, which names every item twice, is read whole', async () => {
+    const about = (index: number) => `https://example.org/articles/2026/03/${index}`
+    const all = Array.from({ length: 3_000 }, (_, index) => index)
+    const sequence = all.map((index) => `<rdf:li rdf:resource="${about(index)}"/>`).join('\n')
+    const items = all.map((index) => `<item rdf:about="${about(index)}"><title>T${index}</title></item>`).join('\n')
+    const rdf = `<?xml version="1.0"?><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns="http://purl.org/rss/1.0/"><channel rdf:about="c"><title>Notes</title><description><![CDATA[of <rdf:Seq>]]></description><items><rdf:Seq>${sequence}</rdf:Seq></items><link>https://example.org/</link></channel>${items}</rdf:RDF>`
+    const feed = (await parse(rdf, 'feed')) as { items: { id: string; title: string }[] }
+    expect(feed).toMatchObject({ title: 'Notes', link: 'https://example.org/' })
+    expect(feed.items.map(({ title }) => title)).toEqual(all.map((index) => `T${index}`))
+    expect(feed.items.at(-1)).toMatchObject({ id: about(2_999) })
+  })
+
   test.each([
     [
       'an item of megabytes',
@@ -269,6 +281,17 @@ describe('large bodies', () => {
     expect(turns).toBeGreaterThan(4)
     expect(text).toBe(Array(20_000).fill('One & two').join('\n\n'))
   })
+
+  test.each(['\u3000', '\u2003', '\u2009', '\u2028', '\ufeff'])(
+    'a space of another kind at the end of a slice stays between its words: %j',
+    async (space) => {
+      const before = 'x'.repeat(99_996)
+      for (const offset of [0, 1]) {
+        const words = `${before}${'y'.repeat(offset)}${space}z`
+        expect(await parse(`<p>${words}</p>`, 'html_text')).toBe(words)
+      }
+    },
+  )
 })
 
 describe('html_text', () => {
