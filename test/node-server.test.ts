@@ -1,12 +1,12 @@
 import { connect, createServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, realpath, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { lockDataDir } from '../src/runtime/node/data-dir-lock.ts'
 import { prepareDatabase } from '../src/runtime/node/prepared-database.ts'
 import { folderForTest, type AtEnd } from './support/folder.ts'
-import { runtimes, startProcess, type RuntimeName, type TestProcess } from './support/process.ts'
+import { repository, runtimes, startProcess, type RuntimeName, type TestProcess } from './support/process.ts'
 
 // Whole servers start here, on a machine that may be busy with other tests.
 const patience = { timeout: 120_000 }
@@ -227,6 +227,17 @@ test('says in one line why a data folder cannot be used', patience, async () => 
   expect(await server.ended).toBe(73)
   expect(server.stderr().trim().split('\n')).toHaveLength(1)
   expect(server.stderr()).toContain(`The data folder ${file} cannot be used`)
+})
+
+test('says in one line why its settings cannot be read', patience, async () => {
+  const folder = await realpath(await folderForTest())
+  await mkdir(join(folder, '.env'))
+  const there = `data:text/javascript,process.chdir(${JSON.stringify(folder)})`
+  const launch = join(repository, 'src/cli/launch.js')
+  const server = startProcess(runtimes.node, ['--import', there, launch, 'src/node-server.ts'])
+  expect(await server.ended).toBe(78)
+  expect(server.stderr().trim().split('\n')).toHaveLength(1)
+  expect(server.stderr()).toContain(`The settings in ${join(folder, '.env')} cannot be read`)
 })
 
 test('a Node that is too old is told so before it reads anything it cannot', patience, async () => {

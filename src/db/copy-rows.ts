@@ -1,5 +1,6 @@
 import { sql, type Kysely } from 'kysely'
 import type { Database } from './database.ts'
+import { writeMoveToken } from './move-token.ts'
 import { asLogin, roles } from './scope.ts'
 
 interface Column {
@@ -14,8 +15,16 @@ interface Table {
   columns: Column[]
 }
 
-/** Rows of a statement: results of steps have up to 256 KB each, and a batch is held in memory twice. */
-const batch = 200
+/** Rows of a statement, at first and at most, and how long they should be together: a batch is held in memory twice. */
+const [firstRows, mostRows, aim] = [8, 200, 8_000_000]
+/** What the caller has to say of the transaction that fills the target. */
+export interface CopyMark {
+  /** `hasMoveToken` finds it in the target once all is there, and not before. */
+  token: string
+  /** The last that is done before the commit. What it throws leaves the target empty. */
+  beforeCommit(): Promise<void>
+}
+
 /** What every database of ours has by its migrations alone. */
 const ofMigrations = new Set(['schema_migrations'])
 
@@ -27,6 +36,7 @@ const ofMigrations = new Set(['schema_migrations'])
 export async function copyRows(
   source: Kysely<Database>,
   target: Kysely<Database>,
+  mark?: CopyMark,
 ): Promise<Map<string, number> | null> {
   return asLogin(source)
     .transaction()
@@ -43,10 +53,21 @@ export async function copyRows(
           await to.deleteFrom('plans').execute()
           const counts = new Map<string, number>()
           for (const table of await tablesOf(to)) counts.set(table.name, await copyTable(from, to, table))
+          if (mark) {
+            await writeMoveToken(to, mark.token)
+            await mark.beforeCommit()
+          }
           return counts
         }),
     )
 }
+
+/**
+ * How many rows come next, after so many of so many characters together: as many as would be long enough if they are like the
+ * last, but at most twice those, as they need not be.
+ */
+export const nextBatch = (rows: number, length: number): number =>
+  Math.max(1, Math.min(mostRows, 2 * rows, Math.floor((rows * aim) / length)))
 
 /** The tables of the schema, each behind those that its rows refer to. */
 async function tablesOf(db: Kysely<Database>): Promise<Table[]> {
@@ -80,10 +101,12 @@ async function copyTable(from: Kysely<Database>, to: Kysely<Database>, { name, c
     from,
   )
   let count = 0
+  let batch = firstRows
   for (;;) {
     const { rows } = await sql<{ row: string }>`fetch ${sql.lit(batch)} from copied`.execute(from)
     if (rows.length === 0) break
     const list = `[${rows.map(({ row }) => row).join(',')}]`
+    batch = nextBatch(rows.length, list.length)
     await sql`insert into ${sql.table(name)} (${named}) overriding system value
       select ${values} from json_array_elements(${list}::text::json) r`.execute(to)
     count += rows.length

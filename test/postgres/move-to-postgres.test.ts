@@ -1,15 +1,20 @@
+import { readdir } from 'node:fs/promises'
 import { PGlite } from '@electric-sql/pglite'
 import { sql, type Kysely } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { copyRows } from '../../src/db/copy-rows.ts'
 import type { Database } from '../../src/db/database.ts'
 import { migrate } from '../../src/db/migrate.ts'
+import { lockDataDir } from '../../src/runtime/node/data-dir-lock.ts'
+import { writeMove } from '../../src/runtime/node/embedded-move.ts'
+import { embeddedFolder, openEmbedded } from '../../src/runtime/node/embedded.ts'
 import { pgliteScopes } from '../../src/runtime/node/pglite-dialect.ts'
 import { prepareDatabase } from '../../src/runtime/node/prepared-database.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { listTables, loosenSchema } from '../support/every-table.ts'
 import { fillWorkspace } from '../support/filled-workspace.ts'
 import { folderForTest } from '../support/folder.ts'
+import { createTestLog } from '../support/log.ts'
 import { runtimes, startProcess } from '../support/process.ts'
 
 const patience = { timeout: 180_000 }
@@ -133,6 +138,82 @@ test(
     expect(twice.stderr()).toContain('It was moved before')
   },
 )
+
+/** Has the program stop for ever where it would give the folder its other name. */
+const stopBeforeTheName = `data:text/javascript,${encodeURIComponent(`
+  import files from 'node:fs/promises'
+  import { syncBuiltinESMExports } from 'node:module'
+  const { rename } = files
+  files.rename = (from, to) => {
+    if (!to.endsWith('pglite.moved')) return rename(from, to)
+    console.log('stopped')
+    return new Promise(() => setInterval(() => {}, 1000))
+  }
+  syncBuiltinESMExports()`)}`
+
+async function aSmallInstallation() {
+  const dataDir = await folderForTest()
+  const { db } = await openEmbedded(dataDir, createTestLog())
+  await migrate(db)
+  await sql`insert into workspaces (id, slug, name) values (gen_random_uuid(), 'moved', 'Moved')`.execute(db)
+  await db.destroy()
+  const start = (script: string, url?: string, ...options: string[]) => {
+    const env = { PORT: '0', DATA_DIR: dataDir, LOG_LEVEL: 'warn', ...(url && { DATABASE_URL: url }) }
+    return startProcess(runtimes.node, [...options, 'src/cli/launch.js', script], env)
+  }
+  const run = async (script: string, url?: string) => {
+    const child = start(script, url)
+    return { code: await child.ended, stdout: child.stdout(), stderr: child.stderr() }
+  }
+  return { dataDir, start, run }
+}
+
+test(
+  'a move that is killed between its commit and the new name of the folder is finished by the next',
+  patience,
+  async () => {
+    const { dataDir, start, run } = await aSmallInstallation()
+    const mine = await createTestDatabase()
+    const killed = start('src/cli/move-to-postgres.ts', mine.url, '--import', stopBeforeTheName)
+    await killed.saying(/^stopped$/m)
+    expect(await mine.db.selectFrom('workspaces').select('slug').execute()).toEqual([{ slug: 'moved' }])
+    // Nobody gets in between, while it is at work and afterwards.
+    expect(() => lockDataDir(dataDir)).toThrow(`in use by process ${killed.pid}`)
+    killed.child.kill('SIGKILL')
+    await killed.ended
+    const between = await run('src/node-server.ts')
+    expect(between).toMatchObject({ code: 78, stderr: expect.stringContaining('run move-to-postgres again') })
+
+    // What servers have done there since stays.
+    await mine.db.updateTable('workspaces').set({ name: 'Later' }).execute()
+    const again = await run('src/cli/move-to-postgres.ts', mine.url)
+    expect(again).toMatchObject({ code: 0, stdout: expect.stringContaining('had brought every row'), stderr: '' })
+    const left = await readdir(dataDir)
+    expect(left.filter((name) => name.startsWith('pglite'))).toEqual(['pglite.moved'])
+    expect(await mine.db.selectFrom('workspaces').select('name').execute()).toEqual([{ name: 'Later' }])
+    const forgotten = await run('src/node-server.ts')
+    expect(forgotten.code).toBe(78)
+    expect(forgotten.stderr).toContain('was moved to PostgreSQL: set DATABASE_URL')
+    await mine.close()
+  },
+)
+
+test('a move that ended before its commit is made anew, and not where others have workspaces', patience, async () => {
+  const { dataDir, run } = await aSmallInstallation()
+  await writeMove(embeddedFolder(dataDir), { token: crypto.randomUUID(), to: 'PostgreSQL at here' })
+  const [full, mine] = [await createTestDatabase(), await createTestDatabase()]
+  await sql`insert into workspaces (id, slug, name) values (gen_random_uuid(), 'other', 'Other')`.execute(full.db)
+  const refused = await run('src/cli/move-to-postgres.ts', full.url)
+  expect(refused).toMatchObject({ code: 69, stderr: expect.stringContaining('holds workspaces already') })
+  expect((await readdir(dataDir)).toSorted()).toEqual(['lock', 'pglite', 'pglite.moving'])
+
+  const done = await run('src/cli/move-to-postgres.ts', mine.url)
+  expect(done).toMatchObject({ code: 0, stdout: expect.stringMatching(/^workspaces {2}1$/m) })
+  expect(await mine.db.selectFrom('workspaces').select('slug').execute()).toEqual([{ slug: 'moved' }])
+  expect((await readdir(dataDir)).toSorted()).toEqual(['lock', 'pglite.moved'])
+  await full.close()
+  await mine.close()
+})
 
 test('a database that is in use is left as it is', patience, async () => {
   const { login: source } = pgliteScopes(await PGlite.create())

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
-import { cp, mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { beforeAll, expect, test } from 'vitest'
 import { pendingMigrations } from '../../src/db/pending-migrations.ts'
-import { openEmbedded } from '../../src/runtime/node/embedded.ts'
+import { finishMove, movedFolder, writeMove } from '../../src/runtime/node/embedded-move.ts'
+import { embeddedFolder, openEmbedded } from '../../src/runtime/node/embedded.ts'
 import { preparedDatabasePath, prepareDatabase } from '../../src/runtime/node/prepared-database.ts'
 import { folderForTest } from '../support/folder.ts'
 import { createTestLog } from '../support/log.ts'
@@ -73,6 +74,23 @@ test('a damaged database is refused with its path and what to do, and left as it
   await rm(join(folder, 'global'), { recursive: true })
   await expect(openEmbedded(dataDir, log, prepared)).rejects.toThrow(/cannot be opened.*from a backup/)
   expect(await readdir(folder)).toContain('PG_VERSION')
+})
+
+test('a database that may be in PostgreSQL already is not opened, and one that is there makes no room for another', async () => {
+  const dataDir = await folderForTest()
+  await (await openEmbedded(dataDir, log, prepared)).db.destroy()
+  const folder = embeddedFolder(dataDir)
+  await writeMove(folder, { token: crypto.randomUUID(), to: 'PostgreSQL at db.example/orders' })
+  await expect(openEmbedded(dataDir, log, prepared)).rejects.toMatchObject({
+    exitCode: 78,
+    message: expect.stringMatching(/run move-to-postgres again .* DATABASE_URL of PostgreSQL at db\.example\/orders/),
+  })
+  // Which may have been cut off at any of its steps, and is done again.
+  await rename(folder, movedFolder(folder))
+  await expect(openEmbedded(dataDir, log, prepared)).rejects.toThrow('was moved to PostgreSQL: set DATABASE_URL')
+  await finishMove(folder)
+  await expect(openEmbedded(dataDir, log, prepared)).rejects.toThrow('was moved to PostgreSQL: set DATABASE_URL')
+  expect((await readdir(dataDir)).toSorted()).toEqual(['pglite.moved'])
 })
 
 test('preparing again does nothing, and a new version removes the old ones and nothing else', async () => {

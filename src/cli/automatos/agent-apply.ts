@@ -17,9 +17,9 @@ const unlimited = { max_rounds: null, max_output_tokens: null, timeout: null } s
 
 /** Brings the agents of the server to what files say, each a document with a slug. All are read before the first is written. */
 export async function applyAgents(api: Session['api'], paths: readonly string[]): Promise<AppliedAgent[]> {
-  const { readDocument } = await import('./recipe-files.ts')
-  const agents = []
-  for (const file of paths) agents.push({ file, ...agentOf(file, await readDocument(file)) })
+  const { readAgentFiles } = await import('./recipe-files.ts')
+  const files = await readAgentFiles(paths)
+  const agents = files.map(({ file, document }) => ({ file, ...agentOf(file, document) }))
   const applied: AppliedAgent[] = []
   for (const { file, slug, agent } of agents) {
     const before = await getOrNull(api, slug)

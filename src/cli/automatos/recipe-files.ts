@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isMap, isPair, isScalar, isSeq, LineCounter, parse, parseAllDocuments, type Document, type Node } from 'yaml'
@@ -14,6 +15,7 @@ export interface RecipeFile {
   locate(fault: { pointer: string; detail: string }): FileFault
 }
 
+const isAgentFile = (name: string) => /\.agent\.(ya?ml|json)$/i.test(name)
 const isRecipeFile = (name: string) => /\.(ya?ml|json)$/i.test(name) && !/\.agent\.\w+$/i.test(name)
 
 /** The recipes of files, folders and `-`; every file that cannot be read is named at once. */
@@ -33,8 +35,27 @@ export async function readRecipeFiles(paths: readonly string[]): Promise<RecipeF
 
 /** The value of a YAML or JSON file, or of standard input. */
 export async function readDocument(path: string): Promise<unknown> {
+  if (path !== '-' && (await statOf(path)).isDirectory()) throw new CliError(`${path} is a folder: name a file in it.`)
   const [file] = await readTexts([path])
-  const { name, text } = file!
+  return valueOf(file!)
+}
+
+/** The values of files, of the agents in folders, and of `-`. */
+export async function readAgentFiles(paths: readonly string[]): Promise<{ file: string; document: unknown }[]> {
+  const documents = []
+  for (const path of paths) {
+    const files = await readTexts([path], isAgentFile)
+    if (files.length === 0) {
+      throw new CliError(
+        `No agent in ${path}: of a folder it takes the files *.agent.yaml, *.agent.yml and *.agent.json.`,
+      )
+    }
+    for (const file of files) documents.push({ file: file.name, document: valueOf(file) })
+  }
+  return documents
+}
+
+function valueOf({ name, text }: { name: string; text: string }): unknown {
   try {
     return parse(text)
   } catch (error) {
@@ -42,21 +63,26 @@ export async function readDocument(path: string): Promise<unknown> {
   }
 }
 
-async function readTexts(paths: readonly string[]): Promise<{ name: string; text: string }[]> {
+async function readTexts(paths: readonly string[], isWanted = isRecipeFile): Promise<{ name: string; text: string }[]> {
   const texts = []
   for (const path of paths) {
     if (path === '-') texts.push({ name: 'standard input', text: await readStdin() })
-    else for (const file of await filesAt(path)) texts.push({ name: file, text: await readFile(file, 'utf8') })
+    else
+      for (const file of await filesAt(path, isWanted)) texts.push({ name: file, text: await readFile(file, 'utf8') })
   }
   return texts
 }
 
-async function filesAt(path: string): Promise<string[]> {
+async function filesAt(path: string, isWanted: (name: string) => boolean): Promise<string[]> {
+  if (!(await statOf(path)).isDirectory()) return [path]
+  const names = (await readdir(path)).filter(isWanted).toSorted()
+  return names.map((name) => join(path, name))
+}
+
+async function statOf(path: string): Promise<Stats> {
   const found = await stat(path).catch(() => null)
   if (!found) throw new CliError(`There is no file ${path}.`)
-  if (!found.isDirectory()) return [path]
-  const names = (await readdir(path)).filter(isRecipeFile).toSorted()
-  return names.map((name) => join(path, name))
+  return found
 }
 
 /** YAML reads JSON too, and both with positions. One file may hold several documents. */

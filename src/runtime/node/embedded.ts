@@ -1,15 +1,17 @@
 import { existsSync } from 'node:fs'
-import { open, readdir, rename, rm } from 'node:fs/promises'
+import { readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import type { Kysely } from 'kysely'
 import type { Log } from '../../context.ts'
 import type { Database } from '../../db/database.ts'
 import type { OnQuery } from '../tracing/sql-spans.ts'
+import { refuseMoved } from './embedded-move.ts'
 import { pgliteScopes } from './pglite-dialect.ts'
 import { pgliteFiles } from './pglite-files.ts'
 import { copyPreparedDatabase, preparedDatabasePath } from './prepared-database.ts'
 import { StartupError } from './startup-error.ts'
+import { syncFile } from './sync-file.ts'
 
 /** PostgreSQL clears its buffers when it starts: its usual 128 MB cost a tenth of a second and as much memory. */
 const startParams = [...PGlite.defaultStartParams, '-c', 'shared_buffers=32MB']
@@ -26,11 +28,16 @@ export async function openEmbedded(
   preparedPath?: string,
   onQuery?: OnQuery,
 ): Promise<EmbeddedDatabase> {
-  const folder = join(dataDir, 'pglite')
-  if (!existsSync(folder)) {
-    refuseMoved(folder)
-    await createCluster(folder, log, preparedPath ?? preparedDatabasePath())
-  }
+  const folder = embeddedFolder(dataDir)
+  await refuseMoved(folder)
+  if (!existsSync(folder)) await createCluster(folder, log, preparedPath ?? preparedDatabasePath())
+  return openCluster(folder, onQuery)
+}
+
+export const embeddedFolder = (dataDir: string): string => join(dataDir, 'pglite')
+
+/** The database of a folder that is there, also where it is being moved. */
+export async function openCluster(folder: string, onQuery?: OnQuery): Promise<EmbeddedDatabase> {
   let pglite: PGlite
   try {
     pglite = await PGlite.create(folder, { startParams, ...(await pgliteFiles()) })
@@ -46,21 +53,6 @@ export async function openEmbedded(
     label: `embedded PostgreSQL (PGlite) in ${folder}`,
   }
 }
-
-/** An empty database in its place would come with a first key of its own, over the file of the one that counts. */
-function refuseMoved(folder: string): void {
-  const moved = movedFolder(folder)
-  if (!existsSync(moved)) return
-  throw new StartupError(
-    `The embedded database of this folder was moved to PostgreSQL: set DATABASE_URL. To begin with an empty one here, ` +
-      `give another DATA_DIR, or move ${moved} away.`,
-    undefined,
-    78,
-  )
-}
-
-/** Where `move-to-postgres` leaves an embedded database that it has copied. */
-export const movedFolder = (folder: string): string => `${folder}.moved`
 
 /** The folder gets its name only once it is whole, so a kill at any moment leaves either no database or a good one. */
 async function createCluster(folder: string, log: Log, preparedPath: string): Promise<void> {
@@ -95,15 +87,6 @@ async function syncTree(folder: string): Promise<void> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
   await Promise.all(entries.map((entry) => syncFile(join(entry.parentPath, entry.name))))
   await syncFile(folder)
-}
-
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r')
-  try {
-    await file.sync()
-  } finally {
-    await file.close()
-  }
 }
 
 const firstLine = (error: unknown) => String((error as Error)?.message ?? error).split('\n')[0]

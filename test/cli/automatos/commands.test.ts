@@ -342,6 +342,20 @@ test('agents are made of files, changed by them, and lose what a file no longer 
   expect(data.limits).not.toHaveProperty('timeout')
 })
 
+test('a folder gives its agents, all of them', patience, async () => {
+  const folder = await folderForTest()
+  expect(await automatos(['agent', 'apply', folder])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining(folder),
+  })
+  for (const slug of ['first', 'second']) {
+    await writeFile(join(folder, `${slug}.agent.yaml`), `name: ${slug}\nslug: ${slug}\n`)
+  }
+  await writeFile(join(folder, 'recipe.yaml'), 'name: No agent\n')
+  const { stdout } = await automatos(['agent', 'apply', folder])
+  expect(stdout).toBe('created first, version 1\ncreated second, version 1\n')
+})
+
 test('a key may take a role of the workspace', patience, async () => {
   await api.createRole({
     path: { workspace: 'current' },

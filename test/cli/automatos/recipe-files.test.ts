@@ -2,7 +2,13 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { CliError, type FileFault } from '../../../src/cli/automatos/cli-error.ts'
-import { parseRecipes, readRecipeFiles, type RecipeFile } from '../../../src/cli/automatos/recipe-files.ts'
+import {
+  parseRecipes,
+  readAgentFiles,
+  readDocument,
+  readRecipeFiles,
+  type RecipeFile,
+} from '../../../src/cli/automatos/recipe-files.ts'
 import { folderForTest } from '../../support/folder.ts'
 
 const yaml = `# A comment
@@ -92,4 +98,26 @@ test('a folder gives its recipes in order, without agents and other files; all f
   const files = new Set((failure as CliError).faults.map((fault: FileFault) => fault.file))
   expect([...files]).toEqual([join(folder, 'd.yaml'), join(folder, 'e.yaml')])
   await expect(readRecipeFiles([join(folder, 'none.yaml')])).rejects.toMatchObject({ exitCode: 2 })
+})
+
+test('of a folder the agents are read, each with its file; a folder without one is named', async () => {
+  const folder = await folderForTest()
+  const write = (name: string, text: string) => writeFile(join(folder, name), text)
+  await write('a.json', '{"name": "A recipe"}')
+  await expect(readAgentFiles([folder])).rejects.toThrow(`No agent in ${folder}`)
+  await Promise.all([write('d.agent.json', '{"slug": "d"}'), write('c.agent.yaml', 'slug: c'), write('e.agent.md', '')])
+  expect(await readAgentFiles([folder, join(folder, 'a.json')])).toEqual([
+    { file: join(folder, 'c.agent.yaml'), document: { slug: 'c' } },
+    { file: join(folder, 'd.agent.json'), document: { slug: 'd' } },
+    { file: join(folder, 'a.json'), document: { name: 'A recipe' } },
+  ])
+})
+
+test('where one document is asked for, a folder is refused by its name', async () => {
+  const folder = await folderForTest()
+  await writeFile(join(folder, 'a.json'), '{}')
+  await expect(readDocument(folder)).rejects.toMatchObject({
+    exitCode: 2,
+    message: `${folder} is a folder: name a file in it.`,
+  })
 })

@@ -20,9 +20,12 @@ export function addAgentCommands(program: Command, { run }: Outcome): void {
     .option('-n, --limit <n>', 'how many at most', parseLimit, 50)
     .action(run<[], ListOptions>(listAgents))
 
-  addCommand(agent, 'apply <path...>', 'Create or update agents from YAML or JSON files, or - for standard input.', [
-    'agent apply examples/summarizer.agent.json',
-  ]).action(run<[string[]], object>(apply))
+  addCommand(
+    agent,
+    'apply <path...>',
+    'Create or update agents from YAML or JSON files, folders of *.agent.* files, or - for standard input.',
+    ['agent apply examples/summarizer.agent.json', 'agent apply examples/'],
+  ).action(run<[string[]], object>(apply))
 
   addCommand(
     agent,
