@@ -32,6 +32,8 @@ export default defineConfig({
         test: {
           name: 'bun-postgres',
           include: ['test/postgres/**/*.test.ts'],
+          // The processes that it starts and halts are Node's.
+          exclude: ['test/postgres/move-to-postgres.test.ts'],
           globalSetup: ['test/support/postgres-setup.ts'],
         },
       },

@@ -18,6 +18,7 @@ export default defineConfig({
           exclude: [
             ...['workers', 'browser', 'chaos', 'postgres', 'redis'].map((folder) => `test/${folder}/**`),
             // Statements by the thousand, which PostgreSQL answers in half the time.
+            'test/db/copy-rows.test.ts',
             'test/services/retention/**',
             'test/services/runs/{faults,outside}.test.ts',
             'test/services/sealing/reseal.test.ts',
